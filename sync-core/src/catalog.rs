@@ -1,0 +1,348 @@
+//! The catalog: the synced schema, introspected at the cloud, published to the sites by version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CatalogVersion, ColumnNo, Key, ScopeId, TableNo, split_record_id};
+use crate::value::{ColumnType, Value, ValueError};
+
+/// Every synced table, as one published version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Its version; grows by one with every change that is published.
+    pub version: CatalogVersion,
+    /// The system's name, for people.
+    pub system: String,
+    /// How the API names and lists things.
+    pub api: ApiStyle,
+    /// The tables in order of their numbers.
+    pub tables: Vec<Table>,
+}
+
+/// What a system decides about its API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiStyle {
+    /// The case of JSON names.
+    #[serde(default)]
+    pub case: JsonCase,
+    /// The form of lists.
+    #[serde(default)]
+    pub list: ListForm,
+}
+
+/// The case of JSON names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum JsonCase {
+    /// As the columns are named.
+    #[default]
+    AsIs,
+    /// `show_name` is `showName`.
+    Camel,
+}
+
+/// The form in which the API returns a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListForm {
+    /// A bare array; pages by the `Link` header.
+    Bare,
+    /// `{"sites":[..]}`; pages by the `Link` header.
+    Named,
+    /// `{"data":[..],"has_more":b,"next_cursor":".."}`.
+    #[default]
+    Page,
+}
+
+/// One synced table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its number on the wire.
+    pub no: TableNo,
+    /// Its schema in PostgreSQL.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its name in API paths, `/api/{path}`.
+    pub path: String,
+    /// Whether it is the engine's own (`sync_conflicts`, users): synced down, not in the records API, not in digests.
+    pub engine: bool,
+    /// The synced columns in order of their numbers, without the engine's stamps.
+    pub columns: Vec<Column>,
+    /// The key columns, in key order.
+    pub key: Vec<ColumnNo>,
+    /// The secondary unique keys.
+    pub uniques: Vec<Unique>,
+    /// The plain indexes, for sites to build as well.
+    pub indexes: Vec<Index>,
+    /// What refers to other synced tables.
+    pub references: Vec<Reference>,
+    /// How a row finds its scope.
+    pub scope: ScopeRule,
+    /// Where the row's versioning stands.
+    pub stamps: Stamps,
+    /// The column that marks a soft delete, where the table has one. It is an ordinary synced boolean.
+    pub soft_delete: Option<ColumnNo>,
+}
+
+/// One synced column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its number on the wire.
+    pub no: ColumnNo,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub ty: ColumnType,
+    /// PostgreSQL's full type name, quoted, to cast to (`"public"."PortType"`, `character varying(40)`).
+    pub sql_type: String,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// What an insert without this column gets.
+    pub default: Option<DefaultValue>,
+    /// The longest text in characters (`varchar(n)`).
+    pub max_length: Option<u32>,
+}
+
+/// A column's default, as far as a site can make it too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefaultValue {
+    /// Always the same value.
+    Constant(Value),
+    /// The time of the write.
+    Now,
+    /// A new time-ordered uuid (version 7).
+    Uuid,
+    /// Something only the cloud can make; a site leaves the column out and takes the cloud's.
+    Cloud,
+}
+
+/// A secondary unique key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unique {
+    /// The constraint's or index's name.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnNo>,
+}
+
+/// A plain index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnNo>,
+}
+
+/// A foreign key from this table to a synced table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The constraint's name.
+    pub name: String,
+    /// The referring columns.
+    pub columns: Vec<ColumnNo>,
+    /// The table referred to.
+    pub table: TableNo,
+    /// The columns referred to, in the order of `columns`.
+    pub target: Vec<ColumnNo>,
+    /// What happens to this row when the row referred to is deleted.
+    pub on_delete: OnDelete,
+}
+
+/// A reference's delete rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDelete {
+    /// The referring row goes too.
+    Cascade,
+    /// The reference is cleared.
+    SetNull,
+    /// The reference takes its default.
+    SetDefault,
+    /// The delete is refused (RESTRICT, NO ACTION).
+    Restrict,
+}
+
+/// How a row finds its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeRule {
+    /// The scope `global`.
+    Global,
+    /// The row is a root: its scope is `TABLE/KEY`.
+    Root,
+    /// The scope of the row that this reference (an index into `references`) names.
+    Through(usize),
+    /// The site's own scope; the engine's rows only.
+    Site,
+}
+
+/// The names of the columns that hold a row's versioning: the user's own where `rejoin.toml` maps them, else `rejoin_*`.
+///
+/// They take no part in merge, clash or digest. `rejoin_scope` and `rejoin_tick` are always the engine's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps {
+    /// The version, an integer from 1 that never goes back.
+    pub version: String,
+    /// When the row was last changed.
+    pub updated_at: String,
+    /// Who changed it last.
+    pub last_modified_by: String,
+    /// When the cloud accepted this version; NULL while a replica has unsent changes.
+    pub synced_at: String,
+}
+
+impl Catalog {
+    /// The table of this number.
+    #[must_use]
+    pub fn table(&self, no: TableNo) -> Option<&Table> {
+        self.tables.iter().find(|table| table.no == no)
+    }
+
+    /// The user's table of this path, or of this `schema.table` or bare name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Table> {
+        let users = || self.tables.iter().filter(|table| !table.engine);
+        users()
+            .find(|table| table.path == name)
+            .or_else(|| users().find(|table| table.name == name))
+            .or_else(|| users().find(|table| name.strip_prefix(table.schema.as_str()).and_then(|rest| rest.strip_prefix('.')) == Some(&table.name)))
+    }
+
+    /// The tables that refer to this one, each with the reference.
+    pub fn referrers(&self, no: TableNo) -> impl Iterator<Item = (&Table, &Reference)> {
+        self.tables.iter().flat_map(move |table| {
+            table.references.iter().filter(move |reference| reference.table == no).map(move |reference| (table, reference))
+        })
+    }
+
+    /// The tables with every table after those it refers to; a cycle is cut at the table with the lowest number.
+    #[must_use]
+    pub fn parents_first(&self) -> Vec<&Table> {
+        let mut done: Vec<&Table> = Vec::with_capacity(self.tables.len());
+        let mut rest: Vec<&Table> = self.tables.iter().collect();
+        while !rest.is_empty() {
+            let ready = |table: &&Table| {
+                table.references.iter().all(|reference| reference.table == table.no || !rest.iter().any(|other| other.no == reference.table))
+            };
+            let next = rest.iter().position(ready).unwrap_or(0);
+            done.push(rest.remove(next));
+        }
+        done
+    }
+
+    /// The root table, if the system has one.
+    #[must_use]
+    pub fn root(&self) -> Option<&Table> {
+        self.tables.iter().find(|table| table.scope == ScopeRule::Root)
+    }
+}
+
+impl Table {
+    /// The table's name in a site's SQLite: as in PostgreSQL where its schema is `public`, else with its schema; the engine's own tables
+    /// are `sync_*` or `rejoin_*`.
+    #[must_use]
+    pub fn sqlite_name(&self) -> String {
+        match (self.engine, self.schema.as_str()) {
+            (true, _) if self.name.starts_with("sync_") => self.name.clone(),
+            (true, _) => format!("rejoin_{}", self.name),
+            (false, "public") => self.name.clone(),
+            (false, schema) => format!("{schema}.{}", self.name),
+        }
+    }
+
+    /// The column of this number.
+    #[must_use]
+    pub fn column(&self, no: ColumnNo) -> Option<&Column> {
+        self.position(no).map(|at| &self.columns[at])
+    }
+
+    /// Where the column of this number stands in `columns`, and so in every row.
+    #[must_use]
+    pub fn position(&self, no: ColumnNo) -> Option<usize> {
+        self.columns.binary_search_by_key(&no, |column| column.no).ok()
+    }
+
+    /// The column of this name.
+    #[must_use]
+    pub fn column_named(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The positions of the key columns, in key order.
+    pub fn key_positions(&self) -> impl Iterator<Item = usize> {
+        self.key.iter().filter_map(|no| self.position(*no))
+    }
+
+    /// The key columns, in key order.
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.key_positions().map(|at| &self.columns[at])
+    }
+
+    /// The key of a row given as the values of `columns`.
+    #[must_use]
+    pub fn key_of(&self, row: &[Value]) -> Key {
+        Key(self.key_positions().filter_map(|at| row.get(at).cloned()).collect())
+    }
+
+    /// Reads a record id; `None` where it has another number of values than the key has columns.
+    ///
+    /// # Errors
+    /// A value is not of its column's type.
+    pub fn parse_key(&self, record_id: &str) -> Result<Option<Key>, ValueError> {
+        let Some(texts) = split_record_id(record_id).filter(|texts| texts.len() == self.key.len()) else {
+            return Ok(None);
+        };
+        let values: Result<Vec<_>, _> = self.key_columns().zip(&texts).map(|(column, text)| column.ty.parse(text)).collect();
+        values.map(|values| Some(Key(values)))
+    }
+
+    /// The position of the soft-delete mark, where the table has one.
+    #[must_use]
+    pub fn soft_delete_position(&self) -> Option<usize> {
+        self.soft_delete.and_then(|no| self.position(no))
+    }
+
+    /// Whether a row given as the values of `columns` is marked as deleted.
+    #[must_use]
+    pub fn is_soft_deleted(&self, row: &[Value]) -> bool {
+        self.soft_delete_position().is_some_and(|at| row.get(at) == Some(&Value::Bool(true)))
+    }
+
+    /// The scope of a row of a root or global table; `None` where the row's parent decides.
+    #[must_use]
+    pub fn own_scope(&self, key: &Key) -> Option<ScopeId> {
+        match self.scope {
+            ScopeRule::Global => Some(ScopeId::global()),
+            ScopeRule::Root => Some(ScopeId::of_root(&self.name, key)),
+            ScopeRule::Through(_) | ScopeRule::Site => None,
+        }
+    }
+}
+
+impl JsonCase {
+    /// A column's name as the API writes it.
+    #[must_use]
+    pub fn apply(self, name: &str) -> String {
+        match self {
+            Self::AsIs => name.to_owned(),
+            Self::Camel => {
+                let mut out = String::with_capacity(name.len());
+                let mut upper = false;
+                for letter in name.chars() {
+                    if letter == '_' && !out.is_empty() {
+                        upper = true;
+                    } else if upper {
+                        out.extend(letter.to_uppercase());
+                        upper = false;
+                    } else {
+                        out.push(letter);
+                    }
+                }
+                out
+            }
+        }
+    }
+}

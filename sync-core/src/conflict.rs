@@ -1,0 +1,155 @@
+//! Conflicts: their kinds, the decisions a person can take, and what a decision writes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Table;
+use crate::change::Row;
+use crate::id::ColumnNo;
+use crate::sync_log::names;
+use crate::value::Value;
+
+/// What clashed. The site's edit is named first, the cloud's second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictKind {
+    /// Both changed the same column to different values.
+    UpdateUpdate,
+    /// The site changed a row that is deleted at the cloud.
+    UpdateDelete,
+    /// The site deleted a row that changed at the cloud, or that rows it never saw refer to.
+    DeleteUpdate,
+    /// Both inserted the same key with different content.
+    InsertInsert,
+    /// A secondary unique key is taken.
+    Unique,
+    /// A row referred to does not exist at the cloud.
+    ForeignKey,
+    /// A check, NOT NULL or the user's trigger refused the row.
+    Check,
+    /// The edit is of a column or table that the schema no longer has.
+    Schema,
+    /// Not allowed, or too large.
+    Rejected,
+}
+
+names!(ConflictKind {
+    UpdateUpdate = "update_update",
+    UpdateDelete = "update_delete",
+    DeleteUpdate = "delete_update",
+    InsertInsert = "insert_insert",
+    Unique = "unique",
+    ForeignKey = "foreign_key",
+    Check = "check",
+    Schema = "schema",
+    Rejected = "rejected",
+});
+
+/// The decision on a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Resolution {
+    /// None yet.
+    Pending,
+    /// The cloud's state stays.
+    CloudWins,
+    /// The site's edit is applied.
+    LocalWins,
+    /// The values given are written.
+    Manual,
+}
+
+names!(Resolution { Pending = "PENDING", CloudWins = "CLOUD_WINS", LocalWins = "LOCAL_WINS", Manual = "MANUAL" });
+
+/// What is known of a conflict when it is decided.
+#[derive(Debug, Clone)]
+pub struct Parked<'a> {
+    /// Its kind.
+    pub kind: ConflictKind,
+    /// The columns that clashed; empty where the row as a whole did.
+    pub clashed: &'a [ColumnNo],
+    /// The site's row, as far as it is known: one entry for each column of the table.
+    pub local: &'a [Option<Value>],
+    /// The row of this key at the cloud now.
+    pub current: Option<&'a Row>,
+}
+
+/// What a decision writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: the cloud's state stays. A held row is dropped at its site.
+    Nothing,
+    /// This row, inserted or over the current one.
+    Write(Row),
+    /// This row is inserted after the rows that hold its unique keys were deleted.
+    Replace(Row),
+    /// The current row is deleted.
+    Delete,
+}
+
+/// Why a decision cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// PENDING is not a decision.
+    #[error("PENDING is no decision: choose CLOUD_WINS, LOCAL_WINS or MANUAL")]
+    NoDecision,
+    /// MANUAL came without values, or values came with another decision.
+    #[error("MANUAL needs the values to write, and only MANUAL takes any")]
+    Values,
+    /// The site's row is not known in full.
+    #[error("the value of column {0} was never sent: give it with MANUAL")]
+    Incomplete(String),
+    /// A column that the table does not have.
+    #[error("the table has no column number {0}")]
+    UnknownColumn(ColumnNo),
+}
+
+/// What a decision writes, given the row as it is at the cloud now. Pure: the caller has compared ETag and revision before.
+///
+/// # Errors
+/// See [`DecideError`].
+pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values: &[(ColumnNo, Value)]) -> Result<Effect, DecideError> {
+    if (resolution == Resolution::Manual) == values.is_empty() {
+        return Err(if resolution == Resolution::Pending { DecideError::NoDecision } else { DecideError::Values });
+    }
+    let whole = || -> Result<Row, DecideError> {
+        let complete = table.columns.iter().zip(parked.local);
+        complete
+            .map(|(column, value)| value.clone().ok_or_else(|| DecideError::Incomplete(column.name.clone())))
+            .collect()
+    };
+    let overlay = |mut row: Row| -> Result<Row, DecideError> {
+        for (no, value) in values {
+            let at = table.position(*no).ok_or(DecideError::UnknownColumn(*no))?;
+            row[at] = value.clone();
+        }
+        Ok(row)
+    };
+    match (resolution, parked.current) {
+        (Resolution::Pending, _) => Err(DecideError::NoDecision),
+        (Resolution::CloudWins, _) => Ok(Effect::Nothing),
+        (Resolution::Manual, Some(current)) => overlay(current.clone()).map(Effect::Write),
+        (Resolution::Manual, None) => {
+            let mut row = Vec::with_capacity(table.columns.len());
+            for (column, local) in table.columns.iter().zip(parked.local) {
+                let manual = values.iter().find(|(no, _)| *no == column.no).map(|(_, value)| value);
+                row.push(manual.or(local.as_ref()).cloned().ok_or_else(|| DecideError::Incomplete(column.name.clone()))?);
+            }
+            Ok(Effect::Write(row))
+        }
+        (Resolution::LocalWins, Some(_)) if parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Delete),
+        (Resolution::LocalWins, None) if parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
+        (Resolution::LocalWins, Some(current)) => {
+            let mut row = current.clone();
+            for (at, (column, local)) in table.columns.iter().zip(parked.local).enumerate() {
+                if let Some(local) = local
+                    && (parked.clashed.is_empty() || parked.clashed.contains(&column.no))
+                {
+                    row[at] = local.clone();
+                }
+            }
+            Ok(Effect::Write(row))
+        }
+        (Resolution::LocalWins, None) if parked.kind == ConflictKind::Unique => whole().map(Effect::Replace),
+        (Resolution::LocalWins, None) => whole().map(Effect::Write),
+    }
+}

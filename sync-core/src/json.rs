@@ -1,0 +1,94 @@
+//! Canonical JSON text: keys sorted, numbers normal, no white space.
+//!
+//! Works on the text, so that a number is never squeezed through a float (`1e400` stays exact, as PostgreSQL's jsonb keeps it).
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::limits::JSON_DEPTH_MAX;
+use crate::value::canonical_decimal;
+
+/// The canonical form of a JSON text; `None` where it is not JSON, holds a NUL, or nests deeper than [`JSON_DEPTH_MAX`].
+#[must_use]
+pub fn canonical(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    write(text.trim(), 0, &mut out)?;
+    Some(out)
+}
+
+fn write(text: &str, depth: usize, out: &mut String) -> Option<()> {
+    if depth > JSON_DEPTH_MAX {
+        return None;
+    }
+    match text.as_bytes().first()? {
+        b'{' => {
+            // A later key of the same name wins, as in jsonb.
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            out.push('{');
+            for (index, (name, member)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(name, out)?;
+                out.push(':');
+                write(member.get(), depth + 1, out)?;
+            }
+            out.push('}');
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item.get(), depth + 1, out)?;
+            }
+            out.push(']');
+        }
+        b'"' => write_string(&serde_json::from_str::<String>(text).ok()?, out)?,
+        b't' | b'f' | b'n' => {
+            serde_json::from_str::<Option<bool>>(text).ok()?;
+            out.push_str(text);
+        }
+        _ => {
+            let _: &RawValue = serde_json::from_str(text).ok()?;
+            out.push_str(&canonical_decimal(text)?);
+        }
+    }
+    Some(())
+}
+
+fn write_string(text: &str, out: &mut String) -> Option<()> {
+    if text.contains('\0') {
+        return None;
+    }
+    out.push_str(&serde_json::to_string(text).ok()?);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn keys_are_sorted_and_numbers_normal_at_every_depth() {
+        assert_eq!(canonical(r#" {"b":[1.50,{"z":null,"y":"é"}],"a":true} "#).unwrap(), r#"{"a":true,"b":[1.5,{"y":"é","z":null}]}"#);
+        assert_eq!(canonical(r#"{"a":1,"a":2}"#).unwrap(), r#"{"a":2}"#);
+    }
+
+    #[test]
+    fn a_number_beyond_any_float_keeps_its_digits() {
+        assert_eq!(canonical("123456789012345678901234567890.5").unwrap(), "123456789012345678901234567890.5");
+        assert!(canonical("1e400").unwrap().starts_with('1'));
+    }
+
+    #[test]
+    fn what_is_not_json_or_too_deep_is_refused() {
+        for bad in ["", "{", "[1,]", "nul", "\"a", "01", "\"\\u0000\"", "1 2"] {
+            assert_eq!(canonical(bad), None, "{bad}");
+        }
+        assert_eq!(canonical(&format!("{}{}", "[".repeat(100), "]".repeat(100))), None);
+    }
+}

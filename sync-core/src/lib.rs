@@ -1,0 +1,25 @@
+//! Rejoin's pure core: what sites and cloud agree on. No IO, no clock, no randomness, no SQL: time and seeds are arguments.
+//!
+//! Reading order:
+//! - [`id`], [`value`], [`json`]: a newtype per identity, the one value model, canonical equality;
+//! - [`catalog`]: tables, columns, references, and how a row finds its scope;
+//! - [`change`]: rows, images, what a push carries and what the cloud answers;
+//! - [`reconcile`]: `(current, incoming) -> decision`, the cloud's half of the merge;
+//! - [`site`]: `step(row, event) -> row`, the site's half;
+//! - [`conflict`]: kinds, resolutions, and what a resolution writes;
+//! - [`write`](mod@write): an API draft made into a row;
+//! - [`wire`]: messages and the bounded codec; [`sync_log`], [`backoff`], [`limits`].
+
+pub mod backoff;
+pub mod catalog;
+pub mod change;
+pub mod conflict;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod reconcile;
+pub mod site;
+pub mod sync_log;
+pub mod value;
+pub mod wire;
+pub mod write;

@@ -1,0 +1,47 @@
+//! Every limit of the engine, in one place. `docs/PROTOCOL.md` repeats the ones that cross the wire.
+
+use std::time::Duration;
+
+/// Levels of nesting in a JSON column.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+/// Bytes of one wire message as sent (compressed).
+pub const WIRE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one wire message after decompression.
+pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// MessagePack elements in one message, which bounds what decoding allocates.
+pub const MESSAGE_ELEMENTS_MAX: usize = 1 << 20;
+/// Levels of nesting in one message.
+pub const MESSAGE_DEPTH_MAX: usize = 16;
+/// Bytes of one string or blob in a message, and so of one column value.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Rows in one push.
+pub const PUSH_ROWS_MAX: usize = 2_000;
+/// Bytes at which a push is cut, before compression.
+pub const PUSH_BYTES_MAX: usize = 4 << 20;
+/// Rows in one page of a pull.
+pub const PAGE_ROWS_MAX: usize = 5_000;
+/// Bytes at which a page of a pull is cut, before compression.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Scopes one site may hold.
+pub const SCOPES_MAX: usize = 10_000;
+/// Levels from a row to its scope's root, and of cascades.
+pub const REFERENCE_DEPTH_MAX: usize = 32;
+
+/// Bytes of one API request body.
+pub const BODY_BYTES_MAX: usize = 2 << 20;
+/// Rows in one page of an API list.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Rows in one page of an API list where nothing is asked.
+pub const LIST_ROWS_DEFAULT: usize = 50;
+
+/// Rows of `sync_log` one site sends in one message.
+pub const LOG_ROWS_MAX: usize = 500;
+/// How far above the cloud's version a pushed version counts.
+pub const VERSION_LEAD_MAX: i64 = 1 << 20;
+
+/// How long one request to the cloud may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the cloud tries a push again whose rows somebody holds, before it defers them.
+pub const BUSY_RETRIES_MAX: u32 = 5;
