@@ -205,10 +205,9 @@ impl Catalog {
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Table> {
         let users = || self.tables.iter().filter(|table| !table.engine);
-        users()
-            .find(|table| table.path == name)
-            .or_else(|| users().find(|table| table.name == name))
-            .or_else(|| users().find(|table| name.strip_prefix(table.schema.as_str()).and_then(|rest| rest.strip_prefix('.')) == Some(&table.name)))
+        users().find(|table| table.path == name).or_else(|| users().find(|table| table.name == name)).or_else(|| {
+            users().find(|table| name.strip_prefix(table.schema.as_str()).and_then(|rest| rest.strip_prefix('.')) == Some(&table.name))
+        })
     }
 
     /// The tables that refer to this one, each with the reference.
@@ -225,7 +224,10 @@ impl Catalog {
         let mut rest: Vec<&Table> = self.tables.iter().collect();
         while !rest.is_empty() {
             let ready = |table: &&Table| {
-                table.references.iter().all(|reference| reference.table == table.no || !rest.iter().any(|other| other.no == reference.table))
+                table
+                    .references
+                    .iter()
+                    .all(|reference| reference.table == table.no || !rest.iter().any(|other| other.no == reference.table))
             };
             let next = rest.iter().position(ready).unwrap_or(0);
             done.push(rest.remove(next));

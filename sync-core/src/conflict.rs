@@ -113,9 +113,7 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
     }
     let whole = || -> Result<Row, DecideError> {
         let complete = table.columns.iter().zip(parked.local);
-        complete
-            .map(|(column, value)| value.clone().ok_or_else(|| DecideError::Incomplete(column.name.clone())))
-            .collect()
+        complete.map(|(column, value)| value.clone().ok_or_else(|| DecideError::Incomplete(column.name.clone()))).collect()
     };
     let overlay = |mut row: Row| -> Result<Row, DecideError> {
         for (no, value) in values {

@@ -144,10 +144,9 @@ impl Serialize for Value {
             Self::Float(real) => serializer.serialize_f64(real.0),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::Uuid(id) => serializer.serialize_newtype_struct(
-                rmp_serde::MSGPACK_EXT_STRUCT_NAME,
-                &(UUID_EXTENSION, Blob(id.as_bytes())),
-            ),
+            Self::Uuid(id) => {
+                serializer.serialize_newtype_struct(rmp_serde::MSGPACK_EXT_STRUCT_NAME, &(UUID_EXTENSION, Blob(id.as_bytes())))
+            }
         }
     }
 }
@@ -229,9 +228,7 @@ impl<'de> Visitor<'de> for ExtensionVisitor {
         let tag: Option<i8> = parts.next_element()?;
         let bytes: Option<RawBytes> = parts.next_element()?;
         match (tag, bytes) {
-            (Some(UUID_EXTENSION), Some(RawBytes(bytes))) => {
-                Uuid::from_slice(&bytes).map(Value::Uuid).map_err(de::Error::custom)
-            }
+            (Some(UUID_EXTENSION), Some(RawBytes(bytes))) => Uuid::from_slice(&bytes).map(Value::Uuid).map_err(de::Error::custom),
             _ => Err(de::Error::custom("an unknown MessagePack extension")),
         }
     }
@@ -404,7 +401,8 @@ impl ColumnType {
             (_, Json::Null) => Ok(Value::Null),
             (Self::Json, json) => self.parse(&json.to_string()),
             (Self::Array(element), Json::Array(items)) => {
-                let items: Result<Vec<_>, _> = items.iter().map(|item| element.from_json(item).map(|value| element.to_json(&value))).collect();
+                let items: Result<Vec<_>, _> =
+                    items.iter().map(|item| element.from_json(item).map(|value| element.to_json(&value))).collect();
                 self.parse(&Json::Array(items?).to_string())
             }
             (Self::Bool, Json::Bool(flag)) => Ok(Value::Bool(*flag)),
@@ -525,10 +523,7 @@ fn canonical_date(text: &str) -> Option<String> {
 
 fn canonical_time(text: &str) -> Option<String> {
     const FORMATS: [&str; 2] = ["%H:%M:%S%.f", "%H:%M"];
-    FORMATS
-        .iter()
-        .find_map(|format| NaiveTime::parse_from_str(text, format).ok())
-        .map(|time| time.format("%H:%M:%S%.6f").to_string())
+    FORMATS.iter().find_map(|format| NaiveTime::parse_from_str(text, format).ok()).map(|time| time.format("%H:%M:%S%.6f").to_string())
 }
 
 #[cfg(test)]

@@ -64,7 +64,13 @@ fn too_long(column: &Column, value: &Value) -> Option<String> {
 ///
 /// # Errors
 /// Every required field that is missing or NULL.
-pub fn insert_row(catalog: &Catalog, table: &Table, draft: &Draft, now: &str, mut id: impl FnMut() -> uuid::Uuid) -> Result<Row, Vec<FieldError>> {
+pub fn insert_row(
+    catalog: &Catalog,
+    table: &Table,
+    draft: &Draft,
+    now: &str,
+    mut id: impl FnMut() -> uuid::Uuid,
+) -> Result<Row, Vec<FieldError>> {
     let mut row = Vec::with_capacity(table.columns.len());
     let mut errors = Vec::new();
     for column in &table.columns {
@@ -113,7 +119,13 @@ fn required(catalog: &Catalog, column: &Column) -> FieldError {
 /// A row as a JSON object by column names, as `cloud_data`, `local_data` and `base_data` hold it. NULLs are written.
 #[must_use]
 pub fn row_to_json(table: &Table, row: &[Value]) -> serde_json::Value {
-    table.columns.iter().zip(row).map(|(column, value)| (column.name.clone(), column.ty.to_json(value))).collect::<serde_json::Map<_, _>>().into()
+    table
+        .columns
+        .iter()
+        .zip(row)
+        .map(|(column, value)| (column.name.clone(), column.ty.to_json(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Some columns as a JSON object by column names.
