@@ -41,6 +41,13 @@ pub trait Backend: Send + Sync + 'static {
     /// One write by a person or program: load, decide, write, in one transaction.
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record>;
 
+    /// Writes the rows of a data set in one transaction, all or none, in the order given (parents before children). A row whose given
+    /// columns have these values already is not written, so that a second import changes nothing.
+    async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
+        let _ = (by, rows);
+        Err(BackendError::Unsupported("this server takes no imports: import at the cloud".to_owned()))
+    }
+
     /// At most `query.limit` conflicts, newest first.
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>>;
 
@@ -206,6 +213,18 @@ pub enum Write {
         /// Which record.
         key: Key,
     },
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// New rows.
+    pub created: u64,
+    /// Rows of which a column was changed.
+    pub updated: u64,
+    /// Rows that were there as given.
+    pub unchanged: u64,
 }
 
 /// Which conflicts.

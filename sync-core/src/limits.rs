@@ -31,6 +31,10 @@ pub const REFERENCE_DEPTH_MAX: usize = 32;
 
 /// Bytes of one API request body.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
+/// Bytes of the body of one import (`/api/rejoin/import`), which is one transaction.
+pub const IMPORT_BYTES_MAX: usize = 32 << 20;
+/// Rows of one import.
+pub const IMPORT_ROWS_MAX: usize = 100_000;
 /// Rows in one page of an API list.
 pub const LIST_ROWS_MAX: usize = 1_000;
 /// Rows in one page of an API list where nothing is asked.
