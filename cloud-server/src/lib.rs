@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The cloud: the PostgreSQL store behind the API and the sites' protocol.
+//!
+//! Reading order: [`store`] (all SQL).
+
+pub mod store;

@@ -1,0 +1,70 @@
+//! What can go wrong between us and PostgreSQL, sorted by what the caller can do about it.
+
+use tokio_postgres::error::SqlState;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, restarts or has no connection left: try again later.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// Somebody holds the rows, or the transaction lost a race: roll back and try again.
+    #[error("the rows are busy: {0}")]
+    Busy(String),
+    /// What the database said, when it is neither of these.
+    #[error("the database answered: {0}")]
+    Database(#[source] tokio_postgres::Error),
+    /// What is stored is not what the engine wrote there.
+    #[error("the database holds what cannot be: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    /// The SQLSTATE, where PostgreSQL answered with one that is neither [`Self::Unavailable`] nor [`Self::Busy`].
+    #[must_use]
+    pub fn sql_state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Database(error) => error.code(),
+            Self::Unavailable(_) | Self::Busy(_) | Self::Corrupt(_) => None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(code) = error.code() else {
+            // No SQLSTATE: the connection broke, or a value could not be sent or read, which is a fault of ours.
+            let of_ours = !error.is_closed() && std::error::Error::source(&error).is_some_and(|source| !source.is::<std::io::Error>());
+            return if of_ours { Self::Database(error) } else { Self::Unavailable(in_words(&error)) };
+        };
+        match code {
+            &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {
+                Self::Busy(in_words(&error))
+            }
+            &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN | &SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS => {
+                Self::Unavailable(in_words(&error))
+            }
+            code if code.code().starts_with("08") => Self::Unavailable(in_words(&error)),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        use deadpool_postgres::{HookError, PoolError};
+        match error {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => Self::Unavailable(in_words(&error)),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// tokio-postgres shows only "db error"; the words are in the source.
+fn in_words(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
