@@ -74,11 +74,11 @@ pub trait Accounts: Send + Sync + 'static {
     async fn user(&self, name: &str) -> Result<Option<User>>;
     /// Every user.
     async fn users(&self) -> Result<Vec<User>>;
-    /// Creates or changes a user. At a site: `ReadOnly`, users are managed at the cloud.
+    /// Creates or changes a user. At a site: `Unsupported`, users are managed at the cloud.
     async fn put_user(&self, user: &User) -> Result<()>;
     /// Removes a user with his sessions and tokens.
     async fn remove_user(&self, name: &str) -> Result<()>;
-    /// Stores a session or token by its secret's SHA-256 (hexadecimal digits).
+    /// Stores a session (without label; kept by the server that made it) or an API token (at a site: `Unsupported`).
     async fn put_token(&self, token: &Token) -> Result<()>;
     /// Who holds the secret of this SHA-256; `None` where nobody does, or it ran out, or its user is disabled.
     async fn holder(&self, secret_hash: &str) -> Result<Option<Principal>>;
@@ -86,6 +86,8 @@ pub trait Accounts: Send + Sync + 'static {
     async fn tokens(&self, user: Option<&str>) -> Result<Vec<Token>>;
     /// Revokes a token or session by its id; whether there was one. Effective at the next request.
     async fn revoke_token(&self, id: &str) -> Result<bool>;
+    /// Ends a user's sessions at this server, but for the one of this id.
+    async fn revoke_sessions(&self, user: &str, except: Option<&str>) -> Result<()>;
 }
 
 /// Somebody who passed the door.
@@ -132,7 +134,7 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// Its id, shown in lists.
+    /// Its id, shown in lists: see [`Token::id_of`].
     pub id: String,
     /// Whose.
     pub user: String,
@@ -145,6 +147,15 @@ pub struct Token {
     pub created_at: DateTime<Utc>,
     /// When it runs out.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Token {
+    /// The id of a token or session, from its secret's SHA-256: the first 16 of its hexadecimal digits. Whoever holds the secret knows the id,
+    /// nobody comes from the id to the secret.
+    #[must_use]
+    pub fn id_of(secret_hash: &str) -> String {
+        secret_hash.chars().take(16).collect()
+    }
 }
 
 /// A record as a server has it.
@@ -177,14 +188,36 @@ pub struct ListQuery {
     pub table: TableNo,
     /// Columns that must equal a value; NULL asks for NULL.
     pub filters: Vec<(ColumnNo, Value)>,
-    /// The order; the key is appended by whoever builds the query, so that it is total. `true`: descending. NULLs come last ascending.
-    pub sort: Vec<(ColumnNo, bool)>,
-    /// The values of the `sort` columns of the last record seen; the list goes on behind it.
+    /// The order. Whoever builds the query appends the key columns that are missing, so that it is total.
+    ///
+    /// NULLs come last ascending and first descending. Text, enums and uuids are ordered by bytes (`COLLATE "C"`, BINARY), all else by value.
+    pub sort: Vec<Sort>,
+    /// One value for each of `sort`, those of the last record seen; the list goes on behind it. May be NULL where the column may.
     pub after: Option<Vec<Value>>,
-    /// At most this many.
+    /// At most this many; never more than `LIST_ROWS_MAX + 1` (one more than a page tells whether there is another).
     pub limit: usize,
     /// Whether soft-deleted records are listed too.
     pub deleted: bool,
+}
+
+/// One step of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub by: SortKey,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+}
+
+/// What a list can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    /// A column.
+    Column(ColumnNo),
+    /// The stamp `version`; in `after` an integer.
+    Version,
+    /// The stamp `updated_at`; in `after` canonical timestamptz text.
+    UpdatedAt,
 }
 
 /// A write.
@@ -192,7 +225,7 @@ pub struct ListQuery {
 pub enum Write {
     /// A new record.
     Create(Draft),
-    /// Changed columns.
+    /// Changed columns; never the key's and never the soft-delete mark. A soft-deleted record is `NotFound`.
     Update {
         /// Which record.
         key: Key,
@@ -201,14 +234,14 @@ pub enum Write {
         /// The ETags one of which the record must have; `None`: any.
         if_match: Option<Vec<String>>,
     },
-    /// A delete: soft where the table has a mark, else real. The record returned is the one deleted.
+    /// A delete: soft where the table has a mark, else real. The record returned is the one deleted. A soft-deleted record is `NotFound`.
     Delete {
         /// Which record.
         key: Key,
         /// As above.
         if_match: Option<Vec<String>>,
     },
-    /// Brings back a soft-deleted record and what was deleted with it.
+    /// Brings back a soft-deleted record and what was deleted with it; a live one is returned as it is.
     Restore {
         /// Which record.
         key: Key,
@@ -238,9 +271,9 @@ pub struct ConflictQuery {
     pub kind: Option<ConflictKind>,
     /// Only of this site (its name).
     pub site: Option<String>,
-    /// Only older than this conflict in the list's order.
+    /// Only older than this conflict in the list's order (created_at, then id, both descending).
     pub after: Option<ConflictId>,
-    /// At most this many.
+    /// At most this many; never more than `LIST_ROWS_MAX + 1`.
     pub limit: usize,
 }
 
@@ -343,9 +376,9 @@ pub struct RunSummary {
 pub struct LogQuery {
     /// Only of this server.
     pub server: Option<String>,
-    /// Only older than this run in the list's order.
+    /// Only older than this run in the list's order (started_at, then id, both descending).
     pub after: Option<RunId>,
-    /// At most this many.
+    /// At most this many; never more than `LIST_ROWS_MAX + 1`.
     pub limit: usize,
 }
 
