@@ -1,5 +1,6 @@
 //! The cloud: the PostgreSQL store behind the API and the sites' protocol.
 //!
-//! Reading order: [`store`] (all SQL).
+//! Reading order: [`store`] (all SQL), [`secret`].
 
+pub mod secret;
 pub mod store;

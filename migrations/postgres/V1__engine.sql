@@ -91,6 +91,9 @@ CREATE TABLE rejoin.sites (
 CREATE TABLE rejoin.subscriptions (
     site_id uuid NOT NULL REFERENCES rejoin.sites ON DELETE CASCADE,
     scope text NOT NULL,
+    -- Taken from the site: pulls leave the scope out, pushes of edits made before are still taken; the row goes once the site's
+    -- replicas have let the scope go.
+    dropped_at timestamptz,
     PRIMARY KEY (site_id, scope)
 );
 

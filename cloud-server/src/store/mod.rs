@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod pool;
+pub mod sites;
 mod tls;
