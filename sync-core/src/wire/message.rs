@@ -60,6 +60,18 @@ pub struct Cursor {
     pub mac: String,
 }
 
+/// The answer to `POST /sync/v1/replica`, whose body is a [`Speaker`]: this copy is a clone or was restored, and is a replica of its own from
+/// now on. Its push chain starts at 1; the old replica lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// The new replica.
+    pub replica: ReplicaId,
+    /// Its life.
+    pub epoch: ReplicaEpoch,
+    /// The cloud's life.
+    pub cloud_epoch: CloudEpoch,
+}
+
 /// `POST /sync/v1/push`: one change set. Its bytes are stored at the site before they are sent; a retry sends the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
