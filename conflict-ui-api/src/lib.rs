@@ -1,4 +1,23 @@
-//! The HTTP API that both servers mount. Reading order: [`backend`] (the port that each server implements), [`error`].
+//! The HTTP API that both servers mount.
+//!
+//! Reading order: [`backend`] (the ports that each server implements) and [`error`]; [`routes`], one list of every route with who may
+//! call it; [`door`] (credentials and roles); [`problem`], the only mapping from what went wrong to HTTP; then one file per concern in
+//! [`api`]. [`middleware`] is what the servers put around the whole of it, and around their own routes. [`conformance`](crate::backend)
+//! (feature `conformance`) is the suite that every backend must pass.
 
+pub mod api;
 pub mod backend;
+pub mod config;
+pub mod door;
 pub mod error;
+pub mod limiter;
+pub mod middleware;
+pub mod password;
+pub mod problem;
+pub mod routes;
+pub mod secret;
+pub mod state;
+
+pub use config::ApiConfig;
+pub use routes::{Access, Route, router};
+pub use state::ApiState;

@@ -1,0 +1,4 @@
+//! The handlers, one file per concern.
+
+pub mod health;
+pub mod records;

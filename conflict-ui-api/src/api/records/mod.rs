@@ -1,0 +1,3 @@
+//! Records: any table of the catalog by its path.
+
+pub mod shape;

@@ -1,0 +1,113 @@
+//! Every route of the API, with who may call it. A server adds its own in the same form.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{self, MethodRouter};
+
+use crate::api::health;
+use crate::backend::Role;
+use crate::door::door;
+use crate::problem::{Code, Problem};
+use crate::state::ApiState;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, without a credential.
+    Open,
+    /// Any user.
+    Viewer,
+    /// Editors and admins.
+    Editor,
+    /// Admins.
+    Admin,
+}
+
+impl Access {
+    /// The role it takes; `None`: no credential at all.
+    #[must_use]
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Self::Open => None,
+            Self::Viewer => Some(Role::Viewer),
+            Self::Editor => Some(Role::Editor),
+            Self::Admin => Some(Role::Admin),
+        }
+    }
+}
+
+/// One route.
+pub struct Route {
+    /// The method; HEAD comes with GET, OPTIONS with every path.
+    pub method: Method,
+    /// The path, with `{names}`.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+    handler: MethodRouter<ApiState>,
+}
+
+impl Route {
+    /// A route of a method router that answers `method` and nothing else.
+    #[must_use]
+    pub fn new(method: Method, path: &'static str, access: Access, handler: MethodRouter<ApiState>) -> Self {
+        Self { method, path, access, handler }
+    }
+
+    /// A GET, and so a HEAD.
+    pub fn get<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::GET, path, access, routing::get(handler))
+    }
+
+    /// A POST.
+    pub fn post<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::POST, path, access, routing::post(handler))
+    }
+
+    /// A PUT.
+    pub fn put<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::PUT, path, access, routing::put(handler))
+    }
+
+    /// A PATCH.
+    pub fn patch<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::PATCH, path, access, routing::patch(handler))
+    }
+
+    /// A DELETE.
+    pub fn delete<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::DELETE, path, access, routing::delete(handler))
+    }
+}
+
+/// Every route of the API, in the order in which a reader looks for them.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    use Access::Open;
+    vec![Route::get("/health", Open, health::health), Route::get("/ready", Open, health::ready)]
+}
+
+/// The API of a server with the routes that only this server has. Put [`stack`](crate::middleware::stack) around the whole.
+pub fn router(state: ApiState, own: Vec<Route>) -> Router {
+    let mut router = Router::new();
+    for route in routes().into_iter().chain(own) {
+        let guarded = route.handler.route_layer(from_fn_with_state((state.clone(), route.access), door));
+        router = router.route(route.path, guarded);
+    }
+    router.method_not_allowed_fallback(method_not_allowed).fallback(unknown_route).with_state(state)
+}
+
+/// OPTIONS asks what a path takes; axum adds `Allow`.
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    Problem::new(Code::MethodNotAllowed, format!("{} does not take {method}; see the header Allow.", uri.path())).into_response()
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    Problem::new(Code::UnknownRoute, format!("There is nothing at {}.", uri.path()))
+}
