@@ -1,2 +1,124 @@
-//! Placeholder.
-fn main() {}
+//! `rejoin`: the one binary. One file per subcommand; [`settings`] and [`client`] are what they share.
+
+mod client;
+mod cloud;
+mod config_command;
+mod conflicts;
+mod exit;
+mod import;
+mod logs;
+mod output;
+mod settings;
+mod signals;
+mod site;
+mod sites;
+mod status;
+mod sync;
+mod tokens;
+mod users;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use exit::{EXIT_CODES, Exit, Failure, Result};
+use logs::LogFormat;
+
+/// Offline-first sync: sites work on SQLite with the uplink cut, and rejoin through PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "rejoin", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    /// Settings file of the servers; else ./rejoin-server.toml, else /etc/rejoin/rejoin-server.toml
+    #[arg(long, global = true, env = "REJOIN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Form of the log on stderr; human on a terminal, json otherwise
+    #[arg(long, global = true, env = "REJOIN_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Manage the sites of a cloud
+    Sites(sites::SitesArgs),
+    /// Manage users
+    Users(users::UsersArgs),
+    /// Manage API tokens
+    Tokens(tokens::TokensArgs),
+    /// Run, pause and look at a site's sync
+    Sync(sync::SyncArgs),
+    /// List, show and resolve conflicts
+    Conflicts(conflicts::ConflictsArgs),
+    /// Load broadcast equipment from a file of JSON lines
+    Import(import::ImportArgs),
+    /// How a server stands
+    Status(status::StatusArgs),
+    /// Show and check the servers' settings
+    Config(config_command::ConfigArgs),
+}
+
+fn main() -> ExitCode {
+    // Before anything speaks TLS: there is no default provider without it. An error means that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    logs::start(cli.log_format, if cli.command.is_server() { "info" } else { "warn" });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::failed(error.to_string())),
+    };
+    match runtime.block_on(run(cli, &matches)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    // Nobody is left to tell when stderr is closed.
+    let _ = output::note(&format!("rejoin: {failure}"));
+    failure.exit.into()
+}
+
+impl Command {
+    /// Whether the command serves until it is stopped.
+    fn is_server(&self) -> bool {
+        false
+    }
+}
+
+async fn run(cli: Cli, matches: &ArgMatches) -> Result {
+    let (json, config) = (cli.json, cli.config);
+    let _ = matches;
+    let command = async move {
+        match cli.command {
+            Command::Sites(args) => sites::run(args, json).await,
+            Command::Users(args) => users::run(args, json).await,
+            Command::Tokens(args) => tokens::run(args, json).await,
+            Command::Sync(args) => sync::run(args, json).await,
+            Command::Conflicts(args) => conflicts::run(args, json).await,
+            Command::Import(args) => import::run(args, json).await,
+            Command::Status(args) => status::run(args, json).await,
+            Command::Config(args) => config_command::run(&args, config.as_ref(), json),
+        }
+    };
+    signals::or_interrupted(command).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        assert_eq!(Exit::Interrupted as u8, 130);
+    }
+}
