@@ -93,7 +93,7 @@ pub enum Op {
     Delete(Vec<(ColumnNo, Value)>),
 }
 
-/// One changed column.
+/// One changed column; with base = new an assertion, which marking a row as deleted carries for every column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// The column.
@@ -156,6 +156,15 @@ impl RowChange {
             Op::Update(edits) | Op::Rekey(_, edits) => (&[], edits),
         };
         pairs.iter().map(|(no, value)| (*no, value)).chain(edits.iter().map(|edit| (edit.column, &edit.new)))
+    }
+
+    /// Whether the push gives this column a value of its own; an edit with base = new only asserts one.
+    #[must_use]
+    pub fn gives(&self, no: ColumnNo) -> bool {
+        match &self.op {
+            Op::Insert(pairs) | Op::Delete(pairs) => pairs.iter().any(|(column, _)| *column == no),
+            Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().any(|edit| edit.column == no && edit.base != edit.new),
+        }
     }
 }
 

@@ -115,7 +115,15 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
         let complete = table.columns.iter().zip(parked.local);
         complete.map(|(column, value)| value.clone().ok_or_else(|| DecideError::Incomplete(column.name.clone()))).collect()
     };
-    let overlay = |mut row: Row| -> Result<Row, DecideError> {
+    // An edit of a row that was only marked as deleted revives it.
+    let revive = |mut row: Row| -> Row {
+        if let (ConflictKind::UpdateDelete, Some(at)) = (parked.kind, table.soft_delete_position()) {
+            row[at] = Value::Bool(false);
+        }
+        row
+    };
+    let overlay = |row: Row| -> Result<Row, DecideError> {
+        let mut row = revive(row);
         for (no, value) in values {
             let at = table.position(*no).ok_or(DecideError::UnknownColumn(*no))?;
             row[at] = value.clone();
@@ -134,10 +142,18 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             }
             Ok(Effect::Write(row))
         }
-        (Resolution::LocalWins, Some(_)) if parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Delete),
+        (Resolution::LocalWins, Some(current)) if parked.kind == ConflictKind::DeleteUpdate => Ok(match table.soft_delete_position() {
+            // The site only marked the row as deleted: so does the decision.
+            Some(at) if parked.local[at] == Some(Value::Bool(true)) => {
+                let mut row = current.clone();
+                row[at] = Value::Bool(true);
+                Effect::Write(row)
+            }
+            _ => Effect::Delete,
+        }),
         (Resolution::LocalWins, None) if parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
         (Resolution::LocalWins, Some(current)) => {
-            let mut row = current.clone();
+            let mut row = revive(current.clone());
             for (at, (column, local)) in table.columns.iter().zip(parked.local).enumerate() {
                 if let Some(local) = local
                     && (parked.clashed.is_empty() || parked.clashed.contains(&column.no))

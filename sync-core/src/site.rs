@@ -1,8 +1,12 @@
-//! The site's half: `step(row, event) -> row`. A dirty row has three images: base, live and theirs.
+//! The site's half: `step(row, event) -> row`, and `cut(row) -> change`. A dirty row has three images: base, live and theirs.
+
+mod answer;
+mod pull;
 
 use crate::catalog::Table;
-use crate::change::{At, Image, Row, RowAnswer, RowChange, Stamp};
-use crate::id::{ConflictId, ScopeId, Tick};
+use crate::change::{At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};
+use crate::id::{ConflictId, Key, ScopeId, Tick};
+use crate::value::Value;
 
 /// One row at a site with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +31,7 @@ pub struct Live {
 }
 
 /// What a dirty row was before its first local change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Base {
     /// The image; `None` marks an insert.
     pub row: Option<Row>,
@@ -35,6 +39,8 @@ pub struct Base {
     pub at: Option<At>,
     /// Its version.
     pub version: i64,
+    /// When the cloud had accepted it.
+    pub synced_at: Option<String>,
     /// Whether the row is in a push that is not answered yet.
     pub in_flight: bool,
     /// The conflict that holds this insert, with the digest of what was offered: another digest is offered again.
@@ -64,11 +70,123 @@ pub struct Stepped {
     pub later: Option<RowChange>,
 }
 
-/// Moves one row. Pure.
-///
-/// `cursor` gives the cursor of a scope: for `Pulled` the pull's new one, otherwise the one in force; `None` where the site has none.
+/// The cursors that a step compares with: of a scope, for `Pulled` the pull's new one, otherwise the one in force; `None` where the site has none.
+pub type Cursors<'a> = &'a dyn Fn(&ScopeId) -> Option<Tick>;
+
+/// Moves one row. Pure. The version of a row that lives before and after never goes back: another content counts on, the same keeps the higher one.
 #[must_use]
-pub fn step(table: &Table, row: SiteRow, event: &Event<'_>, cursor: &dyn Fn(&ScopeId) -> Option<Tick>) -> Stepped {
-    let _ = (table, event, cursor);
-    Stepped { row, later: None }
+pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<'_>) -> Stepped {
+    let mut later = None;
+    let before = row.live.clone();
+    match event {
+        Event::Pulled(image) => pull::pulled(table, &mut row, image, cursor),
+        Event::Answered(change, answer) => later = answer::answered(table, &mut row, change, answer, cursor),
+        Event::Released => {
+            row.base = None;
+            row.live = row.theirs.take().as_ref().and_then(become_image);
+        }
+        Event::Asked => {
+            // A column put back by hand is untouched again, and follows.
+            if row.base.as_ref().is_some_and(|base| !base.in_flight) {
+                pull::rebase(table, &mut row);
+            }
+            settle(&mut row);
+        }
+    }
+    // A row can go and come back within one step; its version counts on all the same.
+    if let (Some(before), Some(live)) = (before, &mut row.live) {
+        let least = if before.row == live.row { before.stamp.version } else { before.stamp.version + 1 };
+        live.stamp.version = live.stamp.version.max(least);
+    }
+    Stepped { row, later }
+}
+
+/// What the next push says of this row: the net difference between base and live. `None` where there is none, where the row waits for an
+/// answer, or where a held insert was not touched since it was offered.
+#[must_use]
+pub fn cut(table: &Table, row: &SiteRow) -> Option<RowChange> {
+    let base = row.base.as_ref().filter(|base| !base.in_flight)?;
+    let pairs = |row: &[Value]| table.columns.iter().map(|column| column.no).zip(row.iter().cloned()).collect::<Vec<_>>();
+    let change = |key: Key, stamp: Stamp, op| Some(RowChange { table: table.no, key, stamp, base: base.at.clone(), op });
+    match (&base.row, &row.live) {
+        (None, None) => None,
+        (None, Some(live)) => {
+            let offered = base.held.is_some_and(|(_, digest)| digest == crate::change::row_digest(table, &live.row));
+            if offered { None } else { change(table.key_of(&live.row), live.stamp.clone(), Op::Insert(pairs(&live.row))) }
+        }
+        (Some(image), None) => {
+            let stamp = Stamp { version: base.version + 1, ..Stamp::default() };
+            change(table.key_of(image), stamp, Op::Delete(pairs(image)))
+        }
+        (Some(image), Some(live)) => {
+            let (from, key) = (table.key_of(image), table.key_of(&live.row));
+            let edits = edits(table, image, &live.row);
+            if from != key {
+                change(key, live.stamp.clone(), Op::Rekey(from, edits))
+            } else if edits.is_empty() {
+                None
+            } else {
+                change(key, live.stamp.clone(), Op::Update(edits))
+            }
+        }
+    }
+}
+
+/// The changed columns but those of the key. Marking a row as deleted carries every column, the unchanged ones as assertions (base = new):
+/// like a delete it is accepted only over the row that its author saw.
+fn edits(table: &Table, base: &[Value], live: &[Value]) -> Vec<Edit> {
+    let marks_deleted = table.is_soft_deleted(live) && !table.is_soft_deleted(base);
+    let columns = table.columns.iter().zip(base.iter().zip(live)).filter(|(column, _)| !table.key.contains(&column.no));
+    columns
+        .filter(|(_, (base, live))| marks_deleted || base != live)
+        .map(|(column, (base, live))| Edit { column: column.no, base: base.clone(), new: live.clone() })
+        .collect()
+}
+
+/// Whether the row was deleted here, for real or by its mark, since its base.
+fn deleted_here(table: &Table, row: &SiteRow) -> bool {
+    match (&row.live, row.base.as_ref().and_then(|base| base.row.as_ref())) {
+        (None, _) => true,
+        (Some(live), Some(base)) => table.is_soft_deleted(&live.row) && !table.is_soft_deleted(base),
+        (Some(_), None) => false,
+    }
+}
+
+/// A dirty row without a difference becomes clean, and takes `theirs` where that is newer than its base.
+fn settle(row: &mut SiteRow) {
+    let Some(base) = row.base.as_ref().filter(|base| !base.in_flight) else { return };
+    let same = match (&base.row, &row.live) {
+        (None, None) => true,
+        (Some(image), Some(live)) => *image == live.row,
+        _ => false,
+    };
+    if !same {
+        return;
+    }
+    let (at, synced_at) = (base.at.clone(), base.synced_at.clone());
+    row.base = None;
+    if let Some(live) = &mut row.live {
+        live.at = at;
+        live.stamp.synced_at = synced_at;
+    }
+    if let Some(theirs) = row.theirs.take() {
+        row.live = become_image(&theirs);
+    }
+}
+
+/// The live row that a cloud image makes; none where the image is a tombstone or mark.
+fn become_image(image: &Image) -> Option<Live> {
+    let row = image.row()?.clone();
+    Some(Live { row, stamp: image.stamp.clone(), at: Some(image.at.clone()) })
+}
+
+/// Whether an image that a pull brings may take the place of one that stands at `held`.
+///
+/// In one scope ticks decide. Otherwise the pull's snapshot has seen the held image if its new cursor of that image's scope is at or above
+/// the image's tick, or if the site does not hold that scope (any more).
+fn supersedes(incoming: &At, held: &At, cursor: Cursors<'_>) -> bool {
+    if incoming.scope == held.scope {
+        return incoming.tick >= held.tick;
+    }
+    cursor(&held.scope).is_none_or(|tick| tick >= held.tick)
 }

@@ -1,0 +1,65 @@
+//! What a pulled image does to a row.
+
+use super::{Base, Cursors, SiteRow, become_image, deleted_here, settle, supersedes};
+use crate::catalog::Table;
+use crate::change::{At, Image, State};
+
+/// A pull brought an image: clean rows take it, dirty ones keep it as `theirs` and take what the local edit did not touch.
+pub(super) fn pulled(table: &Table, row: &mut SiteRow, image: &Image, cursor: Cursors<'_>) {
+    let Some(base) = &row.base else {
+        let held = row.live.as_ref().and_then(|live| live.at.as_ref());
+        if takes_place(image, held, cursor) {
+            row.live = become_image(image);
+        }
+        return;
+    };
+    if !takes_place(image, newest(row, base), cursor) {
+        return;
+    }
+    row.theirs = Some(image.clone());
+    if !row.base.as_ref().is_some_and(|base| base.in_flight) {
+        rebase(table, row);
+        settle(row);
+    }
+}
+
+/// The newest cloud image that a dirty row knows of.
+fn newest<'a>(row: &'a SiteRow, base: &'a Base) -> Option<&'a At> {
+    row.theirs.as_ref().map(|theirs| &theirs.at).or(base.at.as_ref())
+}
+
+/// Whether an incoming image counts against the one held. A tombstone or mark counts only in the scope that the row still belongs to, and
+/// only over an older image: in one transaction a row can be deleted and inserted again, and rows apply after what is gone.
+fn takes_place(image: &Image, held: Option<&At>, cursor: Cursors<'_>) -> bool {
+    match (&image.state, held) {
+        (State::Live(_), None) => true,
+        (State::Live(_), Some(held)) => supersedes(&image.at, held, cursor),
+        (State::Deleted | State::Left, None) => false,
+        (State::Deleted | State::Left, Some(held)) => image.at.scope == held.scope && image.at.tick > held.tick,
+    }
+}
+
+/// Lets the columns that the local edit did not touch follow `theirs`, live and base alike.
+///
+/// A row deleted here is never rebased: its delete holds only against the image that its author saw. Nor does an edit follow a row that
+/// was marked as deleted at the cloud: it would be accepted without anybody having seen that.
+pub(super) fn rebase(table: &Table, row: &mut SiteRow) {
+    if deleted_here(table, row) {
+        return;
+    }
+    let (Some(theirs), Some(live), Some(base)) = (&row.theirs, &mut row.live, &mut row.base) else { return };
+    let (Some(image), Some(before)) = (theirs.row(), &mut base.row) else { return };
+    if table.is_soft_deleted(image) && !table.is_soft_deleted(before) && live.row != *before {
+        return;
+    }
+    for at in 0..image.len() {
+        if live.row[at] == before[at] {
+            live.row[at] = image[at].clone();
+            before[at] = image[at].clone();
+        }
+    }
+    live.stamp.version = theirs.stamp.version.max(live.stamp.version);
+    base.at = Some(theirs.at.clone());
+    base.version = theirs.stamp.version;
+    base.synced_at = theirs.stamp.synced_at.clone();
+}

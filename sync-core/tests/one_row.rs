@@ -1,0 +1,583 @@
+//! One row, one cloud, two sites, every order of events: what `reconcile`, `cut` and `step` promise together.
+//!
+//! Values are unique tokens, so that the history of each is known. Checked after every step and after healing:
+//! - I1: sites and cloud end equal;
+//! - I2: every token typed last at a site was accepted by the cloud or is kept in a conflict;
+//! - I3: a value is only overwritten by somebody who saw it, a row only deleted by somebody who saw all of it.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+use sync_core::catalog::{Column, ScopeRule, Stamps, Table};
+use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict};
+use sync_core::id::{ColumnNo, ConflictId, ScopeId, TableNo, Tick};
+use sync_core::reconcile::{Current, Decision, reconcile};
+use sync_core::site::{Base, Event, Live, SiteRow, cut, step};
+use sync_core::value::{ColumnType, Value};
+use uuid::Uuid;
+
+const A: usize = 1;
+const B: usize = 2;
+const MARK: usize = 3;
+
+fn table() -> Table {
+    let column = |no, name: &str, ty| Column {
+        no: ColumnNo(no),
+        name: name.into(),
+        ty,
+        sql_type: "bigint".into(),
+        not_null: true,
+        default: None,
+        max_length: None,
+    };
+    Table {
+        no: TableNo(1),
+        schema: "public".into(),
+        name: "rows".into(),
+        path: "rows".into(),
+        engine: false,
+        columns: vec![
+            column(1, "id", ColumnType::Int8),
+            column(2, "a", ColumnType::Int8),
+            column(3, "b", ColumnType::Int8),
+            column(4, "is_deleted", ColumnType::Bool),
+        ],
+        key: vec![ColumnNo(1)],
+        uniques: vec![],
+        indexes: vec![],
+        references: vec![],
+        scope: ScopeRule::Global,
+        stamps: Stamps {
+            version: "version".into(),
+            updated_at: "updated_at".into(),
+            last_modified_by: "by".into(),
+            synced_at: "synced_at".into(),
+        },
+        soft_delete: Some(ColumnNo(4)),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Edit(usize, usize),
+    Toggle(usize),
+    Delete(usize),
+    Mark(usize),
+    Insert(usize),
+    Cut(usize),
+    Take(usize),
+    Deliver(usize),
+    Fetch(usize),
+    Apply(usize),
+    CloudEdit(usize),
+    CloudDelete,
+    CloudMark,
+    CloudInsert,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let site = 0..2_usize;
+    prop_oneof![
+        4 => (site.clone(), A..=B).prop_map(|(site, column)| Step::Edit(site, column)),
+        1 => site.clone().prop_map(Step::Toggle),
+        1 => site.clone().prop_map(Step::Delete),
+        1 => site.clone().prop_map(Step::Mark),
+        1 => site.clone().prop_map(Step::Insert),
+        3 => site.clone().prop_map(Step::Cut),
+        3 => site.clone().prop_map(Step::Take),
+        3 => site.clone().prop_map(Step::Deliver),
+        3 => site.clone().prop_map(Step::Fetch),
+        3 => site.prop_map(Step::Apply),
+        2 => (A..=B).prop_map(Step::CloudEdit),
+        1 => Just(Step::CloudDelete),
+        1 => Just(Step::CloudMark),
+        1 => Just(Step::CloudInsert),
+    ]
+}
+
+#[derive(Default)]
+struct Cloud {
+    row: Option<Row>,
+    tick: i64,
+    version: i64,
+    head: i64,
+    /// Which push made the row's tick, if it was answered exact: (site, number).
+    exact: Option<(usize, u64)>,
+    accepted: HashSet<i64>,
+    parked: Vec<RowChange>,
+}
+
+#[derive(Default)]
+struct Site {
+    row: SiteRow,
+    cursor: i64,
+    pushes: u64,
+    sent: Option<(RowChange, Option<RowAnswer>)>,
+    answered: u64,
+    page: Option<(Option<Image>, i64)>,
+    later: Option<RowChange>,
+    later_sent: bool,
+    /// The rows that this site showed when it deleted or marked them.
+    deletes_saw: Vec<Row>,
+}
+
+struct World {
+    table: Table,
+    cloud: Cloud,
+    sites: [Site; 2],
+    token: i64,
+    /// What was shown where a token was typed; a token can be typed again by hand.
+    parents: HashMap<i64, Vec<i64>>,
+    /// Tokens that the same site replaced before anybody else could see them, or deleted with its row.
+    retired: HashSet<i64>,
+    typed: Vec<i64>,
+}
+
+fn int(value: &Value) -> i64 {
+    match value {
+        Value::Int(number) => *number,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn scope() -> ScopeId {
+    ScopeId::global()
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            table: table(),
+            cloud: Cloud::default(),
+            sites: Default::default(),
+            token: 100,
+            parents: HashMap::new(),
+            retired: HashSet::new(),
+            typed: Vec::new(),
+        };
+        world.cloud_insert();
+        for site in 0..2 {
+            world.fetch(site);
+            world.apply(site);
+        }
+        world
+    }
+
+    fn token(&mut self, over: i64) -> i64 {
+        self.token += 1;
+        self.parents.entry(self.token).or_default().push(over);
+        self.token
+    }
+
+    fn ancestors(&self, token: i64) -> HashSet<i64> {
+        let mut seen = HashSet::new();
+        let mut open = vec![token];
+        while let Some(at) = open.pop() {
+            if seen.insert(at) {
+                open.extend(self.parents.get(&at).into_iter().flatten());
+            }
+        }
+        seen
+    }
+
+    /// The cloud's row becomes this one, by a change whose author must have seen what it replaces.
+    fn write_cloud(&mut self, row: Row, change: Option<&RowChange>) {
+        if let (Some(before), Some(change)) = (&self.cloud.row, change) {
+            for at in [A, B] {
+                if before[at] != row[at] {
+                    let (old, new) = (int(&before[at]), int(&row[at]));
+                    assert!(self.ancestors(new).contains(&old), "{new} overwrote {old}, which its author never saw: {change:?}");
+                }
+            }
+        }
+        self.cloud.accepted.extend([int(&row[A]), int(&row[B])]);
+        self.cloud.head += 1;
+        self.cloud.tick = self.cloud.head;
+        self.cloud.version += 1;
+        self.cloud.row = Some(row);
+        self.cloud.exact = None;
+    }
+
+    fn delete_cloud(&mut self) {
+        self.cloud.head += 1;
+        self.cloud.tick = self.cloud.head;
+        self.cloud.version += 1;
+        self.cloud.row = None;
+        self.cloud.exact = None;
+    }
+
+    fn cloud_insert(&mut self) {
+        if self.cloud.row.is_none() {
+            let (a, b) = (self.token(0), self.token(0));
+            self.write_cloud(vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)], None);
+        }
+    }
+
+    fn image(&self) -> Image {
+        let state = self.cloud.row.clone().map_or(State::Deleted, State::Live);
+        let stamp = Stamp { version: self.cloud.version, synced_at: Some("t".into()), ..Stamp::default() };
+        Image { at: At { scope: scope(), tick: Tick(self.cloud.tick) }, stamp, state }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Edit(site, column) => self.edit(site, column),
+            Step::Toggle(site) => self.put_back(site),
+            Step::Delete(site) => self.delete(site),
+            Step::Mark(site) => self.mark(site),
+            Step::Insert(site) => self.insert(site),
+            Step::Cut(site) => self.cut(site),
+            Step::Take(site) => self.take(site),
+            Step::Deliver(site) => self.deliver(site),
+            Step::Fetch(site) => self.fetch(site),
+            Step::Apply(site) => self.apply(site),
+            Step::CloudEdit(column) => {
+                if let Some(mut row) = self.cloud.row.clone().filter(|row| row[MARK] == Value::Bool(false)) {
+                    row[column] = Value::Int(self.token(int(&row[column])));
+                    self.write_cloud(row, None);
+                }
+            }
+            Step::CloudMark => {
+                if let Some(mut row) = self.cloud.row.clone() {
+                    row[MARK] = Value::Bool(true);
+                    self.write_cloud(row, None);
+                }
+            }
+            Step::CloudDelete => {
+                if self.cloud.row.is_some() {
+                    self.delete_cloud();
+                }
+            }
+            Step::CloudInsert => self.cloud_insert(),
+        }
+    }
+
+    /// What the capture trigger does before a change of the live row.
+    fn capture(&mut self, site: usize) {
+        let row = &mut self.sites[site].row;
+        if row.base.is_none() {
+            row.base = Some(match &row.live {
+                Some(live) => Base { row: Some(live.row.clone()), at: live.at.clone(), version: live.stamp.version, ..Base::default() },
+                None => Base::default(),
+            });
+        }
+    }
+
+    fn edit(&mut self, site: usize, column: usize) {
+        let shown = match &self.sites[site].row.live {
+            Some(live) if live.row[MARK] == Value::Bool(false) => int(&live.row[column]),
+            _ => return,
+        };
+        self.capture(site);
+        let token = self.token(shown);
+        self.retired.insert(shown);
+        self.typed.push(token);
+        let live = self.sites[site].row.live.as_mut().unwrap();
+        live.row[column] = Value::Int(token);
+        live.stamp.version += 1;
+    }
+
+    /// The user types the base value again.
+    fn put_back(&mut self, site: usize) {
+        let row = &mut self.sites[site].row;
+        let (Some(live), Some(Base { row: Some(base), .. })) = (&mut row.live, &row.base) else { return };
+        for at in [A, B, MARK] {
+            if live.row[at] != base[at] {
+                if at != MARK {
+                    self.retired.insert(int(&live.row[at]));
+                    // Typing an old value again is an edit by somebody who saw what he replaced.
+                    let (old, new) = (int(&base[at]), int(&live.row[at]));
+                    self.parents.entry(old).or_default().push(new);
+                }
+                let seen = live.row.clone();
+                live.row[at] = base[at].clone();
+                if at == MARK && base[at] == Value::Bool(true) {
+                    self.sites[site].deletes_saw.push(seen);
+                    return;
+                }
+            }
+        }
+        live.stamp.version += 1;
+    }
+
+    fn delete(&mut self, site: usize) {
+        if self.sites[site].row.live.is_some() {
+            self.capture(site);
+            let live = self.sites[site].row.live.take().unwrap();
+            self.retired.extend([int(&live.row[A]), int(&live.row[B])]);
+            self.sites[site].deletes_saw.push(live.row);
+        }
+    }
+
+    fn mark(&mut self, site: usize) {
+        if self.sites[site].row.live.as_ref().is_some_and(|live| live.row[MARK] == Value::Bool(false)) {
+            self.capture(site);
+            let live = self.sites[site].row.live.as_mut().unwrap();
+            let seen = live.row.clone();
+            live.row[MARK] = Value::Bool(true);
+            live.stamp.version += 1;
+            self.sites[site].deletes_saw.push(seen);
+        }
+    }
+
+    fn insert(&mut self, site: usize) {
+        if self.sites[site].row.live.is_none() {
+            self.capture(site);
+            let (a, b) = (self.token(0), self.token(0));
+            // An insert of a key that was deleted here takes its base over: an edit by somebody who saw the base.
+            if let Some(Base { row: Some(base), .. }) = &self.sites[site].row.base {
+                self.parents.entry(a).or_default().push(int(&base[A]));
+                self.parents.entry(b).or_default().push(int(&base[B]));
+            }
+            if let Some(seen) = self.sites[site].deletes_saw.last() {
+                self.parents.entry(a).or_default().push(int(&seen[A]));
+                self.parents.entry(b).or_default().push(int(&seen[B]));
+            }
+            self.typed.extend([a, b]);
+            let row = vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)];
+            let version = self.sites[site].row.base.as_ref().map_or(0, |base| base.version) + 1;
+            self.sites[site].row.live = Some(Live { row, stamp: Stamp { version, ..Stamp::default() }, at: None });
+        }
+    }
+
+    fn event(&mut self, site: usize, event: &Event<'_>, cursor: i64) {
+        let row = std::mem::take(&mut self.sites[site].row);
+        let before = row.live.as_ref().map(|live| live.stamp.version);
+        let stepped = step(&self.table, row, event, &|_| Some(Tick(cursor)));
+        if let (Some(before), Some(after)) = (before, stepped.row.live.as_ref()) {
+            assert!(after.stamp.version >= before, "a version went back");
+        }
+        self.sites[site].row = stepped.row;
+        if let Some(later) = stepped.later {
+            self.sites[site].later = Some(later);
+        }
+    }
+
+    fn cut(&mut self, site: usize) {
+        if self.sites[site].sent.is_some() {
+            return;
+        }
+        let cursor = self.sites[site].cursor;
+        self.event(site, &Event::Asked, cursor);
+        let here = &mut self.sites[site];
+        let change = if let Some(later) = here.later.take() {
+            here.later_sent = true;
+            later
+        } else if let Some(change) = cut(&self.table, &here.row) {
+            here.row.base.as_mut().unwrap().in_flight = true;
+            here.later_sent = false;
+            change
+        } else {
+            return;
+        };
+        here.pushes += 1;
+        here.sent = Some((change, None));
+    }
+
+    /// The cloud takes a push, or hands out the stored answer again.
+    fn take(&mut self, site: usize) {
+        let Some((change, None)) = self.sites[site].sent.clone() else { return };
+        let before_at = At { scope: scope(), tick: Tick(self.cloud.tick) };
+        let current = self.cloud.row.clone();
+        let seen = Current { row: current.as_ref(), at: current.as_ref().map(|_| &before_at), tombstone: current.is_none() };
+        let answer = match reconcile(&self.table, seen, &change, false) {
+            Decision::Write(row) => {
+                self.check_mark(site, current.as_ref(), &row, &change);
+                self.write_cloud(row, Some(&change));
+                let exact = matches!(change.op, Op::Insert(_)) || change.base.as_ref() == Some(&before_at);
+                let confirmed = if exact {
+                    self.cloud.exact = Some((site, self.sites[site].pushes));
+                    let at = At { scope: scope(), tick: Tick(self.cloud.tick) };
+                    Confirmed::Exact { at, version: self.cloud.version, synced_at: "t".into() }
+                } else {
+                    Confirmed::Image(self.image())
+                };
+                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed }
+            }
+            Decision::Delete => {
+                let saw = current.as_ref().is_some_and(|row| self.saw_all_of(site, row));
+                assert!(saw, "a row was deleted that its deleter never saw: {current:?}");
+                self.delete_cloud();
+                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed: Confirmed::Image(self.image()) }
+            }
+            Decision::NoOp => RowAnswer { verdict: Verdict::NoOp, clashed: vec![], confirmed: Confirmed::Image(self.image()) },
+            Decision::Park { clashed, write, .. } => {
+                if let Some(row) = write {
+                    self.check_mark(site, current.as_ref(), &row, &change);
+                    self.write_cloud(row, Some(&change));
+                }
+                self.cloud.parked.push(change.clone());
+                let conflict = ConflictId(Uuid::nil());
+                RowAnswer { verdict: Verdict::Parked(conflict), clashed, confirmed: Confirmed::Image(self.image()) }
+            }
+        };
+        self.sites[site].sent = Some((change, Some(answer)));
+    }
+
+    /// A row is only marked as deleted by somebody who saw all of it.
+    fn check_mark(&self, site: usize, before: Option<&Row>, after: &Row, change: &RowChange) {
+        if let Some(before) = before
+            && before[MARK] == Value::Bool(false)
+            && after[MARK] == Value::Bool(true)
+        {
+            for edit in change.values() {
+                let at = self.table.position(edit.0).unwrap();
+                assert!(at == MARK || *edit.1 == after[at]);
+            }
+            assert!(self.saw_all_of(site, after), "a row was marked as deleted by somebody who never saw it: {before:?}");
+        }
+    }
+
+    /// Whether this site deleted a row that it had made of this one.
+    fn saw_all_of(&self, site: usize, row: &Row) -> bool {
+        let made_of = |seen: &Row, at: usize| self.ancestors(int(&seen[at])).contains(&int(&row[at]));
+        self.sites[site].deletes_saw.iter().any(|seen| made_of(seen, A) && made_of(seen, B))
+    }
+
+    fn deliver(&mut self, site: usize) {
+        let Some((change, Some(answer))) = self.sites[site].sent.take_if(|(_, answer)| answer.is_some()) else { return };
+        self.sites[site].answered = self.sites[site].pushes;
+        if !self.sites[site].later_sent {
+            let cursor = self.sites[site].cursor;
+            self.event(site, &Event::Answered(&change, &answer), cursor);
+        }
+    }
+
+    fn fetch(&mut self, site: usize) {
+        let here = &self.sites[site];
+        let own = self.cloud.exact.is_some_and(|(by, no)| by == site && no <= here.answered);
+        let image = (self.cloud.tick > here.cursor && !own).then(|| self.image());
+        let page = (image, self.cloud.head);
+        if self.sites[site].page.is_none() {
+            self.sites[site].page = Some(page);
+        }
+    }
+
+    fn apply(&mut self, site: usize) {
+        let Some((image, head)) = self.sites[site].page.take() else { return };
+        assert!(head >= self.sites[site].cursor, "a cursor went back");
+        if let Some(image) = image {
+            let cursor = self.sites[site].cursor;
+            self.event(site, &Event::Asked, cursor);
+            self.event(site, &Event::Pulled(&image), head);
+        }
+        self.sites[site].cursor = head;
+    }
+
+    fn heal(&mut self) {
+        for _ in 0..5 {
+            for site in 0..2 {
+                self.take(site);
+                self.deliver(site);
+                self.apply(site);
+                self.cut(site);
+                self.take(site);
+                self.deliver(site);
+                self.fetch(site);
+                self.apply(site);
+            }
+        }
+    }
+
+    fn check_healed(&self) {
+        for (no, site) in self.sites.iter().enumerate() {
+            assert!(site.row.base.is_none(), "site {no} is still dirty: {:?}", site.row);
+            assert!(site.row.theirs.is_none(), "site {no} still keeps theirs");
+            assert_eq!(site.row.live.as_ref().map(|live| &live.row), self.cloud.row.as_ref(), "site {no} differs from the cloud");
+        }
+        let parked: HashSet<i64> = self
+            .cloud
+            .parked
+            .iter()
+            .flat_map(|change| change.values().map(|(_, value)| value.clone()).collect::<Vec<_>>())
+            .filter_map(|value| if let Value::Int(number) = value { Some(number) } else { None })
+            .collect();
+        for token in &self.typed {
+            let kept = self.cloud.accepted.contains(token) || parked.contains(token) || self.retired.contains(token);
+            assert!(kept, "{token} vanished");
+        }
+    }
+}
+
+fn run(steps: &[Step]) {
+    let mut world = World::new();
+    for step in steps {
+        world.step(*step);
+    }
+    world.heal();
+    world.check_healed();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: std::env::var("REJOIN_CASES").map_or(3_000, |cases| cases.parse().unwrap()), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_events_converges_and_loses_nothing(steps in prop::collection::vec(any_step(), 0..40)) {
+        run(&steps);
+    }
+}
+
+/// History 1a: the row is dirty, a pull brings another value of the same column, the user puts the old value back by hand.
+#[test]
+fn h01a_put_back_by_hand() {
+    run(&[Step::Edit(0, A), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Toggle(0)]);
+}
+
+/// History 1b: the push is taken, its answer late; meanwhile the cloud's value moves on and is pulled.
+#[test]
+fn h01b_late_answer() {
+    run(&[Step::Edit(0, A), Step::Cut(0), Step::Take(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Deliver(0)]);
+}
+
+/// History 1d: an old answer after a newer pull of another column.
+#[test]
+fn h01d_old_answer_over_newer_pull() {
+    run(&[Step::Edit(0, A), Step::Cut(0), Step::Take(0), Step::CloudEdit(B), Step::Fetch(0), Step::Apply(0), Step::Deliver(0)]);
+}
+
+/// History 9: the push clashes while its author types on; the later edit joins the conflict and never overwrites what nobody saw.
+#[test]
+fn h09_edit_while_clashing() {
+    run(&[Step::Edit(0, A), Step::CloudEdit(A), Step::Cut(0), Step::Take(0), Step::Edit(0, A), Step::Deliver(0)]);
+}
+
+/// History 10, second half: deleted here, changed there: the delete is never rebased onto the update.
+#[test]
+fn h10_delete_is_never_rebased() {
+    run(&[Step::Delete(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Cut(0), Step::Take(0), Step::Deliver(0)]);
+    run(&[Step::Mark(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Cut(0), Step::Take(0), Step::Deliver(0)]);
+}
+
+/// History 4c: inserted, pushed, deleted before the answer: the delete follows.
+#[test]
+fn h04c_deleted_while_its_insert_is_under_way() {
+    run(&[
+        Step::CloudDelete,
+        Step::Fetch(0),
+        Step::Apply(0),
+        Step::Insert(0),
+        Step::Cut(0),
+        Step::Take(0),
+        Step::Delete(0),
+        Step::Deliver(0),
+    ]);
+}
+
+/// Found by the property above: two columns of one row are edited while an answer and a pull cross.
+#[test]
+fn an_edit_beside_the_pushed_column_keeps_the_base_its_author_saw() {
+    run(&[Step::Edit(1, A), Step::Cut(1), Step::CloudEdit(B), Step::Edit(1, B)]);
+    run(&[
+        Step::CloudEdit(A),
+        Step::Edit(1, A),
+        Step::Cut(1),
+        Step::CloudEdit(B),
+        Step::Fetch(1),
+        Step::Edit(1, B),
+        Step::Apply(1),
+        Step::Take(1),
+        Step::Deliver(1),
+        Step::Toggle(1),
+    ]);
+    run(&[Step::CloudEdit(B), Step::Fetch(0), Step::Edit(0, B), Step::Apply(0), Step::Toggle(0), Step::Edit(0, A)]);
+}
