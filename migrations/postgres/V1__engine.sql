@@ -108,13 +108,14 @@ CREATE TABLE rejoin.replicas (
 );
 
 -- Pushes with their stored answers (dropped when the replica's next push names them) and the rows answered "exact"
--- (kept until the replica's cursor has passed), both as wire bytes.
+-- (kept until the replica's cursor has passed), both as wire bytes. ticks: {scope: tick} of what the push wrote.
 CREATE TABLE rejoin.pushes (
     replica uuid NOT NULL REFERENCES rejoin.replicas ON DELETE CASCADE,
     no bigint NOT NULL,
     hash text NOT NULL,
     answer bytea,
     exact bytea,
+    ticks jsonb,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (replica, no)
 );
@@ -238,7 +239,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     one text;
 BEGIN
-    FOR one IN SELECT DISTINCT w FROM unnest(wanted) w ORDER BY 1 LOOP
+    -- By bytes, as the server orders them, whatever the database's collation.
+    FOR one IN SELECT DISTINCT w COLLATE "C" FROM unnest(wanted) w ORDER BY 1 LOOP
         PERFORM rejoin.take_one(one);
     END LOOP;
 END $$;

@@ -1,6 +1,9 @@
 //! Everything that speaks SQL to PostgreSQL. Decisions are made in sync-core; here rows are loaded, locked and written.
 
+pub(crate) mod bulk;
 pub mod error;
 pub mod pool;
+pub(crate) mod row;
 pub mod sites;
 mod tls;
+pub(crate) mod tx;

@@ -1,0 +1,276 @@
+//! The one codec between PostgreSQL and [`Value`]: how a column is read, and how many values of a column are bound as one array.
+//!
+//! Types that the driver knows simply travel in binary; every other type is read as its text form and parsed by [`ColumnType::parse`], and
+//! written as text cast to the column's type. Every identifier comes from the catalog and is quoted here.
+
+use std::borrow::Cow;
+
+use sync_core::catalog::{Column, Table};
+use sync_core::change::{At, Row, Stamp};
+use sync_core::id::{Key, ScopeId, Tick};
+use sync_core::value::{ColumnType, Real, Value};
+use tokio_postgres::types::ToSql;
+
+use super::error::StoreError;
+
+/// A bound parameter.
+pub(crate) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+
+/// A row as the cloud has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredRow {
+    /// The values of the table's columns; NULL where a column was not asked for.
+    pub(crate) row: Row,
+    /// The versioning.
+    pub(crate) stamp: Stamp,
+    /// Its place in the feed.
+    pub(crate) at: At,
+}
+
+/// A quoted identifier.
+pub(crate) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The table's full name, quoted.
+pub(crate) fn table_sql(table: &Table) -> String {
+    format!("{}.{}", quote(&table.schema), quote(&table.name))
+}
+
+/// Parameters as the driver takes them.
+pub(crate) fn refs<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn ToSql + Sync)> {
+    params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()
+}
+
+/// What a select list reads of the column of `alias`.
+pub(crate) fn column_sql(column: &Column, alias: &str) -> String {
+    let name = format!("{alias}.{}", quote(&column.name));
+    match column.ty {
+        ColumnType::Array(_) => format!("to_jsonb({name})::text"),
+        _ if is_binary(&column.ty) => name,
+        _ => format!("{name}::text"),
+    }
+}
+
+/// The columns that stand behind the table's own in every select list: scope, tick, version, `updated_at`, `last_modified_by`, `synced_at`.
+pub(crate) fn stamps_sql(table: &Table, alias: &str) -> String {
+    let stamps = &table.stamps;
+    let text = |name: &str| format!("{alias}.{}::text", quote(name));
+    format!(
+        "{alias}.rejoin_scope, {alias}.rejoin_tick, {alias}.{}::bigint, {}, {}, {}",
+        quote(&stamps.version),
+        text(&stamps.updated_at),
+        text(&stamps.last_modified_by),
+        text(&stamps.synced_at),
+    )
+}
+
+/// The whole row of `alias`: what [`read_row`] reads.
+pub(crate) fn select_list(table: &Table, alias: &str) -> String {
+    select_some(table, alias, 0..table.columns.len())
+}
+
+/// As [`select_list`], with the columns at these positions only.
+pub(crate) fn select_some(table: &Table, alias: &str, positions: impl IntoIterator<Item = usize>) -> String {
+    let columns = positions.into_iter().map(|at| column_sql(&table.columns[at], alias));
+    columns.chain([stamps_sql(table, alias)]).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads what [`select_list`] selected, from the result column `first` on.
+///
+/// # Errors
+/// A value that the column's type cannot hold: the catalog is not the database's.
+pub(crate) fn read_row(table: &Table, from: &tokio_postgres::Row, first: usize) -> Result<StoredRow, StoreError> {
+    read_some(table, from, first, 0..table.columns.len())
+}
+
+/// Reads what [`select_some`] selected.
+///
+/// # Errors
+/// As [`read_row`].
+pub(crate) fn read_some(
+    table: &Table,
+    from: &tokio_postgres::Row,
+    first: usize,
+    positions: impl IntoIterator<Item = usize>,
+) -> Result<StoredRow, StoreError> {
+    let mut row = vec![Value::Null; table.columns.len()];
+    let mut at = first;
+    for position in positions {
+        row[position] = read_value(table, &table.columns[position], from, at)?;
+        at += 1;
+    }
+    let moment = |text: Option<&str>| text.map(|text| canonical_moment(table, text)).transpose();
+    Ok(StoredRow {
+        row,
+        at: At { scope: ScopeId(from.try_get(at)?), tick: Tick(from.try_get(at + 1)?) },
+        stamp: Stamp {
+            version: from.try_get::<_, Option<i64>>(at + 2)?.unwrap_or_default(),
+            updated_at: moment(from.try_get(at + 3)?)?.unwrap_or_default(),
+            modified_by: from.try_get(at + 4)?,
+            synced_at: moment(from.try_get(at + 5)?)?,
+        },
+    })
+}
+
+fn canonical_moment(table: &Table, text: &str) -> Result<String, StoreError> {
+    let moment = ColumnType::Timestamptz.parse(text);
+    moment.map(|value| value.to_text().into_owned()).map_err(|error| StoreError::Corrupt(format!("{}: a stamp: {error}", table.name)))
+}
+
+/// Reads one result column, selected by [`column_sql`].
+///
+/// # Errors
+/// As [`read_row`].
+pub(crate) fn read_value(table: &Table, column: &Column, from: &tokio_postgres::Row, at: usize) -> Result<Value, StoreError> {
+    let value = match column.ty {
+        ColumnType::Bool => from.try_get::<_, Option<bool>>(at)?.map(Value::Bool),
+        ColumnType::Int2 => from.try_get::<_, Option<i16>>(at)?.map(|number| Value::Int(number.into())),
+        ColumnType::Int4 => from.try_get::<_, Option<i32>>(at)?.map(|number| Value::Int(number.into())),
+        ColumnType::Int8 => from.try_get::<_, Option<i64>>(at)?.map(Value::Int),
+        ColumnType::Float8 => from.try_get::<_, Option<f64>>(at)?.map(|number| Value::Float(Real::new(number))),
+        ColumnType::Uuid => from.try_get::<_, Option<uuid::Uuid>>(at)?.map(Value::Uuid),
+        ColumnType::Bytea => from.try_get::<_, Option<Vec<u8>>>(at)?.map(Value::Bytes),
+        _ => match from.try_get::<_, Option<&str>>(at)? {
+            None => None,
+            Some(text) => {
+                Some(column.ty.parse(text).map_err(|error| StoreError::Corrupt(format!("{}.{}: {error}", table.name, column.name)))?)
+            }
+        },
+    };
+    Ok(value.unwrap_or(Value::Null))
+}
+
+/// Whether values of this type travel in the driver's binary form.
+fn is_binary(ty: &ColumnType) -> bool {
+    array_type(ty) != "text"
+}
+
+/// The element type of the array that carries values of this type.
+pub(crate) fn array_type(ty: &ColumnType) -> &'static str {
+    match ty {
+        ColumnType::Bool => "boolean",
+        ColumnType::Int2 => "smallint",
+        ColumnType::Int4 => "integer",
+        ColumnType::Int8 => "bigint",
+        ColumnType::Float8 => "double precision",
+        ColumnType::Uuid => "uuid",
+        ColumnType::Bytea => "bytea",
+        _ => "text",
+    }
+}
+
+/// Makes an element of the bound array a value of the column. Text is left to PostgreSQL's assignment rules: an explicit cast to
+/// `varchar(n)` would cut it silently.
+pub(crate) fn written(column: &Column, element: &str) -> String {
+    match column.ty {
+        ColumnType::Text => element.to_owned(),
+        _ if is_binary(&column.ty) => element.to_owned(),
+        _ => format!("{element}::{}", column.sql_type),
+    }
+}
+
+/// Makes an element of the bound array comparable with the column, so that its index serves.
+pub(crate) fn compared(column: &Column, element: &str) -> String {
+    match column.ty {
+        ColumnType::Text if column.sql_type.starts_with("character varying") => element.to_owned(),
+        ColumnType::Text if column.sql_type.starts_with("character(") => format!("{element}::bpchar"),
+        _ if is_binary(&column.ty) => element.to_owned(),
+        _ => format!("{element}::{}", column.sql_type),
+    }
+}
+
+/// Binds the values of one column, of one row each, as one array of [`array_type`].
+///
+/// # Errors
+/// A value is not of the column's type; nothing that passed `ColumnType::accept` is refused.
+pub(crate) fn array<'a>(column: &Column, values: impl Iterator<Item = &'a Value>) -> Result<Param<'a>, StoreError> {
+    fn each<'a, T>(values: impl Iterator<Item = &'a Value>, of: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<Option<T>>> {
+        values.map(|value| if value.is_null() { Some(None) } else { of(value).map(Some) }).collect()
+    }
+    fn boxed<'a, T: ToSql + Sync + Send + 'a>(values: Option<Vec<Option<T>>>) -> Option<Param<'a>> {
+        values.map(|values| Box::new(values) as Param<'a>)
+    }
+    let int = |value: &Value| if let Value::Int(number) = value { Some(*number) } else { None };
+    let bound = match &column.ty {
+        ColumnType::Bool => boxed(each(values, |value| if let Value::Bool(flag) = value { Some(*flag) } else { None })),
+        ColumnType::Int2 => boxed(each(values, |value| int(value).and_then(|number| i16::try_from(number).ok()))),
+        ColumnType::Int4 => boxed(each(values, |value| int(value).and_then(|number| i32::try_from(number).ok()))),
+        ColumnType::Int8 => boxed(each(values, int)),
+        ColumnType::Float8 => boxed(each(values, |value| if let Value::Float(real) = value { Some(real.get()) } else { None })),
+        ColumnType::Uuid => boxed(each(values, |value| if let Value::Uuid(id) = value { Some(*id) } else { None })),
+        ColumnType::Bytea => boxed(each(values, |value| if let Value::Bytes(bytes) = value { Some(bytes.as_slice()) } else { None })),
+        ColumnType::Array(element) => boxed(each(values, |value| array_literal(element, &value.to_text()))),
+        _ => boxed(each(values, |value| Some(value.to_text()))),
+    };
+    bound.ok_or_else(|| StoreError::Corrupt(format!("a value for {} is not {}", column.name, column.ty.describe())))
+}
+
+/// PostgreSQL's array literal of a JSON array: `[1,null,"a\"b"]` is `{"1",NULL,"a\"b"}`.
+fn array_literal(element: &ColumnType, json: &str) -> Option<Cow<'static, str>> {
+    let items: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
+    let mut out = String::with_capacity(json.len() + 2);
+    write_array(element, &items, &mut out);
+    Some(Cow::Owned(out))
+}
+
+fn write_array(element: &ColumnType, items: &[serde_json::Value], out: &mut String) {
+    use serde_json::Value as Json;
+    out.push('{');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        let text = match item {
+            Json::Null => {
+                out.push_str("NULL");
+                continue;
+            }
+            Json::Array(inner) if *element != ColumnType::Json => {
+                write_array(element, inner, out);
+                continue;
+            }
+            Json::String(text) if *element != ColumnType::Json => Cow::Borrowed(text.as_str()),
+            other => Cow::Owned(other.to_string()),
+        };
+        out.push('"');
+        for letter in text.chars() {
+            if matches!(letter, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(letter);
+        }
+        out.push('"');
+    }
+    out.push('}');
+}
+
+/// Binds keys: one array for each key column.
+///
+/// # Errors
+/// As [`array`]; a key has another number of values than the table has key columns.
+pub(crate) fn key_arrays<'a>(table: &Table, keys: impl Iterator<Item = &'a Key> + Clone) -> Result<Vec<Param<'a>>, StoreError> {
+    if let Some(key) = keys.clone().find(|key| key.0.len() != table.key.len()) {
+        return Err(StoreError::Corrupt(format!("{key} is no key of {}", table.name)));
+    }
+    table.key_columns().enumerate().map(|(at, column)| array(column, keys.clone().map(move |key| &key.0[at]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_literal_keeps_nulls_quotes_and_nesting() {
+        let literal = |element, json| array_literal(&element, json).unwrap().into_owned();
+        assert_eq!(literal(ColumnType::Text, r#"["a","NULL",null,"b\"c\\d",""]"#), r#"{"a","NULL",NULL,"b\"c\\d",""}"#);
+        assert_eq!(literal(ColumnType::Int4, "[[1,2],[3,null]]"), r#"{{"1","2"},{"3",NULL}}"#);
+        assert_eq!(literal(ColumnType::Json, r#"[{"a":[1]},"x"]"#), r#"{"{\"a\":[1]}","\"x\""}"#);
+        assert_eq!(literal(ColumnType::Text, "[]"), "{}");
+    }
+
+    #[test]
+    fn an_identifier_is_quoted_whatever_it_holds() {
+        assert_eq!(quote(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
+    }
+}
