@@ -3,4 +3,6 @@
 //! Reading order: [`store`] (all SQL), [`secret`].
 
 pub mod secret;
+pub mod settings;
 pub mod store;
+pub mod systems;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk;
 pub mod error;
+pub mod migrate;
 pub mod pool;
 pub(crate) mod row;
 pub mod sites;

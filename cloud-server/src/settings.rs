@@ -1,0 +1,254 @@
+//! `rejoin.toml`: what introspection cannot know. A few lines; everything has a default but the root table.
+//!
+//! ```toml
+//! root = "productions"                  # one row of it and all that hangs from it travel together
+//! global = ["equipment_specs"]          # shared tables that every site holds
+//! left_out = ["audit"]                  # never synced
+//! soft_delete = "is_deleted"            # where a table has this boolean, DELETE by the API marks the row
+//! [stamps]                              # where a table has these columns, of a fitting type, versioning is kept there
+//! version = "version"
+//! [api]
+//! case = "camel"
+//! list = "bare"
+//! [tables.equipment_specs]
+//! path = "equipment"
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use sync_core::catalog::ApiStyle;
+use toml::Spanned;
+
+/// A name in `rejoin.toml` that knows where it stands.
+pub type Named = Spanned<String>;
+
+/// Paths that the engine's own routes take: `/api/conflicts` and so on.
+const RESERVED_PATHS: [&str; 5] = ["conflicts", "sync", "events", "tables", "rejoin"];
+
+/// The whole of `rejoin.toml`. Tables are named `table` (of the schema `public`) or `schema.table`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The system's name, for people.
+    pub system: Option<String>,
+    /// The table whose rows are the roots of scopes.
+    pub root: Option<Named>,
+    /// Tables that every site holds whole.
+    #[serde(default)]
+    pub global: Vec<Named>,
+    /// Tables that are never synced.
+    #[serde(default)]
+    pub left_out: Vec<Named>,
+    /// The name of soft-delete marks: counts in every table with a `boolean NOT NULL` of that name.
+    pub soft_delete: Option<Named>,
+    /// The names of versioning columns: count in every table with a column of that name and of a fitting type.
+    #[serde(default)]
+    pub stamps: StampNames,
+    /// How the API names and lists things.
+    #[serde(default)]
+    pub api: ApiStyle,
+    /// What one table does otherwise. What is said here must hold: a column that is missing or unfit is an error.
+    #[serde(default)]
+    pub tables: BTreeMap<Named, TableSettings>,
+    #[serde(skip)]
+    line_ends: Vec<usize>,
+}
+
+/// What one table does otherwise than the rest.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableSettings {
+    /// Its name in API paths.
+    pub path: Option<Named>,
+    /// Its versioning columns; a name left out is looked up among the general ones.
+    #[serde(default)]
+    pub stamps: StampNames,
+    /// Its soft-delete mark; `""`: none, though there is a column of the general name.
+    pub soft_delete: Option<Named>,
+    /// The column of the reference through which its rows find their scope, where the shortest way is not meant.
+    pub scope_through: Option<Named>,
+}
+
+/// Names of versioning columns. `""` in a table's own settings: none, though there is a column of the general name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StampNames {
+    /// `integer` or `bigint`.
+    pub version: Option<Named>,
+    /// `timestamptz` or `timestamp`.
+    pub updated_at: Option<Named>,
+    /// `text`, or `varchar` of at least 128 characters.
+    pub last_modified_by: Option<Named>,
+    /// `timestamptz` or `timestamp` that may be NULL.
+    pub synced_at: Option<Named>,
+}
+
+/// What is wrong in `rejoin.toml`, and in which line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rejoin.toml, line {line}: {message}")]
+pub struct SettingsError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong; names the key.
+    pub message: String,
+}
+
+/// Why `rejoin.toml` could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It says something that cannot be.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Settings {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read or is not right.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.display().to_string(), error })?;
+        Ok(Self::parse(&text)?)
+    }
+
+    /// Reads the text of a `rejoin.toml`.
+    ///
+    /// # Errors
+    /// A key is unknown or of the wrong type, or two of them contradict each other.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let mut settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_at(&line_ends, span.start));
+            let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+            SettingsError { line, message: format!("{}: {shown}", error.message()) }
+        })?;
+        settings.line_ends = line_ends;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// An error about this name.
+    #[must_use]
+    pub fn error(&self, at: &Named, message: String) -> SettingsError {
+        SettingsError { line: line_at(&self.line_ends, at.span().start), message }
+    }
+
+    /// What is said of this table by itself.
+    #[must_use]
+    pub fn table(&self, schema: &str, table: &str) -> Option<&TableSettings> {
+        self.tables.iter().find(|(name, _)| names(name.get_ref(), schema, table)).map(|(_, settings)| settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let names = self.root.iter().chain(&self.global).chain(&self.left_out).chain(self.tables.keys());
+        for name in names {
+            if name.get_ref().split('.').any(str::is_empty) || name.get_ref().split('.').count() > 2 {
+                return Err(self.error(name, format!("{:?} names no table: write table or schema.table", name.get_ref())));
+            }
+        }
+        let is_root = |name: &&Named| self.root.as_ref().is_some_and(|root| same_table(root, name));
+        if let Some(name) = self.global.iter().find(is_root) {
+            return Err(self.error(name, format!("global: {} is the root", name.get_ref())));
+        }
+        if let Some(name) = self.left_out.iter().find(is_root) {
+            return Err(self.error(name, format!("left_out: {} is the root", name.get_ref())));
+        }
+        for name in &self.left_out {
+            if self.global.iter().any(|other| same_table(other, name)) {
+                return Err(self.error(name, format!("left_out: {} is in global too", name.get_ref())));
+            }
+        }
+        self.check_paths()
+    }
+
+    fn check_paths(&self) -> Result<(), SettingsError> {
+        let mut paths: Vec<&str> = Vec::new();
+        for (table, settings) in &self.tables {
+            let Some(path) = &settings.path else { continue };
+            let text = path.get_ref().as_str();
+            let wrong = if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                "is made of letters, digits, '-' and '_'"
+            } else if RESERVED_PATHS.contains(&text) {
+                "is a path of the engine's own"
+            } else if paths.contains(&text) {
+                "is another table's path already"
+            } else {
+                paths.push(text);
+                continue;
+            };
+            return Err(self.error(path, format!("tables.{}.path: {text:?} {wrong}", table.get_ref())));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` (`table` or `schema.table`) names this table.
+#[must_use]
+pub(crate) fn names(name: &str, schema: &str, table: &str) -> bool {
+    name.split_once('.').unwrap_or(("public", name)) == (schema, table)
+}
+
+fn same_table(left: &Named, right: &Named) -> bool {
+    let (schema, table) = right.get_ref().split_once('.').unwrap_or(("public", right.get_ref()));
+    names(left.get_ref(), schema, table)
+}
+
+fn line_at(line_ends: &[usize], offset: usize) -> usize {
+    line_ends.partition_point(|end| *end < offset) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::catalog::{JsonCase, ListForm};
+
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default() {
+        let settings = Settings::parse("").unwrap();
+        assert!(settings.root.is_none() && settings.tables.is_empty());
+        assert_eq!((settings.api.case, settings.api.list), (JsonCase::AsIs, ListForm::Page));
+    }
+
+    #[test]
+    fn a_table_is_found_by_its_bare_or_its_full_name() {
+        let settings = Settings::parse("[tables.a]\npath = 'x'\n[tables.'crm.a']\npath = 'y'\n").unwrap();
+        let path = |schema: &str| settings.table(schema, "a").and_then(|table| table.path.as_ref()).map(|path| path.get_ref().clone());
+        assert_eq!((path("public").unwrap(), path("crm").unwrap()), ("x".to_owned(), "y".to_owned()));
+        assert_eq!(path("other"), None);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line_and_key() {
+        for (text, line, words) in [
+            ("\nrot = 'a'", 2, "unknown field `rot`"),
+            ("root = 5", 1, "expected a string: root = 5"),
+            ("root = 'a'\n[tables.b]\npaht = 'x'", 3, "unknown field `paht`"),
+            ("root = 'a'\n\n[api]\ncase = 'kebab'", 4, "unknown variant `kebab`"),
+            ("root = 'a'\n[stamps]\nverzion = 'v'", 3, "unknown field `verzion`"),
+            ("root = 'a", 1, "root = 'a"),
+            ("root = 'a.b.c'", 1, "names no table"),
+            ("root = 'a'\nglobal = [\n'b',\n'public.a']", 4, "global: public.a is the root"),
+            ("root = 'a'\nleft_out = ['a']", 2, "left_out: a is the root"),
+            ("global = ['b']\nleft_out = ['b']", 2, "left_out: b is in global too"),
+            ("[tables.b]\npath = 'sync'", 2, "tables.b.path: \"sync\" is a path of the engine's own"),
+            ("[tables.b]\npath = 'a/b'", 2, "is made of letters"),
+            ("[tables.a]\npath = 'x'\n[tables.b]\npath = 'x'", 4, "tables.b.path: \"x\" is another table's path already"),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            assert_eq!(error.line, line, "{text}: {error}");
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+    }
+}

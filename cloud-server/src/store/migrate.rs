@@ -1,0 +1,240 @@
+//! Versioned, forward-only migrations: the engine's own tables, then those of a built-in system. Each set keeps its history in the
+//! schema `rejoin`. Two servers that start at once do not meet: whoever prepares the database holds an advisory lock.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use deadpool_postgres::{ClientWrapper, Object};
+use refinery::{Migration, Runner};
+use serde::Serialize;
+use tokio_postgres::error::SqlState;
+
+use super::error::StoreError;
+use super::pool::Database;
+use crate::systems::BuiltIn;
+
+/// The engine's migrations: file name without `.sql`, and text.
+const ENGINE: &[(&str, &str)] = &[("V1__engine", include_str!("../../../migrations/postgres/V1__engine.sql"))];
+
+/// The oldest PostgreSQL that we run on.
+const SERVER_VERSION_MIN: i32 = 150_000;
+
+/// The advisory lock's number: "Rejoin" in ASCII.
+const LOCK: i64 = 0x5265_6a6f_696e;
+
+/// One migration, and whether it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Whose: `engine`, or the built-in system's name.
+    pub set: String,
+    /// Its number in the set, from 1.
+    pub version: i32,
+    /// Its name.
+    pub name: String,
+    /// When it was applied (RFC 3339); `None` while it is pending.
+    pub applied_on: Option<String>,
+}
+
+/// Why the database could not be migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// PostgreSQL is too old.
+    #[error("PostgreSQL {0} is too old: Rejoin needs 15 or newer")]
+    ServerTooOld(String),
+    /// A newer program was here.
+    #[error("the database is newer than this program: {set} is at version {found}, this program knows {known}; run the newer program")]
+    Newer {
+        /// Whose migrations.
+        set: String,
+        /// The newest applied.
+        found: i32,
+        /// The newest known.
+        known: i32,
+    },
+    /// The role may not make what the engine needs.
+    #[error("the role {role} may not create the schema rejoin in this database: connect as the role that owns it ({error})")]
+    NotOwner {
+        /// The role.
+        role: String,
+        /// What PostgreSQL said.
+        error: String,
+    },
+    /// The database holds another built-in system.
+    #[error("the database holds the system {found}, not {wanted}")]
+    OtherSystem {
+        /// The one that it holds.
+        found: String,
+        /// The one asked for.
+        wanted: String,
+    },
+    /// A migration failed; it left nothing behind.
+    #[error("{0}")]
+    Failed(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<tokio_postgres::Error> for MigrateError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<refinery::Error> for MigrateError {
+    fn from(error: refinery::Error) -> Self {
+        let mut words = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let _ = write!(words, ": {cause}");
+            source = cause.source();
+        }
+        Self::Failed(words)
+    }
+}
+
+/// A set of migrations with a history of its own.
+struct Set {
+    name: String,
+    runner: Runner,
+    history: String,
+}
+
+/// A connection of its own that holds the lock until it is dropped.
+pub(super) async fn locked(db: &Database) -> Result<ClientWrapper, MigrateError> {
+    let client = Object::take(db.client().await?);
+    client.batch_execute("SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
+    let free: bool = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
+    if !free {
+        tracing::info!("another server prepares this database; waiting for it");
+        client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    }
+    client.batch_execute("SET lock_timeout = '10s'").await?;
+    Ok(client)
+}
+
+/// Every migration, applied or not.
+///
+/// # Errors
+/// The store failed, or was migrated by a newer program.
+pub async fn status(db: &Database, system: Option<BuiltIn>) -> Result<Vec<Step>, MigrateError> {
+    let client = db.client().await?;
+    let mut steps = Vec::new();
+    for set in sets(system)? {
+        let mut applied = applied(&client, &set).await?;
+        for migration in set.runner.get_migrations() {
+            steps.push(step(&set, migration, applied.remove(&migration.version())));
+        }
+    }
+    Ok(steps)
+}
+
+/// Applies what is pending; returns what was applied.
+///
+/// # Errors
+/// See [`MigrateError`]. What was applied before the error stays.
+pub async fn up(db: &Database, system: Option<BuiltIn>) -> Result<Vec<Step>, MigrateError> {
+    up_on(&mut locked(db).await?, system).await
+}
+
+/// The SQL that [`up`] would run; empty when nothing is pending.
+///
+/// # Errors
+/// The store failed, or was migrated by a newer program.
+pub async fn dry_run(db: &Database, system: Option<BuiltIn>) -> Result<String, MigrateError> {
+    let client = db.client().await?;
+    let mut sql = String::new();
+    for set in sets(system)? {
+        let applied = applied(&client, &set).await?;
+        let is_pending = |migration: &&Migration| !applied.contains_key(&migration.version());
+        for migration in set.runner.get_migrations().iter().filter(is_pending) {
+            let _ = writeln!(sql, "-- {} {migration}\n{}", set.name, migration.sql().unwrap_or_default().trim_end());
+        }
+    }
+    Ok(sql)
+}
+
+pub(super) async fn up_on(client: &mut ClientWrapper, system: Option<BuiltIn>) -> Result<Vec<Step>, MigrateError> {
+    check_server(client).await?;
+    let mut steps = Vec::new();
+    for set in sets(system)? {
+        let before = applied(client, &set).await?;
+        if set.name != "engine" {
+            claim_system(client, &set.name).await?;
+        }
+        set.runner.run_async(&mut **client).await?;
+        for (version, applied_on) in applied(client, &set).await?.into_iter().filter(|(version, _)| !before.contains_key(version)) {
+            if let Some(migration) = set.runner.get_migrations().iter().find(|migration| migration.version() == version) {
+                tracing::info!(set = %set.name, %migration, "migrated");
+                steps.push(step(&set, migration, Some(applied_on)));
+            }
+        }
+    }
+    Ok(steps)
+}
+
+async fn check_server(client: &ClientWrapper) -> Result<(), MigrateError> {
+    let row = client.query_one("SELECT current_setting('server_version_num')::integer, version(), session_user::text", &[]).await?;
+    if row.get::<_, i32>(0) < SERVER_VERSION_MIN {
+        return Err(MigrateError::ServerTooOld(row.get(1)));
+    }
+    client.batch_execute("CREATE SCHEMA IF NOT EXISTS rejoin").await.map_err(|error| match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => MigrateError::NotOwner { role: row.get(2), error: StoreError::from(error).to_string() },
+        _ => error.into(),
+    })
+}
+
+/// Remembers the built-in system, or finds that it is another one.
+async fn claim_system(client: &ClientWrapper, name: &str) -> Result<(), MigrateError> {
+    client.execute("INSERT INTO rejoin.state (key, value) VALUES ('system', $1) ON CONFLICT (key) DO NOTHING", &[&name]).await?;
+    let found: String = client.query_one("SELECT value FROM rejoin.state WHERE key = 'system'", &[]).await?.get(0);
+    if found == name { Ok(()) } else { Err(MigrateError::OtherSystem { found, wanted: name.to_owned() }) }
+}
+
+fn sets(system: Option<BuiltIn>) -> Result<Vec<Set>, MigrateError> {
+    let engine = ("engine", "rejoin.migrations".to_owned(), ENGINE);
+    let system = system.map(|system| (system.name, format!("rejoin.migrations_{}", system.name.replace('-', "_")), system.migrations));
+    std::iter::once(engine)
+        .chain(system)
+        .map(|(name, history, files)| {
+            let migrations: Result<Vec<_>, _> = files.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
+            let mut runner = Runner::new(&migrations?);
+            runner.set_migration_table_name(&history);
+            Ok(Set { name: name.to_owned(), runner, history })
+        })
+        .collect()
+}
+
+/// What was applied of a set: versions, and when.
+async fn applied(client: &ClientWrapper, set: &Set) -> Result<BTreeMap<i32, String>, MigrateError> {
+    let there: bool = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&set.history]).await?.get(0);
+    if !there {
+        return Ok(BTreeMap::new());
+    }
+    let rows = client.query(&format!("SELECT version, applied_on FROM {}", set.history), &[]).await?;
+    let applied: BTreeMap<i32, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let found = applied.keys().last().copied().unwrap_or(0);
+    let known = set.runner.get_migrations().iter().map(Migration::version).max().unwrap_or(0);
+    if found > known {
+        return Err(MigrateError::Newer { set: set.name.clone(), found, known });
+    }
+    Ok(applied)
+}
+
+fn step(set: &Set, migration: &Migration, applied_on: Option<String>) -> Step {
+    Step { set: set.name.clone(), version: migration.version(), name: migration.name().to_owned(), applied_on }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_migration_file_of_the_engine_is_built_in() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/postgres");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        let built_in: Vec<std::ffi::OsString> = super::ENGINE.iter().map(|(name, _)| format!("{name}.sql").into()).collect();
+        assert_eq!(files, built_in);
+    }
+}

@@ -1,0 +1,64 @@
+//! The systems that come with Rejoin: migrations and a `rejoin.toml` each, under migrations/systems.
+
+use crate::settings::{Settings, SettingsError};
+
+/// A system that comes with Rejoin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// Its name.
+    pub name: &'static str,
+    /// Its migrations: file name without `.sql`, and text.
+    pub(crate) migrations: &'static [(&'static str, &'static str)],
+    settings: &'static str,
+}
+
+/// Live video production (seed 001): productions with sources, sends and connections, and a shared catalog of equipment.
+pub const VIDEO_PRODUCTION: BuiltIn = BuiltIn {
+    name: "video-production",
+    migrations: &[("V1__video_production", include_str!("../../migrations/systems/video-production/V1__video_production.sql"))],
+    settings: include_str!("../../migrations/systems/video-production/rejoin.toml"),
+};
+
+impl BuiltIn {
+    /// Every one there is.
+    pub const ALL: [Self; 1] = [VIDEO_PRODUCTION];
+
+    /// The system of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|system| system.name == name)
+    }
+
+    /// Its `rejoin.toml`.
+    ///
+    /// # Errors
+    /// None, as a test sees to it.
+    pub fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::parse(self.settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_system_has_settings_that_can_be_read_and_name_it() {
+        for system in BuiltIn::ALL {
+            assert_eq!(system.settings().unwrap().system.as_deref(), Some(system.name));
+            assert_eq!(BuiltIn::named(system.name), Some(system));
+        }
+    }
+
+    #[test]
+    fn every_migration_file_is_built_in() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/systems");
+        for system in BuiltIn::ALL {
+            let mut files: Vec<_> = std::fs::read_dir(folder.join(system.name)).unwrap().map(|file| file.unwrap().file_name()).collect();
+            files.retain(|name| name.to_string_lossy().ends_with(".sql"));
+            files.sort();
+            let built_in: Vec<std::ffi::OsString> = system.migrations.iter().map(|(name, _)| format!("{name}.sql").into()).collect();
+            assert_eq!(files, built_in);
+        }
+    }
+}
