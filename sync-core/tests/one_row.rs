@@ -5,57 +5,21 @@
 //! - I2: every token typed last at a site was accepted by the cloud or is kept in a conflict;
 //! - I3: a value is only overwritten by somebody who saw it, a row only deleted by somebody who saw all of it.
 
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
+
 use std::collections::{HashMap, HashSet};
 
+mod table;
+
 use proptest::prelude::*;
-use sync_core::catalog::{Column, ScopeRule, Stamps, Table};
+use sync_core::catalog::Table;
 use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict};
-use sync_core::id::{ColumnNo, ConflictId, ScopeId, TableNo, Tick};
+use sync_core::id::{ConflictId, ScopeId, Tick};
 use sync_core::reconcile::{Current, Decision, reconcile};
 use sync_core::site::{Base, Event, Live, SiteRow, cut, step};
-use sync_core::value::{ColumnType, Value};
+use sync_core::value::Value;
+use table::{A, B, MARK, table};
 use uuid::Uuid;
-
-const A: usize = 1;
-const B: usize = 2;
-const MARK: usize = 3;
-
-fn table() -> Table {
-    let column = |no, name: &str, ty| Column {
-        no: ColumnNo(no),
-        name: name.into(),
-        ty,
-        sql_type: "bigint".into(),
-        not_null: true,
-        default: None,
-        max_length: None,
-    };
-    Table {
-        no: TableNo(1),
-        schema: "public".into(),
-        name: "rows".into(),
-        path: "rows".into(),
-        engine: false,
-        columns: vec![
-            column(1, "id", ColumnType::Int8),
-            column(2, "a", ColumnType::Int8),
-            column(3, "b", ColumnType::Int8),
-            column(4, "is_deleted", ColumnType::Bool),
-        ],
-        key: vec![ColumnNo(1)],
-        uniques: vec![],
-        indexes: vec![],
-        references: vec![],
-        scope: ScopeRule::Global,
-        stamps: Stamps {
-            version: "version".into(),
-            updated_at: "updated_at".into(),
-            last_modified_by: "by".into(),
-            synced_at: "synced_at".into(),
-        },
-        soft_delete: Some(ColumnNo(4)),
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -149,7 +113,7 @@ impl World {
         let mut world = Self {
             table: table(),
             cloud: Cloud::default(),
-            sites: Default::default(),
+            sites: <[Site; 2]>::default(),
             token: 100,
             parents: HashMap::new(),
             retired: HashSet::new(),

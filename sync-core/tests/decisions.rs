@@ -1,0 +1,186 @@
+//! What the cloud decides about one pushed change, and what a person's decision writes.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
+
+mod table;
+
+use sync_core::change::{At, Edit, Op, Row, RowChange, Stamp};
+use sync_core::conflict::{ConflictKind, DecideError, Effect, Parked, Resolution, decide};
+use sync_core::id::{ColumnNo, Key, ScopeId, TableNo, Tick};
+use sync_core::reconcile::{Current, Decision, reconcile};
+use sync_core::value::Value;
+use table::{A, B, MARK, table};
+
+fn row(a: i64, b: i64) -> Row {
+    vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)]
+}
+
+fn marked(a: i64, b: i64) -> Row {
+    let mut row = row(a, b);
+    row[MARK] = Value::Bool(true);
+    row
+}
+
+fn at(tick: i64) -> At {
+    At { scope: ScopeId::global(), tick: Tick(tick) }
+}
+
+fn change(op: Op) -> RowChange {
+    RowChange { table: TableNo(1), key: Key(vec![Value::Int(1)]), stamp: Stamp::default(), base: Some(at(1)), op }
+}
+
+fn edit(position: usize, base: i64, new: i64) -> Edit {
+    Edit { column: number(position), base: Value::Int(base), new: Value::Int(new) }
+}
+
+fn number(position: usize) -> ColumnNo {
+    table().columns[position].no
+}
+
+fn pairs(row: &Row) -> Vec<(ColumnNo, Value)> {
+    table().columns.iter().map(|column| column.no).zip(row.iter().cloned()).collect()
+}
+
+fn judge(current: Option<&Row>, op: Op) -> Decision {
+    let place = at(2);
+    let seen = Current { row: current, at: current.map(|_| &place), tombstone: current.is_none() };
+    reconcile(&table(), seen, &change(op), false)
+}
+
+fn kind(decision: &Decision) -> ConflictKind {
+    match decision {
+        Decision::Park { kind, .. } => *kind,
+        other => panic!("not parked: {other:?}"),
+    }
+}
+
+#[test]
+fn edits_of_different_columns_merge() {
+    assert_eq!(judge(Some(&row(1, 9)), Op::Update(vec![edit(A, 1, 5)])), Decision::Write(row(5, 9)));
+}
+
+#[test]
+fn the_same_edit_on_both_sides_is_no_conflict() {
+    assert_eq!(judge(Some(&row(5, 2)), Op::Update(vec![edit(A, 1, 5)])), Decision::NoOp);
+}
+
+#[test]
+fn of_two_edited_columns_only_the_clashing_one_parks() {
+    let decision = judge(Some(&row(7, 2)), Op::Update(vec![edit(A, 1, 5), edit(B, 2, 6)]));
+    let Decision::Park { kind: ConflictKind::UpdateUpdate, clashed, write, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!((clashed, write), (vec![number(A)], Some(row(7, 6))));
+}
+
+#[test]
+fn an_edit_of_a_deleted_row_parks_whether_it_is_gone_or_marked() {
+    assert_eq!(kind(&judge(None, Op::Update(vec![edit(A, 1, 5)]))), ConflictKind::UpdateDelete);
+    assert_eq!(kind(&judge(Some(&marked(1, 2)), Op::Update(vec![edit(A, 1, 5)]))), ConflictKind::UpdateDelete);
+}
+
+#[test]
+fn a_delete_holds_only_against_the_row_that_was_seen() {
+    assert_eq!(judge(Some(&row(1, 2)), Op::Delete(pairs(&row(1, 2)))), Decision::Delete);
+    assert_eq!(kind(&judge(Some(&row(1, 3)), Op::Delete(pairs(&row(1, 2))))), ConflictKind::DeleteUpdate);
+    assert_eq!(judge(None, Op::Delete(pairs(&row(1, 2)))), Decision::NoOp);
+}
+
+#[test]
+fn a_mark_of_deletion_holds_only_against_the_row_that_was_seen() {
+    let mark = || {
+        let mark = Edit { column: number(MARK), base: Value::Bool(false), new: Value::Bool(true) };
+        Op::Update(vec![edit(A, 1, 1), edit(B, 2, 2), mark])
+    };
+    assert_eq!(judge(Some(&row(1, 2)), mark()), Decision::Write(marked(1, 2)));
+    assert_eq!(kind(&judge(Some(&row(1, 3)), mark())), ConflictKind::DeleteUpdate);
+    assert_eq!(judge(Some(&marked(1, 3)), mark()), Decision::NoOp);
+}
+
+#[test]
+fn an_insert_of_a_taken_key_is_a_no_op_or_a_conflict() {
+    assert_eq!(judge(None, Op::Insert(pairs(&row(1, 2)))), Decision::Write(row(1, 2)));
+    assert_eq!(judge(Some(&row(1, 2)), Op::Insert(pairs(&row(1, 2)))), Decision::NoOp);
+    assert_eq!(kind(&judge(Some(&row(1, 3)), Op::Insert(pairs(&row(1, 2))))), ConflictKind::InsertInsert);
+}
+
+/// History 18: a restored copy offers an insert that was taken and deleted since.
+#[test]
+fn h18_a_reoffered_insert_onto_a_tombstone_parks() {
+    let seen = Current { row: None, at: None, tombstone: true };
+    let decision = reconcile(&table(), seen, &change(Op::Insert(pairs(&row(1, 2)))), true);
+    assert_eq!(kind(&decision), ConflictKind::UpdateDelete);
+}
+
+#[test]
+fn a_rekey_moves_the_row_and_merges_its_edits() {
+    let rekey = |edits| RowChange { key: Key(vec![Value::Int(8)]), ..change(Op::Rekey(Key(vec![Value::Int(1)]), edits)) };
+    let current = row(1, 9);
+    let place = at(2);
+    let seen = Current { row: Some(&current), at: Some(&place), tombstone: false };
+    let mut moved = row(5, 9);
+    moved[0] = Value::Int(8);
+    assert_eq!(reconcile(&table(), seen, &rekey(vec![edit(A, 1, 5)]), false), Decision::Write(moved.clone()));
+    moved[A] = Value::Int(1);
+    assert_eq!(reconcile(&table(), seen, &rekey(vec![]), false), Decision::Write(moved));
+}
+
+#[test]
+fn what_a_column_cannot_hold_parks_and_never_reaches_the_database() {
+    let unknown = Edit { column: ColumnNo(77), base: Value::Null, new: Value::Int(1) };
+    assert_eq!(kind(&judge(Some(&row(1, 2)), Op::Update(vec![unknown]))), ConflictKind::Schema);
+    let wrong = Edit { column: number(A), base: Value::Int(1), new: Value::Text("one".into()) };
+    assert_eq!(kind(&judge(Some(&row(1, 2)), Op::Update(vec![wrong]))), ConflictKind::Rejected);
+}
+
+fn parked<'a>(kind: ConflictKind, clashed: &'a [ColumnNo], local: &'a [Option<Value>], current: Option<&'a Row>) -> Parked<'a> {
+    Parked { kind, clashed, local, current }
+}
+
+fn known(row: &Row) -> Vec<Option<Value>> {
+    row.iter().cloned().map(Some).collect()
+}
+
+#[test]
+fn each_decision_on_a_clashing_column_writes_what_it_says() {
+    let (local, current, clashed) = (known(&row(5, 2)), row(7, 9), [number(A)]);
+    let parked = parked(ConflictKind::UpdateUpdate, &clashed, &local, Some(&current));
+    let take = |resolution, values: &[(ColumnNo, Value)]| decide(&table(), &parked, resolution, values);
+    assert_eq!(take(Resolution::CloudWins, &[]).unwrap(), Effect::Nothing);
+    assert_eq!(take(Resolution::LocalWins, &[]).unwrap(), Effect::Write(row(5, 9)));
+    assert_eq!(take(Resolution::Manual, &[(number(A), Value::Int(6))]).unwrap(), Effect::Write(row(6, 9)));
+    assert_eq!(take(Resolution::Manual, &[]), Err(DecideError::Values));
+    assert_eq!(take(Resolution::CloudWins, &[(number(A), Value::Int(6))]), Err(DecideError::Values));
+    assert_eq!(take(Resolution::Pending, &[]), Err(DecideError::NoDecision));
+    assert_eq!(take(Resolution::Manual, &[(ColumnNo(77), Value::Null)]), Err(DecideError::UnknownColumn(ColumnNo(77))));
+}
+
+#[test]
+fn deleting_after_all_deletes_as_the_site_did() {
+    let current = row(7, 2);
+    let gone = vec![None; 4];
+    let hard = decide(&table(), &parked(ConflictKind::DeleteUpdate, &[], &gone, Some(&current)), Resolution::LocalWins, &[]);
+    assert_eq!(hard.unwrap(), Effect::Delete);
+    let local = known(&marked(1, 2));
+    let soft = decide(&table(), &parked(ConflictKind::DeleteUpdate, &[], &local, Some(&current)), Resolution::LocalWins, &[]);
+    assert_eq!(soft.unwrap(), Effect::Write(marked(7, 2)));
+}
+
+#[test]
+fn an_edit_of_a_deleted_row_revives_it_when_it_wins() {
+    let local = known(&row(5, 2));
+    let gone = decide(&table(), &parked(ConflictKind::UpdateDelete, &[number(A)], &local, None), Resolution::LocalWins, &[]);
+    assert_eq!(gone.unwrap(), Effect::Write(row(5, 2)));
+    let current = marked(1, 2);
+    let soft = decide(&table(), &parked(ConflictKind::UpdateDelete, &[number(A)], &local, Some(&current)), Resolution::LocalWins, &[]);
+    assert_eq!(soft.unwrap(), Effect::Write(row(5, 2)));
+    let partly: Vec<_> = [None, Some(Value::Int(5)), None, None].to_vec();
+    let unknown = decide(&table(), &parked(ConflictKind::UpdateDelete, &[number(A)], &partly, None), Resolution::LocalWins, &[]);
+    assert_eq!(unknown, Err(DecideError::Incomplete("id".into())));
+}
+
+#[test]
+fn a_refused_unique_key_can_replace_its_blocker_or_be_changed() {
+    let local = known(&row(5, 2));
+    let parked = parked(ConflictKind::Unique, &[], &local, None);
+    assert_eq!(decide(&table(), &parked, Resolution::LocalWins, &[]).unwrap(), Effect::Replace(row(5, 2)));
+    assert_eq!(decide(&table(), &parked, Resolution::Manual, &[(number(A), Value::Int(6))]).unwrap(), Effect::Write(row(6, 2)));
+}
