@@ -49,3 +49,18 @@ pub const VERSION_LEAD_MAX: i64 = 1 << 20;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the cloud tries a push again whose rows somebody holds, before it defers them.
 pub const BUSY_RETRIES_MAX: u32 = 5;
+
+/// Writes that may wait for a site's one writer; whoever comes then waits to be let in.
+pub const WRITER_QUEUE_MAX: usize = 256;
+/// Waiting API writes that a site commits together.
+pub const GROUP_COMMIT_MAX: usize = 64;
+/// Read-only connections of a site.
+pub const READERS_MAX: usize = 4;
+/// How long a site waits for another program that holds its database.
+pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a site looks whether another program has written into its database.
+pub const FOREIGN_WRITE_POLL: Duration = Duration::from_millis(500);
+/// Bytes of one SQLite value, row or statement at a site.
+pub const SQLITE_BYTES_MAX: i32 = 64 << 20;
+/// KiB of page cache of each SQLite connection.
+pub const SQLITE_CACHE_KIB: i32 = 8 << 10;

@@ -1,0 +1,24 @@
+//! What can go wrong in the site's store.
+
+use crate::store::db::DbError;
+use crate::store::rows::RowError;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A stored value that is not of its column's type.
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// What a query function returns.
+pub type Result<T> = std::result::Result<T, StoreError>;

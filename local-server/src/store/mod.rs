@@ -1,0 +1,11 @@
+//! The site's SQLite. All SQL of the site stands here.
+//!
+//! Reading order: [`db`] (one writer, some readers), [`rows`] (values and rows to and from SQLite), [`schema`] (the tables of a catalog).
+
+pub mod db;
+pub mod error;
+pub mod rows;
+pub mod schema;
+
+pub use db::{Database, DbError};
+pub use error::{Result, StoreError};
