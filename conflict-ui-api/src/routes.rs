@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
-use crate::api::health;
+use crate::api::{health, import};
 use crate::backend::Role;
 use crate::door::door;
 use crate::problem::{Code, Problem};
@@ -86,8 +86,12 @@ impl Route {
 /// Every route of the API, in the order in which a reader looks for them.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    use Access::Open;
-    vec![Route::get("/health", Open, health::health), Route::get("/ready", Open, health::ready)]
+    use Access::{Admin, Open};
+    vec![
+        Route::get("/health", Open, health::health),
+        Route::get("/ready", Open, health::ready),
+        Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler()),
+    ]
 }
 
 /// The API of a server with the routes that only this server has. Put [`stack`](crate::middleware::stack) around the whole.

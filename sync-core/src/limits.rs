@@ -33,6 +33,8 @@ pub const REFERENCE_DEPTH_MAX: usize = 32;
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the body of one import (`/api/rejoin/import`), which is one transaction.
 pub const IMPORT_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the file of one import, which grows to about four times as much in a body.
+pub const IMPORT_FILE_BYTES_MAX: usize = 8 << 20;
 /// Rows of one import.
 pub const IMPORT_ROWS_MAX: usize = 100_000;
 /// Rows in one page of an API list.

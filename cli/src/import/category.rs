@@ -45,6 +45,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_repeats_the_table() {
+        let page = include_str!("../../../docs/IMPORT.md");
+        for (category, phrases) in super::KEYWORDS {
+            let row = format!("| {category} | {} |", phrases.join(", "));
+            assert!(page.contains(&row), "docs/IMPORT.md lacks {row}");
+        }
+    }
+
+    #[test]
     fn only_whole_words_count() {
         assert_eq!(category("S2132 PDU", Some("Monitored Power Distribution Unit")), "CONVERTER");
         assert_eq!(category("TouchMonitor TM7 RAV", None), "MONITOR");

@@ -12,7 +12,7 @@ use clap::Args;
 use conflict_ui_api::backend::Imported;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
-use sync_core::limits::{IMPORT_BYTES_MAX, IMPORT_ROWS_MAX};
+use sync_core::limits::{IMPORT_FILE_BYTES_MAX, IMPORT_ROWS_MAX};
 
 use crate::client::{Client, ServerArgs};
 use crate::exit::{Failure, Result};
@@ -54,15 +54,15 @@ pub(crate) fn bar() -> ProgressBar {
 pub(crate) fn read(path: &Path, bar: &ProgressBar) -> Result<Import> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
     let mut bytes = Vec::new();
-    let limit = IMPORT_BYTES_MAX as u64 + 1;
+    let limit = IMPORT_FILE_BYTES_MAX as u64 + 1;
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     read.map_err(|error| wrong(error.to_string()))?;
-    if bytes.len() > IMPORT_BYTES_MAX {
-        return Err(wrong(format!("has more than {IMPORT_BYTES_MAX} bytes: split it")));
+    if bytes.len() > IMPORT_FILE_BYTES_MAX {
+        return Err(wrong(format!("has more than {IMPORT_FILE_BYTES_MAX} bytes: split it")));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
