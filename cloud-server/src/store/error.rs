@@ -1,5 +1,6 @@
 //! What can go wrong between us and PostgreSQL, sorted by what the caller can do about it.
 
+use conflict_ui_api::error::BackendError;
 use tokio_postgres::error::SqlState;
 
 /// A failure of the store.
@@ -56,6 +57,16 @@ impl From<deadpool_postgres::PoolError> for StoreError {
         match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => Self::Unavailable(in_words(&error)),
             error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for BackendError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(what) => Self::Unavailable(format!("the database cannot be reached: {what}")),
+            StoreError::Busy(_) => Self::Busy,
+            error => Self::internal(error),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Everything that speaks SQL to PostgreSQL. Decisions are made in sync-core; here rows are loaded, locked and written.
 
-pub(crate) mod bulk;
 pub mod accounts;
+pub(crate) mod bulk;
 pub mod error;
 pub mod migrate;
 pub mod pool;
+pub mod records;
 pub(crate) mod row;
 pub mod sites;
 mod tls;

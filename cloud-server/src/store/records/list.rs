@@ -1,0 +1,118 @@
+//! Lists: equality filters, any order, keyset paging. One query a page, its cost bounded by the page where an index serves the order.
+
+use conflict_ui_api::backend::{ListQuery, SortKey};
+use sync_core::catalog::{Column, Table};
+use sync_core::value::{ColumnType, Value};
+
+use super::text::{Query, quote, table_sql};
+
+/// Builds a list. `select` is what to read of each row `t`.
+pub(super) fn build(table: &Table, list: &ListQuery, select: &str) -> Query {
+    let mut query = Query::default();
+    let mut conditions = Vec::new();
+    for (no, value) in &list.filters {
+        match table.column(*no) {
+            Some(column) => conditions.push(equals(&mut query, column, value)),
+            // A column that is gone equals nothing.
+            None => conditions.push("false".to_owned()),
+        }
+    }
+    if !list.deleted
+        && let Some(mark) = table.soft_delete.and_then(|no| table.column(no))
+    {
+        conditions.push(format!("t.{} IS NOT TRUE", quote(&mark.name)));
+    }
+    let order: Vec<Order<'_>> = list.sort.iter().filter_map(|sort| Order::of(table, sort.by, sort.descending)).collect();
+    if let Some(after) = &list.after {
+        conditions.push(behind(&mut query, &order, after));
+    }
+    let clause = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let directions: Vec<String> =
+        order.iter().map(|order| format!("{} {}", order.expression, if order.descending { "DESC" } else { "ASC" })).collect();
+    let directions = if directions.is_empty() { String::new() } else { format!(" ORDER BY {}", directions.join(", ")) };
+    query.sql = format!("SELECT {select} FROM {} t{clause}{directions} LIMIT {}", table_sql(table), list.limit);
+    query
+}
+
+/// A column equals a value. NULL asks for NULL; types without an `=` of the values' meaning are compared by their canonical text.
+fn equals(query: &mut Query, column: &Column, value: &Value) -> String {
+    let name = format!("t.{}", quote(&column.name));
+    if value.is_null() {
+        return format!("{name} IS NULL");
+    }
+    match column.ty {
+        ColumnType::Json => format!("{name}::jsonb = {}", query.bind_as(value, "jsonb")),
+        ColumnType::Array(_) => format!("to_jsonb({name}) = {}", query.bind_as(value, "jsonb")),
+        ColumnType::Other => format!("{name}::text = {}", query.bind_as(value, "text")),
+        _ => format!("{name} = {}", query.bind(column, value)),
+    }
+}
+
+/// One step of the order, as SQL.
+struct Order<'a> {
+    expression: String,
+    descending: bool,
+    nullable: bool,
+    /// The type that a value is cast to, and the collation it is compared in.
+    cast: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Order<'a> {
+    fn of(table: &'a Table, by: SortKey, descending: bool) -> Option<Self> {
+        const BYTES: &str = "text COLLATE \"C\"";
+        let no = match by {
+            SortKey::Column(no) => no,
+            SortKey::Version => {
+                let expression = format!("t.{}", quote(&table.stamps.version));
+                return Some(Self { expression, descending, nullable: false, cast: "bigint".into() });
+            }
+            SortKey::UpdatedAt => {
+                let expression = format!("t.{}", quote(&table.stamps.updated_at));
+                return Some(Self { expression, descending, nullable: false, cast: "timestamptz".into() });
+            }
+        };
+        let column = table.column(no)?;
+        let name = format!("t.{}", quote(&column.name));
+        let (expression, cast) = match column.ty {
+            ColumnType::Text | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
+            ColumnType::Json => (format!("{name}::jsonb"), "jsonb".into()),
+            ColumnType::Array(_) => (format!("to_jsonb({name})"), "jsonb".into()),
+            _ => (name, column.sql_type.as_str().into()),
+        };
+        Some(Self { expression, descending, nullable: !column.not_null, cast })
+    }
+
+    /// Rows that stand behind this value.
+    fn beyond(&self, query: &mut Query, value: &Value) -> String {
+        let Self { expression, descending, nullable, .. } = self;
+        match (value.is_null(), descending) {
+            (true, true) => format!("{expression} IS NOT NULL"),
+            (true, false) => "false".to_owned(),
+            (false, true) => format!("{expression} < {}", query.bind_as(value, &self.cast)),
+            (false, false) if *nullable => {
+                format!("({expression} > {} OR {expression} IS NULL)", query.bind_as(value, &self.cast))
+            }
+            (false, false) => format!("{expression} > {}", query.bind_as(value, &self.cast)),
+        }
+    }
+
+    fn same(&self, query: &mut Query, value: &Value) -> String {
+        if value.is_null() {
+            format!("{} IS NULL", self.expression)
+        } else {
+            format!("{} = {}", self.expression, query.bind_as(value, &self.cast))
+        }
+    }
+}
+
+/// Rows that stand behind the one whose sort values are `after`: `(a beyond) OR (a same AND b beyond) OR ..`.
+fn behind(query: &mut Query, order: &[Order<'_>], after: &[Value]) -> String {
+    let mut alternatives = Vec::with_capacity(order.len());
+    let mut same: Vec<String> = Vec::new();
+    for (step, value) in order.iter().zip(after) {
+        let beyond = step.beyond(query, value);
+        alternatives.push(same.iter().cloned().chain([beyond]).collect::<Vec<_>>().join(" AND "));
+        same.push(step.same(query, value));
+    }
+    if alternatives.is_empty() { "true".to_owned() } else { format!("({})", alternatives.join(" OR ")) }
+}
