@@ -8,12 +8,13 @@ use std::collections::{BTreeSet, HashSet};
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
-use sync_core::id::{ColumnNo, Key, TableNo};
+use sync_core::id::{ColumnNo, Key, ScopeId, TableNo};
 use sync_core::limits::REFERENCE_DEPTH_MAX;
 use sync_core::value::Value;
 
-use super::text::{Query, column_sql, quote, read_column, table_sql};
+use super::query::Query;
 use crate::store::error::StoreError;
+use crate::store::row::{column_sql, quote, read_value, table_sql};
 
 /// Rows of one table, by key.
 pub(super) type Rows<'c> = (&'c Table, Vec<Key>);
@@ -26,7 +27,7 @@ pub(super) struct Closure<'c> {
     /// References that are cleared, each with the rows that hold it.
     pub(super) cleared: Vec<(&'c Table, &'c Reference, Vec<Key>)>,
     /// Every scope of those rows.
-    pub(super) scopes: BTreeSet<String>,
+    pub(super) scopes: BTreeSet<ScopeId>,
 }
 
 /// Which rows are followed.
@@ -112,7 +113,7 @@ fn effect(child: &Table, reference: &Reference, follow: Follow<'_>) -> Option<On
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) key: Key,
-    pub(super) scope: String,
+    pub(super) scope: ScopeId,
     pub(super) named: Vec<(ColumnNo, Value)>,
 }
 
@@ -123,7 +124,8 @@ pub(super) fn named_columns<'c>(catalog: &'c Catalog, table: &'c Table) -> Vec<&
 }
 
 fn targets(table: &Table, reference: &Reference, rows: &[Found]) -> Vec<Vec<Value>> {
-    let value = |row: &Found, no: &ColumnNo| row.named.iter().find(|(named, _)| named == no).map_or(Value::Null, |(_, value)| value.clone());
+    let value =
+        |row: &Found, no: &ColumnNo| row.named.iter().find(|(named, _)| named == no).map_or(Value::Null, |(_, value)| value.clone());
     debug_assert_eq!(reference.table, table.no);
     rows.iter().map(|row| reference.target.iter().map(|no| value(row, no)).collect()).collect()
 }
@@ -154,17 +156,17 @@ async fn find(
         }
         (Follow::Mark | Follow::Remove | Follow::Restore(_), _) => {}
     }
-    let list: Vec<_> = child.key_columns().chain(named.iter().copied()).map(column_sql).collect();
+    let list: Vec<_> = child.key_columns().chain(named.iter().copied()).map(|column| column_sql(column, "t")).collect();
     let lock = if locked { " FOR NO KEY UPDATE OF t NOWAIT" } else { "" };
-    query.sql =
-        format!("SELECT t.rejoin_scope, {} FROM {} t WHERE {}{lock}", list.join(", "), table_sql(child), conditions.join(" AND "));
+    query.sql = format!("SELECT t.rejoin_scope, {} FROM {} t WHERE {}{lock}", list.join(", "), table_sql(child), conditions.join(" AND "));
     let rows = db.query(&query.sql, &query.params()).await?;
     rows.iter()
         .map(|row| {
-            let key: Result<Vec<_>, _> = child.key_columns().enumerate().map(|(at, column)| read_column(child, column, row, at + 1)).collect();
+            let key: Result<Vec<_>, _> =
+                child.key_columns().enumerate().map(|(at, column)| read_value(child, column, row, at + 1)).collect();
             let after_key = child.key.len() + 1;
-            let named = named.iter().enumerate().map(|(at, column)| Ok((column.no, read_column(child, column, row, after_key + at)?)));
-            Ok(Found { key: Key(key?), scope: row.try_get(0)?, named: named.collect::<Result<_, StoreError>>()? })
+            let named = named.iter().enumerate().map(|(at, column)| Ok((column.no, read_value(child, column, row, after_key + at)?)));
+            Ok(Found { key: Key(key?), scope: ScopeId(row.try_get(0)?), named: named.collect::<Result<_, StoreError>>()? })
         })
         .collect()
 }

@@ -4,7 +4,8 @@ use conflict_ui_api::backend::{ListQuery, SortKey};
 use sync_core::catalog::{Column, Table};
 use sync_core::value::{ColumnType, Value};
 
-use super::text::{Query, quote, table_sql};
+use super::query::Query;
+use crate::store::row::{quote, table_sql};
 
 /// Builds a list. `select` is what to read of each row `t`.
 pub(super) fn build(table: &Table, list: &ListQuery, select: &str) -> Query {

@@ -2,31 +2,35 @@
 
 use conflict_ui_api::backend::{Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
-use deadpool_postgres::{GenericClient, Transaction};
 use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, ScopeRule, Table};
 use sync_core::change::etag;
-use sync_core::id::{ColumnNo, Key};
+use sync_core::id::{ColumnNo, Key, ScopeId};
 use sync_core::value::Value;
 use sync_core::write::{Draft, FieldError, insert_row, update_row};
 use uuid::Uuid;
 
 use super::closure::{Closure, Follow, Found, named_columns, walk};
+use super::query::Query;
 use super::refusal::{Tried, explain};
-use super::text::{Query, Stored, quote, read_record, record_sql, table_sql};
 use crate::store::error::StoreError;
+use crate::store::row::{StoredRow, quote, read_row, select_list, table_sql};
+use crate::store::tx::WriteTx;
+
+/// Row locks. Whoever holds a head waits for no row: the other one may be waiting for the head.
+const FOR_UPDATE: &str = " FOR NO KEY UPDATE OF t NOWAIT";
+const FOR_DELETE: &str = " FOR UPDATE OF t NOWAIT";
 
 /// One write on its way.
 pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) table: &'a Table,
     pub(super) by: &'a Principal,
-    pub(super) transaction: Transaction<'a>,
+    pub(super) transaction: WriteTx<'a>,
 }
 
 impl<'a> Writer<'a> {
     /// Does the write and commits.
-    pub(super) async fn run(self, write: &Write) -> Result<Record, BackendError> {
-        self.begin().await?;
+    pub(super) async fn run(mut self, write: &Write) -> Result<Record, BackendError> {
         let tried = if matches!(write, Write::Delete { .. }) { Tried::Delete } else { Tried::Write };
         let record = match write {
             Write::Create(draft) => self.create(draft).await?,
@@ -38,49 +42,38 @@ impl<'a> Writer<'a> {
         // Deferred constraints speak now, while it is still known what was tried.
         let checked = transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
         checked.map_err(|error| explain(catalog, table, tried, error))?;
-        transaction.commit().await.map_err(|error| explain(catalog, table, tried, error))?;
+        transaction.commit().await?;
         Ok(record)
     }
 
-    async fn begin(&self) -> Result<(), StoreError> {
-        let sql = "SELECT set_config('rejoin.author', $1, true), set_config('lock_timeout', '2s', true)";
-        self.transaction.execute(sql, &[&self.by.name]).await?;
-        Ok(())
-    }
-
-    /// Takes the heads of scopes, in ascending order.
-    async fn take(&self, scopes: impl IntoIterator<Item = String>) -> Result<(), StoreError> {
-        let scopes: Vec<String> = scopes.into_iter().collect();
-        if !scopes.is_empty() {
-            self.transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
-        }
-        Ok(())
-    }
-
-    async fn create(&self, draft: &Draft) -> Result<Record, BackendError> {
+    async fn create(&mut self, draft: &Draft) -> Result<Record, BackendError> {
         let table = self.table;
         let row = insert_row(self.catalog, table, draft, &super::now(), Uuid::now_v7).map_err(BackendError::Invalid)?;
         let scope = match table.own_scope(&table.key_of(&row)) {
             // A key that the database makes is not known yet: the trigger takes that new scope.
             Some(_) if table.key_of(&row).0.iter().any(Value::is_null) => None,
-            Some(scope) => Some(scope.0),
+            Some(scope) => Some(scope),
             None => self.scope_above(&row).await?,
         };
-        self.take(scope).await?;
+        self.transaction.take(&scope.into_iter().collect()).await?;
         let given = |column: &Column| column.default != Some(DefaultValue::Cloud) || draft.contains_key(&column.no);
         let mut query = Query::default();
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (column, value) in table.columns.iter().zip(&row).filter(|(column, _)| given(column)) {
             names.push(quote(&column.name));
-            values.push(query.bind(column, value));
+            values.push(query.bind_new(column, value));
         }
-        let what = if names.is_empty() { "DEFAULT VALUES".to_owned() } else { format!("({}) VALUES ({})", names.join(", "), values.join(", ")) };
-        query.sql = format!("INSERT INTO {} AS t {what} RETURNING {}", table_sql(table), record_sql(table));
-        Ok(self.one(&query, Tried::Write).await?.ok_or(BackendError::Busy)?.record)
+        let what = if names.is_empty() {
+            "DEFAULT VALUES".to_owned()
+        } else {
+            format!("({}) OVERRIDING SYSTEM VALUE VALUES ({})", names.join(", "), values.join(", "))
+        };
+        query.sql = format!("INSERT INTO {} AS t {what} RETURNING {}", table_sql(table), select_list(table, "t"));
+        self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)
     }
 
     /// The scope of the row that a new row's scope path names; `None` where it names none.
-    async fn scope_above(&self, row: &[Value]) -> Result<Option<String>, BackendError> {
+    async fn scope_above(&self, row: &[Value]) -> Result<Option<ScopeId>, BackendError> {
         let ScopeRule::Through(at) = self.table.scope else { return Ok(None) };
         let Some(reference) = self.table.references.get(at) else { return Ok(None) };
         let Some(parent) = self.catalog.table(reference.table) else { return Ok(None) };
@@ -94,7 +87,7 @@ impl<'a> Writer<'a> {
         query.sql = format!("SELECT t.rejoin_scope FROM {} t WHERE {condition}", table_sql(parent));
         let found = self.transaction.query_opt(&query.sql, &query.params()).await.map_err(StoreError::from)?;
         match found {
-            Some(row) => Ok(Some(row.try_get(0).map_err(StoreError::from)?)),
+            Some(row) => Ok(Some(ScopeId(row.try_get(0).map_err(StoreError::from)?))),
             None => {
                 let names = reference.columns.iter().filter_map(|no| self.table.column(*no));
                 let names: Vec<_> = names.map(|column| self.catalog.api.case.apply(&column.name)).collect();
@@ -103,13 +96,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn update(&self, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record, BackendError> {
+    async fn update(&mut self, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record, BackendError> {
         let table = self.table;
         let hint = self.read(key, "").await?.ok_or_else(|| self.not_found(key))?;
-        let next = update_row(self.catalog, table, &hint.record.row, draft).map_err(BackendError::Invalid)?;
+        let next = update_row(self.catalog, table, &hint.row, draft).map_err(BackendError::Invalid)?;
         let above = self.scope_above(&next).await?;
-        self.take([hint.scope.clone()].into_iter().chain(above)).await?;
-        let current = self.lock(key, &[hint.scope], if_match, " FOR UPDATE OF t NOWAIT").await?;
+        self.transaction.take(&[hint.at.scope].into_iter().chain(above).collect()).await?;
+        let current = super::record(self.lock(key, if_match, FOR_UPDATE).await?);
         let next = update_row(self.catalog, table, &current.row, draft).map_err(BackendError::Invalid)?;
         let changed: Vec<_> = table.columns.iter().zip(&next).zip(&current.row).filter(|((_, new), old)| new != old).collect();
         if changed.is_empty() {
@@ -119,12 +112,12 @@ impl<'a> Writer<'a> {
         let mut sets = self.stamps(&mut query, table);
         for ((column, value), _) in changed {
             self.refuse_engine_column(column.no, column)?;
-            let value = query.bind(column, value);
+            let value = query.bind_new(column, value);
             sets.push(format!("{} = {value}", quote(&column.name)));
         }
         let condition = query.is_key(table, key);
         query.sql = update_sql(table, &sets, &condition);
-        Ok(self.one(&query, Tried::Write).await?.ok_or(BackendError::Busy)?.record)
+        self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)
     }
 
     fn refuse_engine_column(&self, no: ColumnNo, column: &Column) -> Result<(), BackendError> {
@@ -136,18 +129,17 @@ impl<'a> Writer<'a> {
         Err(BackendError::Invalid(vec![FieldError { field, code: "read_only", detail }]))
     }
 
-    async fn delete(&self, key: &Key, if_match: Option<&[String]>) -> Result<Record, BackendError> {
+    async fn delete(&mut self, key: &Key, if_match: Option<&[String]>) -> Result<Record, BackendError> {
         let soft = self.table.soft_delete.is_some();
         let follow = if soft { Follow::Mark } else { Follow::Remove };
         let hint = self.read(key, "").await?.ok_or_else(|| self.not_found(key))?;
         let start = (self.table, self.found(&hint));
-        let foreseen = walk(&self.transaction, self.catalog, start, follow, false).await?.scopes;
-        self.take(foreseen.iter().cloned()).await?;
-        let taken: Vec<String> = foreseen.into_iter().collect();
-        let current = self.lock(key, &taken, if_match, " FOR UPDATE OF t NOWAIT").await?;
-        let locked = Stored { record: current.clone(), scope: hint.scope };
-        let closure = walk(&self.transaction, self.catalog, (self.table, self.found(&locked)), follow, true).await?;
-        if !closure.scopes.iter().all(|scope| taken.contains(scope)) {
+        let foreseen = walk(&*self.transaction, self.catalog, start, follow, false).await?.scopes;
+        self.transaction.take(&foreseen).await?;
+        let current = self.lock(key, if_match, if soft { FOR_UPDATE } else { FOR_DELETE }).await?;
+        let start = (self.table, self.found(&current));
+        let closure = walk(&*self.transaction, self.catalog, start, follow, true).await?;
+        if !closure.scopes.is_subset(&foreseen) {
             return Err(BackendError::Busy);
         }
         if !soft {
@@ -155,7 +147,7 @@ impl<'a> Writer<'a> {
             let condition = query.is_key(self.table, key);
             query.sql = format!("DELETE FROM {} t WHERE {condition}", table_sql(self.table));
             self.execute(&query, Tried::Delete).await?;
-            return Ok(current);
+            return Ok(super::record(current));
         }
         self.mark(&closure, true).await?;
         for (child, reference, keys) in &closure.cleared {
@@ -167,19 +159,19 @@ impl<'a> Writer<'a> {
         self.reread(key).await
     }
 
-    async fn restore(&self, key: &Key) -> Result<Record, BackendError> {
+    async fn restore(&mut self, key: &Key) -> Result<Record, BackendError> {
         let hint = self.read(key, "").await?.ok_or_else(|| self.not_found(key))?;
-        if !self.table.is_soft_deleted(&hint.record.row) {
-            return Ok(hint.record);
+        if !self.table.is_soft_deleted(&hint.row) {
+            return Ok(super::record(hint));
         }
-        let deleted_at = hint.record.stamp.updated_at.clone();
+        let deleted_at = hint.stamp.updated_at.clone();
         let follow = Follow::Restore(&deleted_at);
-        let foreseen = walk(&self.transaction, self.catalog, (self.table, self.found(&hint)), follow, false).await?.scopes;
-        self.take(foreseen.iter().cloned()).await?;
-        let current = self.read(key, " FOR NO KEY UPDATE OF t NOWAIT").await?.ok_or_else(|| self.not_found(key))?;
-        let closure = walk(&self.transaction, self.catalog, (self.table, self.found(&current)), follow, true).await?;
+        let foreseen = walk(&*self.transaction, self.catalog, (self.table, self.found(&hint)), follow, false).await?.scopes;
+        self.transaction.take(&foreseen).await?;
+        let current = self.read(key, FOR_UPDATE).await?.ok_or_else(|| self.not_found(key))?;
+        let closure = walk(&*self.transaction, self.catalog, (self.table, self.found(&current)), follow, true).await?;
         // Changed between the first look and the lock: look again.
-        if current.record.stamp.updated_at != deleted_at || !closure.scopes.is_subset(&foreseen) {
+        if current.stamp.updated_at != deleted_at || !closure.scopes.is_subset(&foreseen) {
             return Err(BackendError::Busy);
         }
         self.mark(&closure, false).await?;
@@ -203,7 +195,8 @@ impl<'a> Writer<'a> {
         let rows: Vec<Vec<Value>> = keys.iter().map(|key| key.0.clone()).collect();
         let condition = query.any_of(&columns, &rows);
         let sets = sets.join(", ");
-        query.sql = format!("UPDATE {} AS t SET {sets} FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND {condition}", table_sql(table));
+        query.sql =
+            format!("UPDATE {} AS t SET {sets} FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND {condition}", table_sql(table));
         self.execute(&query, Tried::Delete).await
     }
 
@@ -220,46 +213,43 @@ impl<'a> Writer<'a> {
         ]
     }
 
-    /// The live row of this key under its lock.
-    async fn lock(&self, key: &Key, taken: &[String], if_match: Option<&[String]>, lock: &str) -> Result<Record, BackendError> {
-        let Stored { record, scope } = self.read(key, lock).await?.ok_or_else(|| self.not_found(key))?;
-        if !taken.contains(&scope) {
-            // It moved to another scope meanwhile.
-            return Err(BackendError::Busy);
-        }
-        if self.table.is_soft_deleted(&record.row) {
+    /// The live row of this key under its lock, in a scope whose head is ours.
+    async fn lock(&self, key: &Key, if_match: Option<&[String]>, lock: &str) -> Result<StoredRow, BackendError> {
+        let stored = self.read(key, lock).await?.ok_or_else(|| self.not_found(key))?;
+        self.transaction.tick(&stored.at.scope)?;
+        if self.table.is_soft_deleted(&stored.row) {
             return Err(self.not_found(key));
         }
-        let tag = etag(self.table, record.stamp.version, &record.row);
+        let tag = etag(self.table, stored.stamp.version, &stored.row);
         match if_match {
-            Some(tags) if !tags.contains(&tag) => Err(BackendError::Stale(Box::new(record))),
-            _ => Ok(record),
+            Some(tags) if !tags.contains(&tag) => Err(BackendError::Stale(Box::new(super::record(stored)))),
+            _ => Ok(stored),
         }
     }
 
-    async fn read(&self, key: &Key, lock: &str) -> Result<Option<Stored>, BackendError> {
-        Ok(super::read_one(&self.transaction, self.table, key, lock).await?)
+    async fn read(&self, key: &Key, lock: &str) -> Result<Option<StoredRow>, BackendError> {
+        Ok(super::read_one(&*self.transaction, self.table, key, lock).await?)
     }
 
     async fn reread(&self, key: &Key) -> Result<Record, BackendError> {
-        Ok(self.read(key, "").await?.ok_or_else(|| self.not_found(key))?.record)
+        self.read(key, "").await?.map(super::record).ok_or_else(|| self.not_found(key))
     }
 
-    fn found(&self, stored: &Stored) -> Found {
-        let row = &stored.record.row;
+    fn found(&self, stored: &StoredRow) -> Found {
+        let row = &stored.row;
         let named = named_columns(self.catalog, self.table);
         let value = |column: &Column| self.table.position(column.no).map_or(Value::Null, |at| row[at].clone());
         Found {
             key: self.table.key_of(row),
-            scope: stored.scope.clone(),
+            scope: stored.at.scope.clone(),
             named: named.into_iter().map(|column| (column.no, value(column))).collect(),
         }
     }
 
-    async fn one(&self, query: &Query, tried: Tried) -> Result<Option<Stored>, BackendError> {
+    async fn one(&self, query: &Query, tried: Tried) -> Result<Option<StoredRow>, BackendError> {
         let row = self.transaction.query_opt(&query.sql, &query.params()).await;
         let row = row.map_err(|error| explain(self.catalog, self.table, tried, error))?;
-        Ok(row.map(|row| read_record(self.table, &row)).transpose()?)
+        Ok(row.map(|row| read_row(self.table, &row, 0)).transpose()?)
     }
 
     async fn execute(&self, query: &Query, tried: Tried) -> Result<(), BackendError> {
@@ -277,6 +267,6 @@ fn update_sql(table: &Table, sets: &[String], condition: &str) -> String {
         "UPDATE {} AS t SET {} FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND {condition} RETURNING {}",
         table_sql(table),
         sets.join(", "),
-        record_sql(table)
+        select_list(table, "t")
     )
 }
