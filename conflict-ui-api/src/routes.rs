@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
-use crate::api::{health, import};
+use crate::api::{health, import, records};
 use crate::backend::Role;
 use crate::door::door;
 use crate::problem::{Code, Problem};
@@ -86,10 +86,32 @@ impl Route {
 /// Every route of the API, in the order in which a reader looks for them.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    use Access::{Admin, Open};
+    use Access::{Admin, Editor, Open, Viewer};
+    use records::nested;
     vec![
         Route::get("/health", Open, health::health),
         Route::get("/ready", Open, health::ready),
+        // Records. The engine's own routes above and below never take a table's name: see `path::RESERVED`.
+        Route::get("/api/{table}", Viewer, records::list),
+        Route::post("/api/{table}", Editor, records::create),
+        Route::get("/api/{table}/{id}", Viewer, records::get),
+        Route::patch("/api/{table}/{id}", Editor, records::update),
+        Route::put("/api/{table}/{id}", Editor, records::update),
+        Route::delete("/api/{table}/{id}", Editor, records::remove),
+        Route::post("/api/{table}/{id}/restore", Editor, records::restore),
+        Route::get("/api/{table}/{id}/{children}", Viewer, nested::list),
+        Route::post("/api/{table}/{id}/{children}", Editor, nested::create),
+        // The same, for tables whose name is taken.
+        Route::get("/api/tables/{table}", Viewer, records::list),
+        Route::post("/api/tables/{table}", Editor, records::create),
+        Route::get("/api/tables/{table}/{id}", Viewer, records::get),
+        Route::patch("/api/tables/{table}/{id}", Editor, records::update),
+        Route::put("/api/tables/{table}/{id}", Editor, records::update),
+        Route::delete("/api/tables/{table}/{id}", Editor, records::remove),
+        Route::post("/api/tables/{table}/{id}/restore", Editor, records::restore),
+        Route::get("/api/tables/{table}/{id}/{children}", Viewer, nested::list),
+        Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create),
+        // Whole data sets.
         Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler()),
     ]
 }

@@ -1,0 +1,105 @@
+//! `/api/{parent}/{id}/{children}`: the records of another table that refer to this one.
+
+use axum::Extension;
+use axum::extract::{OriginalUri, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use sync_core::catalog::{Reference, Table};
+use sync_core::id::ColumnNo;
+use sync_core::value::Value;
+
+use super::query::{self, Pairs};
+use super::{draft, page, written};
+use crate::api::body::Object;
+use crate::api::path::{AtRecord, Children, InTable};
+use crate::backend::Write;
+use crate::door::Caller;
+use crate::problem::{Answer, Code, Fault, Problem};
+use crate::state::ApiState;
+
+/// `GET /api/{table}/{id}/{children}`.
+pub async fn list(
+    State(state): State<ApiState>,
+    parent: AtRecord,
+    Children(name): Children,
+    OriginalUri(uri): OriginalUri,
+    Query(pairs): Query<Pairs>,
+) -> Answer<Response> {
+    let via = pairs.iter().find(|(name, _)| name == "via").map(|(_, value)| value.as_str());
+    let deleted = pairs.iter().any(|(name, value)| name == "deleted" && value == "true");
+    let (children, filters) = resolve(&state, &parent, &name, via, deleted).await?;
+    let listing = query::read(&children.catalog, children.table(), &pairs, filters)?;
+    page::answer(&state, &children, listing, &uri).await
+}
+
+/// `POST /api/{table}/{id}/{children}`: a new child of this record.
+pub async fn create(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    parent: AtRecord,
+    Children(name): Children,
+    Query(pairs): Query<Pairs>,
+    Object(body): Object,
+) -> Answer<Response> {
+    let flags = query::read_single(&pairs, &["via"])?;
+    let (children, preset) = resolve(&state, &parent, &name, flags.via, false).await?;
+    let draft = draft::of_create(&children.catalog, children.table(), &body, &preset)?;
+    written(&state, &caller, &children, &Write::Create(draft), StatusCode::CREATED).await
+}
+
+/// The table of the children, and the values by which they refer to the parent.
+async fn resolve(
+    state: &ApiState,
+    parent: &AtRecord,
+    name: &str,
+    via: Option<&str>,
+    deleted: bool,
+) -> Answer<(InTable, Vec<(ColumnNo, Value)>)> {
+    let children = children_of(&parent.of, name)?;
+    let reference = reference_of(&children, parent.of.table(), via)?;
+    let table = parent.of.table();
+    let found = state.backend.get(table.no, &parent.key).await?;
+    let row = found.filter(|record| deleted || !table.is_soft_deleted(&record.row)).map(|record| record.row);
+    let row = row.ok_or_else(|| Problem::not_found(parent.of.call(&parent.key)))?;
+    let target = reference.target.iter().map(|no| table.position(*no).and_then(|at| row.get(at)).cloned().unwrap_or(Value::Null));
+    let values = reference.columns.iter().copied().zip(target).collect();
+    Ok((children, values))
+}
+
+fn children_of(parent: &InTable, name: &str) -> Answer<InTable> {
+    let table = parent.table();
+    let children: Vec<_> = parent.catalog.referrers(table.no).map(|(child, _)| child).filter(|child| !child.engine).collect();
+    let found = parent.catalog.by_name(name).filter(|found| children.iter().any(|child| child.no == found.no));
+    match found {
+        Some(child) => InTable::find(parent.catalog.clone(), &format!("{}.{}", child.schema, child.name), true),
+        None => {
+            let mut paths: Vec<_> = children.iter().map(|child| child.path.as_str()).collect();
+            paths.dedup();
+            let detail = format!("No table {name} refers to {}; those that do: {}.", table.path, paths.join(", "));
+            Err(Problem::new(Code::UnknownTable, detail))
+        }
+    }
+}
+
+/// The reference by which the children name this parent: the only one there is, or the one `via` names. Several are never merged, since
+/// "the connections of this device" and "the connections to this device" are two lists.
+fn reference_of<'a>(children: &'a InTable, parent: &Table, via: Option<&str>) -> Answer<&'a Reference> {
+    let child = children.table();
+    let named: Vec<(String, &Reference)> = child
+        .references
+        .iter()
+        .filter(|reference| reference.table == parent.no)
+        .filter_map(|reference| Some((child.column(*reference.columns.first()?)?.name.clone(), reference)))
+        .collect();
+    let case = children.catalog.api.case;
+    let chosen = match (via, named.as_slice()) {
+        (None, [(_, only)]) => Some(*only),
+        (None, _) => None,
+        (Some(via), named) => named.iter().find(|(name, _)| name == via || case.apply(name) == via).map(|(_, reference)| *reference),
+    };
+    chosen.ok_or_else(|| {
+        let columns: Vec<_> = named.iter().map(|(name, _)| case.apply(name)).collect();
+        let detail = format!("{} refer to {} by {}: say which with via", child.path, parent.path, columns.join(", "));
+        Problem::query(vec![Fault::parameter("via", "unknown", detail)])
+    })
+}

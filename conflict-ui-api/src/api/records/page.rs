@@ -1,0 +1,49 @@
+//! A page of records in the form that the system asks for.
+
+use axum::Json;
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use sync_core::catalog::ListForm;
+
+use super::cursor;
+use super::query::Listing;
+use super::shape::record_json;
+use crate::api::path::InTable;
+use crate::problem::Answer;
+use crate::state::ApiState;
+
+/// Asks for one record more than the page holds, to know whether there is another page.
+pub(super) async fn answer(state: &ApiState, of: &InTable, mut listing: Listing, uri: &Uri) -> Answer<Response> {
+    let size = listing.query.limit;
+    listing.query.limit = size + 1;
+    let mut records = state.backend.list(&listing.query).await?;
+    let more = records.len() > size;
+    records.truncate(size);
+    let last = records.last().filter(|_| more);
+    let next = last.map(|record| cursor::behind(of.table(), &listing.query, record));
+    let rows = records.iter().map(|record| record_json(&of.catalog, of.table(), record, listing.place)).collect();
+    let mut response = Json(form(of, rows, next.as_deref())).into_response();
+    if let Some(link) = next.and_then(|next| next_link(uri, &next)) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+fn form(of: &InTable, rows: Vec<Value>, next: Option<&str>) -> Value {
+    match of.catalog.api.list {
+        ListForm::Bare => Value::Array(rows),
+        ListForm::Named => {
+            let name = of.catalog.api.case.apply(&of.table().path);
+            Value::Object(Map::from_iter([(name, Value::Array(rows))]))
+        }
+        ListForm::Page => json!({ "data": rows, "has_more": next.is_some(), "next_cursor": next }),
+    }
+}
+
+/// `</path?..&cursor=..>; rel="next"`: the same query with another cursor, relative to this server.
+pub(crate) fn next_link(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
+    let kept = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+    let query: Vec<_> = kept.chain([format!("cursor={cursor}").as_str()]).map(str::to_owned).collect();
+    HeaderValue::from_str(&format!("<{}?{}>; rel=\"next\"", uri.path(), query.join("&"))).ok()
+}

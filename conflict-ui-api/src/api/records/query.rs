@@ -1,0 +1,178 @@
+//! The query of a list: filters, order, place and size of the page. What is not understood is an error, never ignored.
+
+use sync_core::catalog::{Catalog, Column, ListForm, Table};
+use sync_core::id::ColumnNo;
+use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
+use sync_core::value::{ColumnType, Value};
+
+use super::cursor;
+use crate::backend::{ListQuery, Sort, SortKey};
+use crate::problem::{Answer, Fault, Problem};
+
+/// The parameters that are not filters. A column of such a name is filtered by `name[eq]`.
+const PARAMETERS: [&str; 6] = ["sort", "limit", "cursor", "deleted", "place", "via"];
+
+/// The pairs of a query string, decoded.
+pub type Pairs = Vec<(String, String)>;
+
+/// A list as it was asked for.
+pub struct Listing {
+    /// What to ask of the backend; its limit is the page's.
+    pub query: ListQuery,
+    /// Whether each record says where it is.
+    pub place: bool,
+}
+
+/// Reads the query of a list. `fixed`: filters that the path sets.
+///
+/// # Errors
+/// Every parameter that is unknown, given twice, or has a wrong value; a cursor of another query.
+pub fn read(catalog: &Catalog, table: &Table, pairs: &Pairs, fixed: Vec<(ColumnNo, Value)>) -> Answer<Listing> {
+    let (flags, mut faults) = Flags::read(pairs);
+    let mut query = ListQuery { table: table.no, filters: fixed, sort: Vec::new(), after: None, limit: 0, deleted: flags.deleted };
+    for (name, value) in pairs.iter().filter(|(name, _)| !PARAMETERS.contains(&name.as_str())) {
+        match filter(catalog, table, name, value) {
+            Ok(filter) => query.filters.push(filter),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    match order(catalog, table, flags.sort.unwrap_or_default()) {
+        Ok(order) => query.sort = order,
+        Err(fault) => faults.push(fault),
+    }
+    // A client of bare and named lists may not know that there are pages.
+    let otherwise = if catalog.api.list == ListForm::Page { LIST_ROWS_DEFAULT } else { LIST_ROWS_MAX };
+    match flags.limit.map_or(Ok(otherwise), limit) {
+        Ok(limit) => query.limit = limit,
+        Err(fault) => faults.push(fault),
+    }
+    if !faults.is_empty() {
+        return Err(Problem::query(faults));
+    }
+    query.after = flags.cursor.map(|text| cursor::read(table, &query, text)).transpose()?;
+    Ok(Listing { query, place: flags.place })
+}
+
+/// The parameters `deleted` and `place` of a request for one record; there are no others.
+///
+/// # Errors
+/// Every parameter that is unknown, given twice, or has a wrong value.
+pub fn read_single<'a>(pairs: &'a Pairs, allowed: &[&str]) -> Answer<Flags<'a>> {
+    let (flags, mut faults) = Flags::read(pairs);
+    for (name, _) in pairs.iter().filter(|(name, _)| !allowed.contains(&name.as_str())) {
+        let known = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+        faults.push(Fault::parameter(name, "unknown", format!("there is no parameter {name} here; there are: {known}")));
+    }
+    if faults.is_empty() { Ok(flags) } else { Err(Problem::query(faults)) }
+}
+
+/// The parameters that are not filters, as they came.
+#[derive(Default)]
+pub struct Flags<'a> {
+    sort: Option<&'a str>,
+    limit: Option<&'a str>,
+    cursor: Option<&'a str>,
+    /// Whether soft-deleted records are shown.
+    pub deleted: bool,
+    /// Whether each record says where it is.
+    pub place: bool,
+    /// The column by which a child refers to its parent.
+    pub via: Option<&'a str>,
+}
+
+impl<'a> Flags<'a> {
+    fn read(pairs: &'a Pairs) -> (Self, Vec<Fault>) {
+        let mut flags = Self::default();
+        let mut faults = Vec::new();
+        for (at, (name, value)) in pairs.iter().enumerate() {
+            if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
+                faults.push(Fault::parameter(name, "twice", format!("{name} is given twice")));
+            }
+            match name.as_str() {
+                "sort" => flags.sort = Some(value),
+                "limit" => flags.limit = Some(value),
+                "cursor" => flags.cursor = Some(value),
+                "via" => flags.via = Some(value),
+                "deleted" => flags.deleted = truth(name, value, &mut faults),
+                "place" => flags.place = truth(name, value, &mut faults),
+                _ => {}
+            }
+        }
+        (flags, faults)
+    }
+}
+
+fn truth(name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
+    if !matches!(value, "true" | "false") {
+        faults.push(Fault::parameter(name, "type", format!("{name} is true or false")));
+    }
+    value == "true"
+}
+
+/// The column of this JSON or column name.
+#[must_use]
+pub fn column_of<'a>(catalog: &Catalog, table: &'a Table, name: &str) -> Option<&'a Column> {
+    table.columns.iter().find(|column| column.name == name || catalog.api.case.apply(&column.name) == name)
+}
+
+/// `name=value`, `name[eq]=value` or `name[null]=true`.
+fn filter(catalog: &Catalog, table: &Table, parameter: &str, value: &str) -> Result<(ColumnNo, Value), Fault> {
+    let (name, operator) = match parameter.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
+        Some((name, operator)) => (name, operator),
+        None => (parameter, "eq"),
+    };
+    let Some(column) = column_of(catalog, table, name) else {
+        let names: Vec<_> = table.columns.iter().map(|column| catalog.api.case.apply(&column.name)).collect();
+        let detail = format!("{} has no column {name}; it has {}; there are also {}", table.path, names.join(", "), PARAMETERS.join(", "));
+        return Err(Fault::parameter(parameter, "unknown", detail));
+    };
+    let wrong = |error: String| Fault::parameter(parameter, "type", format!("{name}: {error}"));
+    match operator {
+        "eq" => column.ty.parse(value).map(|value| (column.no, value)).map_err(|error| wrong(error.to_string())),
+        "null" if value == "true" => Ok((column.no, Value::Null)),
+        "null" => Err(wrong("write true".to_owned())),
+        _ => Err(Fault::parameter(parameter, "unknown", format!("there is no operator {operator}; there are eq, null"))),
+    }
+}
+
+/// `-updatedAt,name` with the key behind it, so that the order is total.
+fn order(catalog: &Catalog, table: &Table, text: &str) -> Result<Vec<Sort>, Fault> {
+    let fault = |code, detail| Fault::parameter("sort", code, detail);
+    let mut order: Vec<Sort> = Vec::new();
+    for step in text.split(',').map(str::trim).filter(|step| !step.is_empty()) {
+        let (name, descending) = step.strip_prefix('-').map_or((step, false), |name| (name, true));
+        let by = sort_key(catalog, table, name).map_err(|detail| fault("unknown", detail))?;
+        if order.iter().any(|earlier| earlier.by == by) {
+            return Err(fault("twice", format!("the order names {name} twice")));
+        }
+        order.push(Sort { by, descending });
+    }
+    for column in table.key_columns() {
+        let by = SortKey::Column(column.no);
+        if !order.iter().any(|earlier| earlier.by == by) {
+            order.push(Sort { by, descending: false });
+        }
+    }
+    Ok(order)
+}
+
+fn sort_key(catalog: &Catalog, table: &Table, name: &str) -> Result<SortKey, String> {
+    let named = |stamp: &str| stamp == name || catalog.api.case.apply(stamp) == name;
+    match column_of(catalog, table, name) {
+        Some(column) if sortable(&column.ty) => Ok(SortKey::Column(column.no)),
+        Some(column) => Err(format!("a list cannot be ordered by {name}: it holds {}", column.ty.describe())),
+        None if named(&table.stamps.version) => Ok(SortKey::Version),
+        None if named(&table.stamps.updated_at) => Ok(SortKey::UpdatedAt),
+        None => Err(format!("{} has no column {name}", table.path)),
+    }
+}
+
+/// Whether both databases order this type alike. Decimals are text in SQLite; JSON, arrays and foreign types have no order worth the name.
+fn sortable(ty: &ColumnType) -> bool {
+    !matches!(ty, ColumnType::Numeric | ColumnType::Json | ColumnType::Array(_) | ColumnType::Bytea | ColumnType::Other)
+}
+
+fn limit(text: &str) -> Result<usize, Fault> {
+    let fault = || Fault::parameter("limit", "type", format!("limit is a number from 1 to {LIST_ROWS_MAX}"));
+    text.parse().ok().filter(|limit| (1..=LIST_ROWS_MAX).contains(limit)).ok_or_else(fault)
+}
