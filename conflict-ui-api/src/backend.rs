@@ -57,6 +57,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Resolves a conflict. At a site the decision is stored and travels with the next push (`decision_sent` is then false).
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict>;
 
+    /// The digests of what this server holds as accepted: every synced table of the user's, live rows, without held ones. Two servers that
+    /// hold the same scopes agree in them when nothing is on its way. Reads every row, in one snapshot.
+    async fn digests(&self) -> Result<Digests> {
+        Err(BackendError::Unsupported("this server makes no digests".to_owned()))
+    }
+
     /// How the sync stands.
     async fn sync_status(&self) -> Result<SyncStatus>;
 
@@ -327,6 +333,34 @@ pub struct Conflict {
     pub created_at: DateTime<Utc>,
     /// At a site: a decision was made here that the cloud has not confirmed yet.
     pub decided_not_sent: bool,
+}
+
+/// What a server holds, in a form that can be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Digests {
+    /// Over all tables, in hexadecimal digits.
+    pub digest: String,
+    /// The rows in it.
+    pub rows: u64,
+    /// Held rows, which are not in it.
+    pub held: u64,
+    /// Each table by itself, in order of their numbers.
+    pub tables: Vec<TableDigest>,
+}
+
+/// The digest of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableDigest {
+    /// The table, `schema.name`.
+    pub table: String,
+    /// Over its accepted rows, in hexadecimal digits.
+    pub digest: String,
+    /// The rows in it.
+    pub rows: u64,
+    /// The record ids of held rows, which are not in it.
+    pub held: Vec<String>,
 }
 
 /// How a server's sync stands.

@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
-use crate::api::{health, import, records};
+use crate::api::{digests, health, import, records};
 use crate::backend::Role;
 use crate::door::door;
 use crate::problem::{Code, Problem};
@@ -111,7 +111,8 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/tables/{table}/{id}/restore", Editor, records::restore),
         Route::get("/api/tables/{table}/{id}/{children}", Viewer, nested::list),
         Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create),
-        // Whole data sets.
+        // Whole data sets, and what is compared when all is said to be equal.
+        Route::get("/api/rejoin/digests", Admin, digests::digests),
         Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler()),
     ]
 }

@@ -1,7 +1,5 @@
 //! `POST /api/rejoin/import`: the rows of a whole data set, in one transaction.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
@@ -10,6 +8,7 @@ use serde_json::{Map, Value};
 use sync_core::limits::{IMPORT_BYTES_MAX, IMPORT_ROWS_MAX};
 use sync_core::write::read_draft;
 
+use crate::api::body::Body;
 use crate::backend::Imported;
 use crate::door::Caller;
 use crate::problem::{Answer, Code, Fault, Problem};
@@ -41,14 +40,7 @@ pub(crate) fn handler() -> MethodRouter<ApiState> {
     post(import).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX))
 }
 
-async fn import(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer<Json<Imported>> {
-    let too_large = |_| Problem::new(Code::BodyTooLarge, format!("An import has at most {IMPORT_BYTES_MAX} bytes."));
-    let body = body.map_err(too_large)?;
-    let import: Import = serde_json::from_slice(&body).map_err(|error| Problem::new(Code::BadJson, format!("{error}.")))?;
+async fn import(State(state): State<ApiState>, Extension(caller): Extension<Caller>, Body(import): Body<Import>) -> Answer<Json<Imported>> {
     if import.rows.len() > IMPORT_ROWS_MAX {
         return Err(Problem::new(Code::BodyTooLarge, format!("An import takes at most {IMPORT_ROWS_MAX} rows.")));
     }

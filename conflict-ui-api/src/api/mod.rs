@@ -1,6 +1,7 @@
 //! The handlers, one file per concern.
 
 pub mod body;
+pub(crate) mod digests;
 pub mod health;
 pub(crate) mod import;
 pub mod path;
