@@ -18,6 +18,8 @@ CREATE TABLE rejoin.tables (
     schema_name text NOT NULL,
     table_name text NOT NULL,
     oid oid NOT NULL,
+    -- Its rows must be sent again with the next catalog: the table was made anew under its name.
+    feed_again boolean NOT NULL DEFAULT false,
     dropped_at timestamptz
 );
 CREATE UNIQUE INDEX tables_name ON rejoin.tables (schema_name, table_name) WHERE dropped_at IS NULL;
@@ -45,7 +47,8 @@ CREATE TABLE rejoin.scopes (
     head bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- What each tick was. replica, push_no: the push that made it, if one did.
+-- What each tick was. replica, push_no: the push that made it, if one did. xid: the transaction that made it, while the database is the
+-- one where it ran (rejoin.state); only the transaction itself asks.
 CREATE TABLE rejoin.ticks (
     scope text NOT NULL,
     tick bigint NOT NULL,
@@ -54,6 +57,7 @@ CREATE TABLE rejoin.ticks (
     author text NOT NULL,
     replica uuid,
     push_no bigint,
+    xid xid8 DEFAULT pg_current_xact_id(),
     PRIMARY KEY (scope, tick)
 );
 
@@ -211,36 +215,96 @@ CREATE TABLE rejoin.sync_conflicts (
 CREATE UNIQUE INDEX sync_conflicts_open ON rejoin.sync_conflicts (table_no, record_id, replica) WHERE resolution = 'PENDING';
 CREATE INDEX sync_conflicts_recent ON rejoin.sync_conflicts (created_at DESC, id);
 
--- Takes the heads of scopes, in ascending order, once per transaction: the tick that this transaction's changes carry.
--- Settings, local to the transaction: rejoin.ticks maps scope to tick; rejoin.one = 'scope=tick' is the last one taken, which the stamp
--- triggers' WHEN compares; rejoin.author, rejoin.replica, rejoin.push_no say who (empty: the database role).
-CREATE FUNCTION rejoin.take_one(wanted text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- Heads and ticks. A transaction has one tick per scope, whoever asks for it: the server, a stamp trigger, a trigger of the user's.
+-- Settings, local to the transaction and taken back by ROLLBACK TO together with the heads:
+--   rejoin.one   'scope=tick', the last one taken explicitly; while it is empty no stamp counts that a writer brings along, so that rows
+--                copied or saved with their stamps are stamped anew. What the stamp triggers' WHEN compares.
+--   rejoin.last  'tick@scope', the last one taken by anybody; only a short cut.
+--   rejoin.author, rejoin.replica, rejoin.push_no  who writes (empty: the database role).
+
+-- The tick of this transaction in a scope; takes the scope's head if that was not done yet.
+CREATE FUNCTION rejoin.tick_of(wanted text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    taken jsonb := coalesce(nullif(current_setting('rejoin.ticks', true), ''), '{}')::jsonb;
-    tick bigint := (taken ->> wanted)::bigint;
+    last text := current_setting('rejoin.last', true);
+    tick bigint;
 BEGIN
+    IF last <> '' THEN
+        IF substr(last, strpos(last, '@') + 1) = wanted THEN
+            RETURN split_part(last, '@', 1)::bigint;
+        END IF;
+        SELECT t.tick INTO tick FROM rejoin.scopes s JOIN rejoin.ticks t ON t.scope = s.scope AND t.tick = s.head
+            WHERE s.scope = wanted AND t.xid = pg_current_xact_id();
+    END IF;
     IF tick IS NULL THEN
         INSERT INTO rejoin.scopes AS s (scope, head) VALUES (wanted, 1)
             ON CONFLICT (scope) DO UPDATE SET head = s.head + 1 RETURNING s.head INTO tick;
         INSERT INTO rejoin.ticks (scope, tick, change_id, at, author, replica, push_no)
-            VALUES (wanted, tick, gen_random_uuid(), clock_timestamp(),
-                    coalesce(nullif(current_setting('rejoin.author', true), ''), session_user),
+            VALUES (wanted, tick, gen_random_uuid(), clock_timestamp(), rejoin.author(),
                     nullif(current_setting('rejoin.replica', true), '')::uuid,
                     nullif(current_setting('rejoin.push_no', true), '')::bigint);
-        PERFORM set_config('rejoin.ticks', (taken || jsonb_build_object(wanted, tick))::text, true);
     END IF;
+    PERFORM set_config('rejoin.last', tick || '@' || wanted, true);
+    RETURN tick;
+END $$;
+
+-- Who writes: what the server said, else the role that signed in.
+CREATE FUNCTION rejoin.author() RETURNS text
+LANGUAGE sql STABLE AS $$ SELECT coalesce(nullif(current_setting('rejoin.author', true), ''), session_user::text) $$;
+
+-- Takes a scope's head for a writer that stamps its rows by itself, or for a program that wants its heads in order.
+CREATE FUNCTION rejoin.take_one(wanted text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tick bigint := rejoin.tick_of(wanted);
+BEGIN
     PERFORM set_config('rejoin.one', wanted || '=' || tick, true);
     RETURN tick;
 END $$;
 
+-- Takes several, in ascending order, so that two programs that write the same scopes do not wait for each other in a circle.
 CREATE FUNCTION rejoin.take(VARIADIC wanted text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    one text;
+    scope text;
 BEGIN
-    -- By bytes, as the server orders them, whatever the database's collation.
-    FOR one IN SELECT DISTINCT w COLLATE "C" FROM unnest(wanted) w ORDER BY 1 LOOP
-        PERFORM rejoin.take_one(one);
+    FOR scope IN SELECT DISTINCT w COLLATE "C" FROM unnest(wanted) w ORDER BY 1 LOOP
+        PERFORM rejoin.take_one(scope);
     END LOOP;
 END $$;
+
+-- Whether a stamp counts: this transaction writes with stamps of its own, and took this tick for this scope.
+CREATE FUNCTION rejoin.counts(scope text, tick bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT current_setting('rejoin.one', true) <> '' AND EXISTS (
+        SELECT FROM rejoin.ticks t WHERE t.scope = $1 AND t.tick = $2 AND t.xid = pg_current_xact_id())
+$$;
+
+-- A row is gone from a scope: a tombstone, or with left_scope the mark of a row that lives in another scope now.
+CREATE FUNCTION rejoin.mark_gone(scope text, table_no integer, key text[], version bigint, left_scope boolean, image jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO rejoin.tombstones (scope, table_no, key, tick, version, at, author, left_scope, image)
+        VALUES ($1, $2, $3, rejoin.tick_of($1), $4, now(), rejoin.author(), $5, $6)
+        ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(tombstones.version, excluded.version),
+            at = excluded.at, author = excluded.author, left_scope = excluded.left_scope, image = excluded.image
+$$;
+
+-- A row is there (again).
+CREATE FUNCTION rejoin.mark_there(scope text, table_no integer, key text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM rejoin.tombstones t WHERE t.scope = $1 AND t.table_no = $2 AND t.key = $3
+$$;
+
+-- A record id as sync-core writes it: the values percent-encoded but for letters, digits and -._~:, joined by commas.
+CREATE FUNCTION rejoin.record_id(VARIADIC parts text[]) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg((
+        SELECT coalesce(string_agg(CASE WHEN c COLLATE "C" ~ '^[A-Za-z0-9._~:-]$' THEN c
+                   ELSE regexp_replace(upper(encode(convert_to(c, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END, '' ORDER BY at), '')
+        FROM unnest(string_to_array(part, NULL)) WITH ORDINALITY AS letters(c, at)), ',' ORDER BY n)
+    FROM unnest(parts) WITH ORDINALITY AS p(part, n)
+$$;
+
+-- Whoever may write a synced table may cause ticks and tombstones, through the triggers and nothing else.
+GRANT USAGE ON SCHEMA rejoin TO PUBLIC;
+REVOKE EXECUTE ON FUNCTION rejoin.tick_of, rejoin.author, rejoin.counts, rejoin.mark_gone, rejoin.mark_there, rejoin.record_id FROM PUBLIC;
