@@ -117,6 +117,12 @@ impl Fault {
         Self { pointer: Some(pointer), parameter: None, code, detail: detail.into() }
     }
 
+    /// The same fault where the field stands inside another part of the body.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { pointer: self.pointer.map(|pointer| format!("{outer}{pointer}")), ..self }
+    }
+
     /// A fault of a parameter of the query.
     pub fn parameter(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.to_owned()), code, detail: detail.into() }
@@ -151,6 +157,12 @@ impl Problem {
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
+    }
+
+    /// Names the parts that are wrong.
+    #[must_use]
+    pub fn because(self, faults: Vec<Fault>) -> Self {
+        Self { faults, ..self }
     }
 
     /// A body whose fields are wrong.

@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
-use crate::api::{digests, health, import, records};
+use crate::api::{conflicts, digests, docs, health, import, records, sign_in, sync, tokens, users};
 use crate::backend::Role;
 use crate::door::door;
 use crate::problem::{Code, Problem};
@@ -111,9 +111,34 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/tables/{table}/{id}/restore", Editor, records::restore),
         Route::get("/api/tables/{table}/{id}/{children}", Viewer, nested::list),
         Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create),
+        // Conflicts. An editor sees them but may not decide: a decision overrules somebody's edit.
+        Route::get("/api/conflicts", Viewer, conflicts::list),
+        Route::get("/api/conflicts/{id}", Viewer, conflicts::get),
+        Route::post("/api/conflicts/{id}/resolve", Admin, conflicts::resolve),
+        // Sync.
+        Route::get("/api/sync", Viewer, sync::status),
+        Route::get("/api/sync/log", Viewer, sync::log),
+        Route::post("/api/sync/run", Editor, sync::run),
+        Route::post("/api/sync/pause", Admin, sync::pause),
+        Route::post("/api/sync/resume", Admin, sync::resume),
+        // People and programs. Tokens: one's own; everybody's for admins.
+        Route::post("/api/rejoin/sign-in", Open, sign_in::sign_in),
+        Route::post("/api/rejoin/sign-out", Viewer, sign_in::sign_out),
+        Route::get("/api/rejoin/me", Viewer, sign_in::me),
+        Route::post("/api/rejoin/me/password", Viewer, sign_in::change_password),
+        Route::get("/api/rejoin/users", Admin, users::list),
+        Route::post("/api/rejoin/users", Admin, users::create),
+        Route::get("/api/rejoin/users/{name}", Admin, users::get),
+        Route::patch("/api/rejoin/users/{name}", Admin, users::update),
+        Route::delete("/api/rejoin/users/{name}", Admin, users::remove),
+        Route::post("/api/rejoin/users/{name}/reset", Admin, users::reset),
+        Route::get("/api/rejoin/tokens", Viewer, tokens::list),
+        Route::post("/api/rejoin/tokens", Viewer, tokens::create),
+        Route::delete("/api/rejoin/tokens/{id}", Viewer, tokens::revoke),
         // Whole data sets, and what is compared when all is said to be equal.
         Route::get("/api/rejoin/digests", Admin, digests::digests),
         Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler()),
+        Route::get("/docs/errors", Viewer, docs::errors),
     ]
 }
 

@@ -1,8 +1,15 @@
 //! The handlers, one file per concern.
 
 pub mod body;
+pub mod conflicts;
+pub mod docs;
 pub(crate) mod digests;
 pub mod health;
 pub(crate) mod import;
+pub(crate) mod params;
 pub mod path;
 pub mod records;
+pub mod sign_in;
+pub mod sync;
+pub mod tokens;
+pub mod users;
