@@ -2,8 +2,8 @@
 
 pub mod body;
 pub mod conflicts;
-pub mod docs;
 pub(crate) mod digests;
+pub mod docs;
 pub mod health;
 pub(crate) mod import;
 pub(crate) mod params;
