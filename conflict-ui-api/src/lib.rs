@@ -2,12 +2,14 @@
 //!
 //! Reading order: [`backend`] (the ports that each server implements) and [`error`]; [`routes`], one list of every route with who may
 //! call it; [`door`] (credentials and roles); [`problem`], the only mapping from what went wrong to HTTP; then one file per concern in
-//! [`api`]. [`middleware`] is what the servers put around the whole of it, and around their own routes. [`conformance`](crate::backend)
-//! (feature `conformance`) is the suite that every backend must pass.
+//! [`api`]. [`middleware`] is what the servers put around the whole of it, and around their own routes. `conformance` (a feature) is the
+//! suite that every backend must pass.
 
 pub mod api;
 pub mod backend;
 pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod door;
 pub mod error;
 pub mod limiter;

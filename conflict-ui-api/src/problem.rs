@@ -207,11 +207,12 @@ impl Problem {
         match error {
             BackendError::Duplicate { columns, .. } => {
                 let fault = |column: &String| Fault::field(&name(column), "duplicate", "taken by another row");
-                Self { faults: columns.iter().map(fault).collect(), ..Self::new(Code::Duplicate, words) }
+                Self::new(Code::Duplicate, words).because(columns.iter().map(fault).collect())
             }
             BackendError::BadReference { column, target } => {
-                let fault = Fault::field(&name(&column), "reference", format!("there is no such row in {target}"));
-                Self { faults: vec![fault], ..Self::new(Code::BadReference, words) }
+                let detail = format!("there is no such row in {target}");
+                let faults = column.split(", ").map(|column| Fault::field(&name(column), "reference", detail.clone())).collect();
+                Self::new(Code::BadReference, words).because(faults)
             }
             BackendError::Stale(record) => {
                 let detail = "Read the record again (`current` is how it is now), decide again, and send its new ETag in If-Match.";

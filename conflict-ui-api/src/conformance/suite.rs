@@ -1,0 +1,50 @@
+//! One test for each case.
+
+/// Makes a test of every case of the suite, over the fixture given.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($fixture:expr) => {
+        $crate::conformance_cases! { $fixture;
+            records::a_new_record_comes_back_with_defaults_and_stamps,
+            records::a_patch_changes_what_it_names_and_nothing_else,
+            records::a_record_may_carry_its_own_id_once,
+            records::a_stale_etag_is_refused_with_the_record_as_it_is,
+            records::of_two_writers_with_one_etag_one_wins,
+            records::faults_are_named_field_by_field,
+            records::a_taken_unique_key_is_named_by_its_columns,
+            records::a_reference_to_nothing_is_refused,
+            records::what_does_not_exist_is_not_found,
+            records::a_real_delete_removes_and_a_reference_may_forbid_it,
+            records::a_composite_key_survives_commas_and_percent_signs,
+            lists::filters_compare_values_and_find_null,
+            lists::orders_put_nulls_last_and_break_ties_by_key,
+            lists::lists_are_ordered_by_version_and_time_of_change,
+            lists::two_thousand_five_hundred_rows_come_once_each,
+            lists::rows_that_come_between_pages_do_not_disturb_them,
+            nested::children_are_listed_and_made_under_their_parent,
+            nested::one_parent_by_two_references_needs_via,
+            soft_deletes::a_deleted_record_is_hidden_with_what_hangs_from_it,
+            soft_deletes::a_restore_brings_back_the_same_set,
+            soft_deletes::a_deleted_record_takes_no_edits,
+            types::every_type_goes_in_and_comes_out_canonical,
+            types::every_type_can_be_filtered_by_its_own_value,
+            types::values_of_another_type_are_refused,
+            accounts::users_sign_in_change_passwords_and_lose_their_rights,
+            accounts::a_session_lives_where_it_was_made,
+        }
+    };
+}
+
+/// One test for each `module::case`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($fixture:expr; $($module:ident :: $case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::conformance::$module::$case(&$fixture).await;
+            }
+        )+
+    };
+}
