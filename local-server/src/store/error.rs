@@ -1,6 +1,7 @@
 //! What can go wrong in the site's store.
 
 use crate::store::db::DbError;
+use crate::store::install::SchemaError;
 use crate::store::rows::RowError;
 
 /// A failure of the store.
@@ -12,6 +13,9 @@ pub enum StoreError {
     /// A stored value that is not of its column's type.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// A catalog that the site's tables cannot be brought to.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
 }
 
 impl From<rusqlite::Error> for StoreError {

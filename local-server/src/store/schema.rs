@@ -7,7 +7,8 @@
 //! - for the user's tables `rejoin_base_<no>`, the dirty rows, by `rejoin_row`. `rejoin_kind`:
 //!   `change`: every column as it was before the first local change, with that image's version, place and `synced_at`;
 //!   `insert`: a row made here, only its key columns are set, as they were at the insert;
-//!   `gone` (`rejoin_row` below 0): not dirty, only remembers the last version of a removed key, so that versions never go back.
+//!   `gone` (`rejoin_row` below 0, counting down): not dirty; `rejoin_version` remembers the last version of a removed key, so that
+//!   versions never go back.
 //!   A `change` or `insert` without a live row of its `rejoin_row` is a delete; `rejoin_gone_version`, `_at`, `_by` say of what, when and by
 //!   whom (on a live row they mean nothing). The same `rejoin_row` under another key is a rekey;
 //! - `rejoin_theirs_<no>`: by key, the newest cloud image of a dirty row; `rejoin_state` is `live`, `deleted` or `left`.
@@ -50,7 +51,8 @@ pub fn tables(catalog: &Catalog, table: &Table, site: &str) -> Vec<String> {
 fn live(catalog: &Catalog, table: &Table, site: &str) -> String {
     let stamps = &table.stamps;
     let mut lines: Vec<_> = table.columns.iter().map(|column| live_column(table, column)).collect();
-    lines.push(format!("{} INTEGER NOT NULL DEFAULT 1", quoted(&stamps.version)));
+    let version = quoted(&stamps.version);
+    lines.push(format!("{version} INTEGER NOT NULL DEFAULT 1 CHECK (typeof({version}) = 'integer')"));
     lines.push(format!("{} TEXT NOT NULL DEFAULT ({NOW})", quoted(&stamps.updated_at)));
     lines.push(format!("{} TEXT DEFAULT {}", quoted(&stamps.last_modified_by), literal_text(&author(site))));
     lines.push(format!("{} TEXT", quoted(&stamps.synced_at)));
@@ -58,7 +60,7 @@ fn live(catalog: &Catalog, table: &Table, site: &str) -> String {
     lines.push("rejoin_scope TEXT".to_owned());
     lines.push("rejoin_tick INTEGER".to_owned());
     lines.push("rejoin_held INTEGER NOT NULL DEFAULT 0".to_owned());
-    lines.extend(table.references.iter().filter_map(|reference| declared(catalog, table, reference)));
+    lines.extend(declared_references(catalog, table));
     format!("CREATE TABLE {} (\n    {}\n)", live_table(table), lines.join(",\n    "))
 }
 
@@ -158,15 +160,26 @@ pub(super) fn names(table: &Table, columns: &[ColumnNo]) -> String {
     names.join(", ")
 }
 
-/// Whether SQLite itself can hold a reference: it names a key (secondary keys are partial indexes here), and both rows are always in the
-/// same scopes or the row referred to is global.
+/// Whether a reference can be held at a site at all: both rows are always in the same scopes, or the row referred to is global.
 #[must_use]
-pub fn is_declared(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
+pub fn may_hold(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
     let rooted = |rule: ScopeRule| matches!(rule, ScopeRule::Root | ScopeRule::Through(_));
     catalog.table(reference.table).is_some_and(|target| {
         let stays = target.scope == ScopeRule::Global || (rooted(table.scope) && rooted(target.scope));
-        !table.engine && !target.engine && stays && target.key == reference.target
+        !table.engine && !target.engine && stays
     })
+}
+
+/// Whether SQLite itself holds a reference: it names a key. Secondary unique keys are partial indexes here, see
+/// [`references`](crate::store::references).
+#[must_use]
+pub fn is_declared(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
+    may_hold(catalog, table, reference) && catalog.table(reference.table).is_some_and(|target| target.key == reference.target)
+}
+
+/// The references that SQLite holds, as table constraints.
+pub(super) fn declared_references(catalog: &Catalog, table: &Table) -> Vec<String> {
+    table.references.iter().filter_map(|reference| declared(catalog, table, reference)).collect()
 }
 
 fn declared(catalog: &Catalog, table: &Table, reference: &Reference) -> Option<String> {

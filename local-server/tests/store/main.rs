@@ -1,0 +1,9 @@
+//! The site's store against real files, by our driver and by the `sqlite3` program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod capture;
+mod fixture;
+mod histories;
+mod schema;
+mod shell;
