@@ -203,16 +203,19 @@ impl Problem {
     #[must_use]
     pub fn of_record(error: BackendError, catalog: &Catalog, table: &Table) -> Self {
         let name = |column: &str| catalog.api.case.apply(column);
-        let words = sentence(&error);
         match error {
             BackendError::Duplicate { columns, .. } => {
-                let fault = |column: &String| Fault::field(&name(column), "duplicate", "taken by another row");
-                Self::new(Code::Duplicate, words).because(columns.iter().map(fault).collect())
+                let names: Vec<_> = columns.iter().map(|column| name(column)).collect();
+                let faults = names.iter().map(|name| Fault::field(name, "duplicate", "taken by another row")).collect();
+                let detail = format!("Another row of {} has the same {}.", table.path, names.join(", "));
+                Self::new(Code::Duplicate, detail).because(faults)
             }
             BackendError::BadReference { column, target } => {
-                let detail = format!("there is no such row in {target}");
-                let faults = column.split(", ").map(|column| Fault::field(&name(column), "reference", detail.clone())).collect();
-                Self::new(Code::BadReference, words).because(faults)
+                let names: Vec<_> = column.split(", ").map(name).collect();
+                let faults =
+                    names.iter().map(|name| Fault::field(name, "reference", format!("there is no such row in {target}"))).collect();
+                let detail = format!("There is no row of {target} that {} could name.", names.join(", "));
+                Self::new(Code::BadReference, detail).because(faults)
             }
             BackendError::Stale(record) => {
                 let detail = "Read the record again (`current` is how it is now), decide again, and send its new ETag in If-Match.";
@@ -223,9 +226,13 @@ impl Problem {
     }
 }
 
-/// The faults in one sentence each.
+/// The faults in a sentence each, with the field where it is one.
 fn summary(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("{}.", fault.detail)).collect::<Vec<_>>().join(" ")
+    let sentence = |fault: &Fault| match &fault.pointer {
+        Some(pointer) => format!("{}: {}.", pointer.trim_start_matches('/'), fault.detail),
+        None => format!("{}.", fault.detail),
+    };
+    faults.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
 
 /// An error's own words as a sentence.

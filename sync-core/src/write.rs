@@ -113,7 +113,7 @@ pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &D
 
 fn required(catalog: &Catalog, column: &Column) -> FieldError {
     let field = catalog.api.case.apply(&column.name);
-    FieldError { detail: format!("{field} is required: {}", column.ty.describe()), field, code: "required" }
+    FieldError { detail: format!("required: {}", column.ty.describe()), field, code: "required" }
 }
 
 /// A row as a JSON object by column names, as `cloud_data`, `local_data` and `base_data` hold it. NULLs are written.

@@ -91,10 +91,10 @@ fn check(state: &ApiState, conflict: &Conflict, decision: &Decision) -> Answer<(
         faults.push(Fault::field("resolution", "type", "a decision is CLOUD_WINS, LOCAL_WINS or MANUAL"));
     }
     if decision.revision.is_none() {
-        faults.push(Fault::field("revision", "required", "revision is required: the one of the conflict that was seen"));
+        faults.push(Fault::field("revision", "required", "needed: the one of the conflict that was seen"));
     }
     if decision.cloud_etag.is_none() && conflict.cloud_etag.is_some() {
-        faults.push(Fault::field("cloudEtag", "required", "cloudEtag is required: the cloud has a row of this conflict"));
+        faults.push(Fault::field("cloudEtag", "required", "needed: the cloud has a row of this conflict"));
     }
     let given = decision.values.as_ref().is_some_and(|values| !values.is_empty());
     if given != (decision.resolution == Resolution::Manual) {

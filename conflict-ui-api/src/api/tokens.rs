@@ -51,7 +51,7 @@ pub async fn create(State(state): State<ApiState>, Extension(caller): Extension<
         faults.push(Fault::field("label", "type", format!("a label has 1 to {LABEL_CHARS_MAX} characters")));
     }
     if new.expires_at.is_some_and(|expires| expires <= now) {
-        faults.push(Fault::field("expiresAt", "type", "expiresAt is in the past"));
+        faults.push(Fault::field("expiresAt", "type", "it is in the past"));
     }
     if !faults.is_empty() {
         return Err(Problem::fields(faults));
@@ -79,7 +79,7 @@ async fn owner(state: &ApiState, caller: &Caller, asked: Option<String>) -> Answ
         return Err(Problem::new(Code::Forbidden, "Only an admin makes tokens for others."));
     }
     if user == LOCAL_ADMIN {
-        return Err(Problem::fields(vec![Fault::field("user", "required", "user is required: whose rights the token has")]));
+        return Err(Problem::fields(vec![Fault::field("user", "required", "needed: whose rights the token has")]));
     }
     match state.accounts.user(&user).await? {
         Some(_) => Ok(user),

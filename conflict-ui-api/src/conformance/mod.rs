@@ -2,7 +2,7 @@
 //!
 //! A server gives a [`Fixture`] and takes every case as a test of its own:
 //!
-//! ```ignore
+//! ```text
 //! // cloud-server/tests/conformance.rs, with conflict-ui-api's feature `conformance` among the dev-dependencies
 //! struct Cloud;
 //!

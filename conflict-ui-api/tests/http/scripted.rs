@@ -1,0 +1,285 @@
+//! Ports that answer what the test wrote down.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use conflict_ui_api::backend::{
+    Accounts, Backend, Conflict, ConflictQuery, ListQuery, LogQuery, Place, Principal, Record, Result, Role, SyncControl, SyncStatus,
+    Token, User, Write,
+};
+use conflict_ui_api::conformance::System;
+use conflict_ui_api::error::BackendError;
+use conflict_ui_api::secret;
+use serde_json::json;
+use sync_core::catalog::Catalog;
+use sync_core::change::Stamp;
+use sync_core::conflict::{ConflictKind, Resolution};
+use sync_core::id::{ConflictId, Key, RunId, TableNo};
+use sync_core::sync_log::{Direction, RunStatus};
+use sync_core::value::Value;
+use sync_core::wire::message::{ResolveCommand, Run};
+use uuid::Uuid;
+
+/// A backend with a few rows in every table.
+pub(crate) struct Scripted {
+    pub(crate) catalog: Arc<Catalog>,
+    /// What the next call fails with.
+    pub(crate) fail: Mutex<Option<BackendError>>,
+    /// The last list that was asked for.
+    pub(crate) asked: Mutex<Option<ListQuery>>,
+    /// The last decision that came through.
+    pub(crate) decided: Mutex<Option<ResolveCommand>>,
+    /// Rows in every table.
+    pub(crate) rows: u128,
+    /// How long a sync takes.
+    pub(crate) run_takes: Duration,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            catalog: Arc::new(System::VideoProduction.catalog()),
+            fail: Mutex::default(),
+            asked: Mutex::default(),
+            decided: Mutex::default(),
+            rows: 3,
+            run_takes: Duration::ZERO,
+        }
+    }
+}
+
+impl Scripted {
+    pub(crate) fn fail_next(&self, error: BackendError) {
+        *self.fail.lock().unwrap() = Some(error);
+    }
+
+    fn script(&self) -> Result<()> {
+        self.fail.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
+    /// A row: a uuid key, `name`s, NULLs elsewhere.
+    pub(crate) fn record(&self, table: TableNo, id: u128) -> Record {
+        let table = self.catalog.table(table).unwrap();
+        let columns = table.columns.iter();
+        let row = columns.map(|column| match column.name.as_str() {
+            "id" => Value::Uuid(Uuid::from_u128(id)),
+            "name" => Value::Text(format!("row {id}")),
+            "is_deleted" => Value::Bool(id == 9),
+            _ => Value::Null,
+        });
+        let stamp = Stamp {
+            version: 4,
+            updated_at: "2026-11-20T12:00:00.000000Z".to_owned(),
+            modified_by: Some("ann".to_owned()),
+            synced_at: None,
+        };
+        Record { row: row.collect(), stamp, place: Place::Here }
+    }
+}
+
+/// An open conflict over a cloud row.
+pub(crate) fn conflict(id: u128) -> Conflict {
+    let at: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
+    Conflict {
+        id: ConflictId(Uuid::from_u128(id)),
+        table_name: "sources".into(),
+        record_id: Uuid::from_u128(1).to_string(),
+        kind: ConflictKind::UpdateUpdate,
+        reason: "both changed note".into(),
+        columns: vec!["note".into()],
+        cloud_version: Some(4),
+        local_version: Some(3),
+        base_data: Some(json!({ "note": "old" })),
+        cloud_data: Some(json!({ "note": "cloud's" })),
+        local_data: Some(json!({ "note": "mine" })),
+        cloud_updated_at: Some(at),
+        local_updated_at: Some(at),
+        cloud_etag: (id != 2).then(|| "\"4-00\"".to_owned()),
+        revision: 1,
+        held: false,
+        site: "hall".into(),
+        push: 7,
+        resolution: Resolution::Pending,
+        resolved_at: None,
+        resolved_by: None,
+        created_at: at,
+        decided_not_sent: false,
+    }
+}
+
+fn status(running: bool) -> SyncStatus {
+    SyncStatus {
+        server: "hall".into(),
+        online: true,
+        paused: false,
+        running,
+        pending: 2,
+        oldest_pending_at: None,
+        held: 0,
+        conflicts: 1,
+        last_checked_at: None,
+        last_run: None,
+        next_attempt_at: None,
+        last_error: None,
+    }
+}
+
+#[async_trait]
+impl Backend for Scripted {
+    fn server_name(&self) -> String {
+        "hall".into()
+    }
+
+    fn catalog(&self) -> Result<Arc<Catalog>> {
+        Ok(self.catalog.clone())
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.script()
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Record>> {
+        self.script()?;
+        *self.asked.lock().unwrap() = Some(query.clone());
+        Ok((1..=self.rows).take(query.limit).map(|id| self.record(query.table, id)).collect())
+    }
+
+    async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
+        self.script()?;
+        let id = match key.0.as_slice() {
+            [Value::Uuid(id)] => id.as_u128(),
+            _ => 0,
+        };
+        Ok((id > 0).then(|| self.record(table, id)))
+    }
+
+    async fn write(&self, _: &Principal, table: TableNo, _: &Write) -> Result<Record> {
+        self.script()?;
+        Ok(self.record(table, 1))
+    }
+
+    async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
+        self.script()?;
+        Ok((1..=3).take(query.limit).map(conflict).collect())
+    }
+
+    async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
+        Ok((id.0.as_u128() < 10).then(|| conflict(id.0.as_u128())))
+    }
+
+    async fn resolve(&self, _: &Principal, command: &ResolveCommand) -> Result<Conflict> {
+        self.script()?;
+        *self.decided.lock().unwrap() = Some(command.clone());
+        Ok(Conflict { resolution: command.resolution, ..conflict(command.conflict.0.as_u128()) })
+    }
+
+    async fn sync_status(&self) -> Result<SyncStatus> {
+        self.script()?;
+        Ok(status(true))
+    }
+
+    async fn sync_log(&self, _: &LogQuery) -> Result<Vec<Run>> {
+        Ok(vec![Run {
+            id: RunId(Uuid::from_u128(1)),
+            direction: Direction::Bidirectional,
+            started_at: "2026-11-20T12:00:00.000000Z".into(),
+            completed_at: Some("2026-11-20T12:00:01.000000Z".into()),
+            status: RunStatus::Partial,
+            records_synced: 5,
+            conflicts_detected: 1,
+            errors: Some(r#"[{"step":"pull","message":"cut off"}]"#.into()),
+            server_id: "hall".into(),
+            bytes_up: 10,
+            bytes_down: 20,
+            cursors_before: Some(r#"{"global":1}"#.into()),
+            cursors_after: None,
+        }])
+    }
+
+    async fn sync_control(&self, _: SyncControl) -> Result<SyncStatus> {
+        self.script()?;
+        tokio::time::sleep(self.run_takes).await;
+        Ok(status(false))
+    }
+}
+
+/// Users and tokens in memory.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    users: Mutex<BTreeMap<String, User>>,
+    tokens: Mutex<BTreeMap<String, Token>>,
+}
+
+impl Ledger {
+    /// The secret of a token of a user of this role; both are made at the first call.
+    pub(crate) fn secret_of(&self, role: Role) -> String {
+        let (name, secret) = (format!("{role:?}").to_lowercase(), format!("rjt_{role:?}"));
+        let user = User { name: name.clone(), role, password_hash: None, one_time_hash: None, disabled: false };
+        self.users.lock().unwrap().entry(name.clone()).or_insert(user);
+        let secret_hash = secret::hash(&secret);
+        let token = Token {
+            id: Token::id_of(&secret_hash),
+            user: name,
+            label: Some("test".into()),
+            secret_hash: secret_hash.clone(),
+            created_at: Utc::now(),
+            expires_at: None,
+        };
+        self.tokens.lock().unwrap().entry(secret_hash).or_insert(token);
+        secret
+    }
+}
+
+#[async_trait]
+impl Accounts for Ledger {
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        Ok(self.users.lock().unwrap().get(name).cloned())
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        Ok(self.users.lock().unwrap().values().cloned().collect())
+    }
+
+    async fn put_user(&self, user: &User) -> Result<()> {
+        self.users.lock().unwrap().insert(user.name.clone(), user.clone());
+        Ok(())
+    }
+
+    async fn remove_user(&self, name: &str) -> Result<()> {
+        self.users.lock().unwrap().remove(name);
+        self.tokens.lock().unwrap().retain(|_, token| token.user != name);
+        Ok(())
+    }
+
+    async fn put_token(&self, token: &Token) -> Result<()> {
+        self.tokens.lock().unwrap().insert(token.secret_hash.clone(), token.clone());
+        Ok(())
+    }
+
+    async fn holder(&self, secret_hash: &str) -> Result<Option<Principal>> {
+        let token = self.tokens.lock().unwrap().get(secret_hash).filter(|token| token.expires_at.is_none_or(|at| at > Utc::now())).cloned();
+        let user = token.and_then(|token| self.users.lock().unwrap().get(&token.user).cloned());
+        Ok(user.filter(|user| !user.disabled).map(|user| Principal { name: user.name, role: user.role }))
+    }
+
+    async fn tokens(&self, user: Option<&str>) -> Result<Vec<Token>> {
+        let listed = |token: &&Token| token.label.is_some() && user.is_none_or(|user| user == token.user);
+        Ok(self.tokens.lock().unwrap().values().filter(listed).cloned().collect())
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<bool> {
+        let mut tokens = self.tokens.lock().unwrap();
+        let before = tokens.len();
+        tokens.retain(|_, token| token.id != id);
+        Ok(tokens.len() < before)
+    }
+
+    async fn revoke_sessions(&self, user: &str, except: Option<&str>) -> Result<()> {
+        let stays = |token: &Token| token.user != user || token.label.is_some() || except == Some(token.id.as_str());
+        self.tokens.lock().unwrap().retain(|_, token| stays(token));
+        Ok(())
+    }
+}
