@@ -29,8 +29,9 @@ use account::Account;
 use folder::Folder;
 use postmaster::Postmaster;
 
-/// The role that owns every database of a private cluster: a plain one, as at a user's own PostgreSQL.
-pub const OWNER_ROLE: &str = "rejoin";
+/// The role that owns every database of a private cluster: a plain one, as at a user's own PostgreSQL. Not called like the engine's
+/// schema: by PostgreSQL's default search_path (`"$user", public`) its unqualified names would mean the engine's tables.
+pub const OWNER_ROLE: &str = "rejoin_owner";
 /// The cluster's superuser, used to create databases and by nothing else.
 pub const SUPERUSER_ROLE: &str = "postgres";
 

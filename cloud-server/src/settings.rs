@@ -179,7 +179,7 @@ impl Settings {
             let text = path.get_ref().as_str();
             let wrong = if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
                 "is made of letters, digits, '-' and '_'"
-            } else if RESERVED_PATHS.contains(&text) {
+            } else if is_reserved_path(text) {
                 "is a path of the engine's own"
             } else if paths.contains(&text) {
                 "is another table's path already"
@@ -191,6 +191,11 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Whether the engine's own routes take this path.
+pub(crate) fn is_reserved_path(path: &str) -> bool {
+    RESERVED_PATHS.contains(&path)
 }
 
 /// Whether `name` (`table` or `schema.table`) names this table.

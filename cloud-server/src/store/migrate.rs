@@ -158,6 +158,8 @@ pub async fn dry_run(db: &Database, system: Option<BuiltIn>) -> Result<String, M
 
 pub(super) async fn up_on(client: &mut ClientWrapper, system: Option<BuiltIn>) -> Result<Vec<Step>, MigrateError> {
     check_server(client).await?;
+    // Whatever the role's own search_path: a system's tables stand in public.
+    client.batch_execute("SET search_path = public").await?;
     let mut steps = Vec::new();
     for set in sets(system)? {
         let before = applied(client, &set).await?;
@@ -172,6 +174,7 @@ pub(super) async fn up_on(client: &mut ClientWrapper, system: Option<BuiltIn>) -
             }
         }
     }
+    client.batch_execute("RESET search_path").await?;
     Ok(steps)
 }
 

@@ -2,11 +2,16 @@
 
 pub mod accounts;
 pub(crate) mod bulk;
+mod capture;
 pub mod error;
+mod introspect;
 pub mod migrate;
 pub mod pool;
+pub mod prepare;
 pub mod records;
 pub(crate) mod row;
 pub mod sites;
 mod tls;
 pub(crate) mod tx;
+
+pub use prepare::prepare;

@@ -1,0 +1,109 @@
+//! The catalog made out of what was found, chosen and numbered.
+
+use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
+use sync_core::id::{CatalogVersion, ColumnNo};
+
+use super::choose::{Chosen, FoundScope};
+use super::numbers::Numbers;
+use super::{FoundTable, Schema};
+use crate::settings::Settings;
+
+/// The stamp columns that are the engine's own wherever they stand.
+pub(crate) const ENGINE_COLUMNS: [&str; 6] =
+    ["rejoin_scope", "rejoin_tick", "rejoin_version", "rejoin_updated_at", "rejoin_modified_by", "rejoin_synced_at"];
+
+/// Whether a column is the engine's and so no synced one.
+pub(crate) fn is_stamp(stamps: &Stamps, name: &str) -> bool {
+    ENGINE_COLUMNS.contains(&name)
+        || [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].contains(&&name.to_owned())
+}
+
+/// Makes the catalog; its tables are in the order of their numbers.
+pub(crate) fn assemble(schema: &Schema, chosen: &[Chosen], numbers: &Numbers, settings: &Settings) -> Catalog {
+    let mut tables: Vec<Table> = chosen.iter().filter_map(|choice| table(schema, choice, numbers)).collect();
+    tables.sort_by_key(|table| table.no);
+    let system = settings.system.clone().unwrap_or_else(|| "rejoin".to_owned());
+    Catalog { version: CatalogVersion(0), system, api: settings.api, tables }
+}
+
+fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
+    let found = &schema.tables[choice.at];
+    let own = numbers.table(found.oid)?;
+    let nos = |attnums: &[i16]| -> Option<Vec<ColumnNo>> { attnums.iter().map(|attnum| own.column(*attnum)).collect() };
+    let mut references = Vec::new();
+    let mut scope = match choice.scope {
+        FoundScope::Global => ScopeRule::Global,
+        FoundScope::Root => ScopeRule::Root,
+        FoundScope::Site => ScopeRule::Site,
+        FoundScope::Through(_) => ScopeRule::Global,
+    };
+    for (at, reference) in found.references.iter().enumerate() {
+        let Some(target) = numbers.table(reference.table) else { continue };
+        let targets: Option<Vec<ColumnNo>> = reference.target.iter().map(|attnum| target.column(*attnum)).collect();
+        let (Some(columns), Some(target_columns)) = (nos(&reference.columns), targets) else { continue };
+        if choice.scope == FoundScope::Through(at) {
+            scope = ScopeRule::Through(references.len());
+        }
+        references.push(Reference {
+            name: reference.name.clone(),
+            columns,
+            table: target.no,
+            target: target_columns,
+            on_delete: reference.on_delete,
+        });
+    }
+    let (uniques, indexes) = keys(found, &nos);
+    let columns = columns(found, choice, own);
+    Some(Table {
+        no: own.no,
+        schema: found.schema.clone(),
+        name: found.name.clone(),
+        path: choice.path.clone(),
+        engine: found.is_engine(),
+        key: nos(&found.key)?,
+        uniques,
+        indexes,
+        references,
+        scope,
+        stamps: choice.stamps.clone(),
+        soft_delete: choice
+            .soft_delete
+            .as_ref()
+            .and_then(|name| columns.iter().find(|column| column.name == *name))
+            .map(|column| column.no),
+        columns,
+    })
+}
+
+fn columns(found: &FoundTable, choice: &Chosen, own: &super::numbers::TableNumbers) -> Vec<Column> {
+    let synced = found.columns.iter().filter(|column| !is_stamp(&choice.stamps, &column.name));
+    let mut columns: Vec<Column> = synced
+        .filter_map(|column| {
+            Some(Column {
+                no: own.column(column.attnum)?,
+                name: column.name.clone(),
+                ty: column.ty.clone()?,
+                sql_type: column.sql_type.clone(),
+                not_null: column.not_null,
+                default: column.default.clone(),
+                max_length: column.max_length,
+            })
+        })
+        .collect();
+    columns.sort_by_key(|column| column.no);
+    columns
+}
+
+/// Indexes over synced columns only; those that name a stamp are the cloud's own affair.
+fn keys(found: &FoundTable, nos: &impl Fn(&[i16]) -> Option<Vec<ColumnNo>>) -> (Vec<Unique>, Vec<Index>) {
+    let (mut uniques, mut indexes) = (Vec::new(), Vec::new());
+    for index in &found.indexes {
+        let Some(columns) = nos(&index.columns) else { continue };
+        if index.unique {
+            uniques.push(Unique { name: index.name.clone(), columns });
+        } else {
+            indexes.push(Index { name: index.name.clone(), columns });
+        }
+    }
+    (uniques, indexes)
+}

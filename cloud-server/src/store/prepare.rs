@@ -1,0 +1,207 @@
+//! One entry that makes a database ready: migrate, introspect, stamp, capture, publish. Safe to repeat, at every start and on demand.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use deadpool_postgres::ClientWrapper;
+use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table};
+use sync_core::id::CatalogVersion;
+use sync_core::value::ColumnType;
+use tokio_postgres::{Client, Transaction};
+
+use super::capture::{self, apply, apply::CaptureError};
+use super::error::StoreError;
+use super::introspect::choose::{Chosen, choose};
+use super::introspect::{Schema, assemble::assemble, numbers, read};
+use super::migrate::{self, MigrateError};
+use super::pool::Database;
+use super::row::table_sql;
+use crate::settings::{Settings, SettingsError};
+use crate::systems::BuiltIn;
+
+pub use super::introspect::choose::{Plan, PlanEntry};
+
+/// Why a database could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The migrations failed.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// `rejoin.toml` names what is not there or not fit.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A table could not be brought in.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<tokio_postgres::Error> for PrepareError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Makes the database ready and returns the catalog in force. Publishes a new version only where something differs.
+///
+/// # Errors
+/// See [`PrepareError`]. What was done before the error stays; the next call goes on.
+pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
+    let mut client = migrate::locked(db).await?;
+    migrate::up_on(&mut client, system).await?;
+    let schema = read(&mut client).await?;
+    let (chosen, plan) = choose(&schema, settings)?;
+    for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
+        tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);
+    }
+    let transaction = client.transaction().await?;
+    let numbers = numbers::give(&transaction, &schema, &chosen).await?;
+    transaction.commit().await?;
+    let catalog = assemble(&schema, &chosen, &numbers, settings);
+    bring_in(&mut client, &schema, &chosen, &catalog).await?;
+    Ok(Arc::new(publish(&mut client, catalog).await?))
+}
+
+/// What [`prepare`] would sync, and why; changes nothing. Before the first migration the built-in system's tables are not there yet.
+///
+/// # Errors
+/// `rejoin.toml` names what is not there or not fit; the store failed.
+pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareError> {
+    let mut client = db.client().await?;
+    let schema = read(&mut client).await?;
+    Ok(choose(&schema, settings)?.1)
+}
+
+/// The catalog that was published last.
+///
+/// # Errors
+/// The store failed, or holds what is no catalog.
+pub async fn published(client: &Client) -> Result<Option<Catalog>, StoreError> {
+    let row = client.query_opt("SELECT body FROM rejoin.catalogs ORDER BY version DESC LIMIT 1", &[]).await?;
+    row.map(|row| serde_json::from_value(row.get(0)).map_err(|error| StoreError::Corrupt(format!("rejoin.catalogs: {error}")))).transpose()
+}
+
+/// Columns everywhere first, since a parent's trigger names its children's; then table by table, parents first, since a child's scope
+/// is its parent's.
+async fn bring_in(client: &mut ClientWrapper, schema: &Schema, chosen: &[Chosen], catalog: &Catalog) -> Result<(), PrepareError> {
+    let installed = apply::installed(client).await?;
+    let found = |table: &Table| {
+        let at = schema.tables.iter().position(|found| found.schema == table.schema && found.name == table.name);
+        at.and_then(|at| chosen.iter().find(|choice| choice.at == at)).map(|choice| &schema.tables[choice.at])
+    };
+    let tables: Vec<_> = catalog.parents_first().into_iter().filter_map(|table| Some((table, found(table)?))).collect();
+    for (table, found) in &tables {
+        apply::add_columns(client, table, found).await?;
+    }
+    for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
+        apply::uninstall(client, found, triggers).await?;
+    }
+    for (table, found) in tables {
+        let naive: BTreeSet<String> =
+            found.columns.iter().filter(|column| column.ty == Some(ColumnType::Timestamp)).map(|column| column.name.clone()).collect();
+        let capture = capture::capture(catalog, table, &naive);
+        apply::install(client, table, &capture, installed.get(&found.oid)).await?;
+        apply::stamp_rows(client, catalog, table, found).await?;
+    }
+    Ok(())
+}
+
+/// Stores the catalog as a new version unless it is the last one. Rows that sites would otherwise miss are fed again in the same
+/// transaction, so that no site can have passed them under the old catalog.
+async fn publish(client: &mut ClientWrapper, mut catalog: Catalog) -> Result<Catalog, PrepareError> {
+    let before = published(client).await?;
+    catalog.version = before.as_ref().map_or(CatalogVersion(0), |before| before.version);
+    let transaction = client.transaction().await?;
+    let anew = transaction.query("SELECT no FROM rejoin.tables WHERE feed_again", &[]).await?;
+    let anew: BTreeSet<u32> = anew.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();
+    let same = match &before {
+        Some(_) => {
+            let sql = "SELECT body = $1 FROM rejoin.catalogs ORDER BY version DESC LIMIT 1";
+            transaction.query_one(sql, &[&body(&catalog)?]).await?.get(0)
+        }
+        None => false,
+    };
+    if let Some(before) = &before {
+        rename_root(&transaction, before, &catalog).await?;
+        for table in catalog.parents_first() {
+            match feed(before, &catalog, table, anew.contains(&table.no.0)) {
+                Feed::Nothing => {}
+                Feed::Rows => feed_again(&transaction, table).await?,
+                // A tick that counts for nobody: the trigger derives the scope anew and leaves marks in the old one.
+                Feed::Scopes => drop(transaction.execute(&format!("UPDATE {} SET rejoin_tick = NULL", table_sql(table)), &[]).await?),
+            }
+        }
+    }
+    transaction.execute("UPDATE rejoin.tables SET feed_again = false WHERE feed_again", &[]).await?;
+    if !same {
+        catalog.version.0 += 1;
+        let sql = "INSERT INTO rejoin.catalogs (version, body) VALUES ($1, $2)";
+        transaction.execute(sql, &[&catalog.version.0, &body(&catalog)?]).await?;
+        tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "catalog published");
+    }
+    transaction.commit().await?;
+    Ok(catalog)
+}
+
+fn body(catalog: &Catalog) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(catalog).map_err(|error| StoreError::Corrupt(format!("the catalog: {error}")))
+}
+
+/// What of a table has to be fed again with a new catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    Nothing,
+    Rows,
+    Scopes,
+}
+
+fn feed(before: &Catalog, now: &Catalog, table: &Table, made_anew: bool) -> Feed {
+    let Some(old) = before.table(table.no) else { return Feed::Rows };
+    if way(before, old) != way(now, table) {
+        return Feed::Scopes;
+    }
+    let rewritten = table.columns.iter().any(|column| match old.column(column.no) {
+        Some(old) => old.sql_type != column.sql_type,
+        // A constant is in the catalog; what else an added column holds only the rows tell.
+        None => matches!(column.default, Some(DefaultValue::Now | DefaultValue::Uuid | DefaultValue::Cloud)),
+    });
+    if made_anew || rewritten { Feed::Rows } else { Feed::Nothing }
+}
+
+/// How a table's rows find their scope, in words that RENAME of a column does not change.
+fn way(catalog: &Catalog, table: &Table) -> String {
+    match table.scope {
+        ScopeRule::Through(at) => table
+            .references
+            .get(at)
+            .map_or_else(String::new, |reference| format!("{} {:?} {:?}", reference.table, reference.columns, reference.target)),
+        ScopeRule::Root => format!("root {} {:?}", catalog.root().map_or("", |root| root.name.as_str()), table.key),
+        ScopeRule::Global => "global".to_owned(),
+        ScopeRule::Site => "site".to_owned(),
+    }
+}
+
+/// One tick per scope for all rows of a table.
+async fn feed_again(transaction: &Transaction<'_>, table: &Table) -> Result<(), StoreError> {
+    let name = table_sql(table);
+    let scopes: Option<Vec<String>> =
+        transaction.query_one(&format!("SELECT array_agg(DISTINCT rejoin_scope) FROM {name}"), &[]).await?.get(0);
+    let Some(scopes) = scopes else { return Ok(()) };
+    transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
+    let sql = format!("UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND s.scope = ANY($1)");
+    transaction.execute(&sql, &[&scopes]).await?;
+    tracing::info!(table = %table.name, "fed again");
+    Ok(())
+}
+
+/// Scopes are called after the root table: subscriptions follow its name.
+async fn rename_root(transaction: &Transaction<'_>, before: &Catalog, now: &Catalog) -> Result<(), StoreError> {
+    let (Some(old), Some(new)) = (before.root(), now.root()) else { return Ok(()) };
+    if old.no == new.no && old.name != new.name {
+        let sql = "UPDATE rejoin.subscriptions SET scope = $2 || substr(scope, length($1) + 1) WHERE starts_with(scope, $1)";
+        transaction.execute(sql, &[&format!("{}/", old.name), &format!("{}/", new.name)]).await?;
+    }
+    Ok(())
+}
