@@ -7,10 +7,9 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::config::Rate;
+use sync_core::limits::RATE_KEYS_SWEEP;
 
-/// The number of keys at which those that are no longer limited are forgotten.
-const KEYS_SWEEP: usize = 10_000;
+use crate::config::Rate;
 
 /// A rate limit for each key.
 pub struct Limiter<K: Hash + Eq + Clone>(DefaultKeyedRateLimiter<K>);
@@ -29,7 +28,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// # Errors
     /// How long to wait, where that is too often.
     pub fn check(&self, key: &K) -> Result<(), Duration> {
-        if self.0.len() > KEYS_SWEEP {
+        if self.0.len() > RATE_KEYS_SWEEP {
             self.0.retain_recent();
         }
         self.0.check_key(key).map_err(|refusal| refusal.wait_time_from(DefaultClock::default().now()))

@@ -5,16 +5,10 @@ use std::sync::{Arc, OnceLock};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use sync_core::limits::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PASSWORD_HASHES_AT_ONCE};
 use tokio::sync::Semaphore;
 
 use crate::error::BackendError;
-
-/// The shortest password, in characters.
-pub const PASSWORD_CHARS_MIN: usize = 8;
-/// The longest password, in bytes.
-pub const PASSWORD_BYTES_MAX: usize = 1024;
-/// Hashes computed at the same time; each takes 19 MiB and a core for some tens of milliseconds.
-const HASHES_AT_ONCE: usize = 2;
 
 /// Computes and checks password hashes.
 pub struct Passwords {
@@ -25,7 +19,7 @@ pub struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { slots: Arc::new(Semaphore::new(HASHES_AT_ONCE)), nobody: OnceLock::new() }
+        Self { slots: Arc::new(Semaphore::new(PASSWORD_HASHES_AT_ONCE)), nobody: OnceLock::new() }
     }
 }
 

@@ -42,6 +42,19 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 /// Rows in one page of an API list where nothing is asked.
 pub const LIST_ROWS_DEFAULT: usize = 50;
 
+/// Characters of the shortest password.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Bytes of the longest password.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Password hashes computed at the same time; each takes 19 MiB and a core for some tens of milliseconds.
+pub const PASSWORD_HASHES_AT_ONCE: usize = 2;
+/// Characters of a user's name.
+pub const USER_NAME_CHARS_MAX: usize = 63;
+/// Characters of an API token's label.
+pub const TOKEN_LABEL_CHARS_MAX: usize = 200;
+/// Keys of a rate limit at which those that are no longer limited are forgotten.
+pub const RATE_KEYS_SWEEP: usize = 10_000;
+
 /// Rows of `sync_log` one site sends in one message.
 pub const LOG_ROWS_MAX: usize = 500;
 /// How far above the cloud's version a pushed version counts.

@@ -1,6 +1,6 @@
 //! Parked conflicts: what clashed, and the decision.
 
-use axum::extract::{OriginalUri, Path, Query, State};
+use axum::extract::{OriginalUri, Query, State};
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::params::{Params, page};
+use super::path::Named;
 use super::records::query::Pairs;
 use crate::backend::{Conflict, ConflictQuery};
 use crate::door::Caller;
@@ -39,7 +40,7 @@ pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, 
 }
 
 /// `GET /api/conflicts/{id}`.
-pub async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Answer<Json<Conflict>> {
+pub async fn get(State(state): State<ApiState>, Named(id): Named) -> Answer<Json<Conflict>> {
     find(&state, &id).await.map(Json)
 }
 
@@ -60,7 +61,7 @@ pub struct Decision {
 pub async fn resolve(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     Body(decision): Body<Decision>,
 ) -> Answer<Json<Conflict>> {
     let conflict = find(&state, &id).await?;

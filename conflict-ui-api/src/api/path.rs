@@ -1,5 +1,6 @@
 //! What a path names: a table of the catalog and perhaps one of its records.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
@@ -72,7 +73,7 @@ impl FromRequestParts<ApiState> for InTable {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Answer<Self> {
         let segments = Segments::of(parts);
-        let name = segments.decoded("table").unwrap_or_default();
+        let name = segments.raw("table").map(decoded).unwrap_or_default();
         Self::find(state.backend.catalog()?, &name, segments.explicit)
     }
 }
@@ -98,14 +99,15 @@ impl FromRequestParts<ApiState> for AtRecord {
     }
 }
 
-/// The last segment of `/api/{table}/{id}/{children}`, decoded.
-pub struct Children(pub String);
+/// The last segment of the path that the route names, decoded: an id, a name, the children's table.
+pub struct Named(pub String);
 
-impl FromRequestParts<ApiState> for Children {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for Named {
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Answer<Self> {
-        Ok(Self(Segments::of(parts).decoded("children").unwrap_or_default()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let segments = Segments::of(parts);
+        Ok(Self(segments.named.last().map(|(_, raw)| decoded(raw)).unwrap_or_default()))
     }
 }
 
@@ -128,8 +130,9 @@ impl Segments {
     fn raw(&self, name: &str) -> Option<&str> {
         self.named.iter().find(|(known, _)| known == name).map(|(_, raw)| raw.as_str())
     }
+}
 
-    fn decoded(&self, name: &str) -> Option<String> {
-        self.raw(name).map(|raw| percent_decode_str(raw).decode_utf8_lossy().into_owned())
-    }
+/// What is not UTF-8 names nothing, and is shown as it is.
+fn decoded(raw: &str) -> String {
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use sync_core::limits::PASSWORD_BYTES_MAX;
 
 use super::body::Body;
 use crate::backend::{Principal, Token, User};
@@ -64,7 +65,7 @@ async fn by_password(state: &ApiState, name: &str, password: String) -> Answer<U
     let user = state.accounts.user(name).await?.filter(|user| !user.disabled);
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     // Also for names that nobody has, so that time tells nothing.
-    let matches = password.len() <= password::PASSWORD_BYTES_MAX && state.guards.passwords.verify(password, hash).await?;
+    let matches = password.len() <= PASSWORD_BYTES_MAX && state.guards.passwords.verify(password, hash).await?;
     user.filter(|_| matches).ok_or_else(failed)
 }
 

@@ -1,24 +1,23 @@
 //! API tokens for programs. Everybody manages his own, admins everybody's.
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
+use sync_core::limits::TOKEN_LABEL_CHARS_MAX;
 
 use super::body::Body;
 use super::params::whole;
+use super::path::Named;
 use super::sign_in::once;
 use crate::backend::{Role, Token};
 use crate::door::{Caller, LOCAL_ADMIN};
 use crate::problem::{Answer, Code, Fault, Problem};
 use crate::secret::{self, SecretKind};
 use crate::state::ApiState;
-
-/// The longest label, in characters.
-const LABEL_CHARS_MAX: usize = 200;
 
 /// `GET /api/rejoin/tokens`: one's own; an admin's list is everybody's.
 pub async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Response> {
@@ -47,8 +46,8 @@ pub async fn create(State(state): State<ApiState>, Extension(caller): Extension<
     let user = owner(&state, &caller, new.user).await?;
     let now = Utc::now();
     let mut faults = Vec::new();
-    if new.label.trim().is_empty() || new.label.chars().count() > LABEL_CHARS_MAX {
-        faults.push(Fault::field("label", "type", format!("a label has 1 to {LABEL_CHARS_MAX} characters")));
+    if new.label.trim().is_empty() || new.label.chars().count() > TOKEN_LABEL_CHARS_MAX {
+        faults.push(Fault::field("label", "type", format!("a label has 1 to {TOKEN_LABEL_CHARS_MAX} characters")));
     }
     if new.expires_at.is_some_and(|expires| expires <= now) {
         faults.push(Fault::field("expiresAt", "type", "it is in the past"));
@@ -88,7 +87,7 @@ async fn owner(state: &ApiState, caller: &Caller, asked: Option<String>) -> Answ
 }
 
 /// `DELETE /api/rejoin/tokens/{id}`: from the next request on it opens nothing.
-pub async fn revoke(State(state): State<ApiState>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Answer<StatusCode> {
+pub async fn revoke(State(state): State<ApiState>, Extension(caller): Extension<Caller>, Named(id): Named) -> Answer<StatusCode> {
     // Only listed ones: an id of somebody's session, or of another user's token, is not found.
     let listed = state.accounts.tokens(whose(&caller)).await?.iter().any(|token| token.id == id);
     if listed && state.accounts.revoke_token(&id).await? {

@@ -1,14 +1,16 @@
 //! Users, for admins. They are kept at the cloud and reach every site.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value as Any, json};
+use sync_core::limits::USER_NAME_CHARS_MAX;
 
 use super::body::{Body, OptionalBody};
 use super::params::whole;
+use super::path::Named;
 use super::sign_in::once;
 use crate::backend::{Role, User};
 use crate::door::{Caller, LOCAL_ADMIN};
@@ -16,9 +18,6 @@ use crate::error::BackendError;
 use crate::problem::{Answer, Code, Fault, Problem};
 use crate::secret::{self, SecretKind};
 use crate::state::ApiState;
-
-/// The longest name.
-const NAME_CHARS_MAX: usize = 63;
 
 /// `GET /api/rejoin/users`.
 pub async fn list(State(state): State<ApiState>) -> Answer<Response> {
@@ -59,9 +58,9 @@ fn name_fault(name: &str) -> Option<String> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._@-".contains(letter);
     let good = name.starts_with(|letter: char| letter.is_ascii_alphanumeric())
         && name.chars().all(plain)
-        && name.len() <= NAME_CHARS_MAX
+        && name.len() <= USER_NAME_CHARS_MAX
         && name != LOCAL_ADMIN;
-    (!good).then(|| format!("a name has at most {NAME_CHARS_MAX} letters, digits and ._@- and begins with a letter or digit"))
+    (!good).then(|| format!("a name has at most {USER_NAME_CHARS_MAX} letters, digits and ._@- and begins with a letter or digit"))
 }
 
 fn with_secret(user: &User, secret: &str) -> Any {
@@ -69,7 +68,7 @@ fn with_secret(user: &User, secret: &str) -> Any {
 }
 
 /// `GET /api/rejoin/users/{name}`.
-pub async fn get(State(state): State<ApiState>, Path(name): Path<String>) -> Answer<Json<User>> {
+pub async fn get(State(state): State<ApiState>, Named(name): Named) -> Answer<Json<User>> {
     find(&state, &name).await.map(Json)
 }
 
@@ -89,7 +88,7 @@ pub struct UserChange {
 pub async fn update(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Named(name): Named,
     Body(change): Body<UserChange>,
 ) -> Answer<Json<User>> {
     let _alone = state.guards.one_time.lock().await;
@@ -103,7 +102,7 @@ pub async fn update(
 }
 
 /// `DELETE /api/rejoin/users/{name}`: with his sessions and tokens.
-pub async fn remove(State(state): State<ApiState>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Answer<StatusCode> {
+pub async fn remove(State(state): State<ApiState>, Extension(caller): Extension<Caller>, Named(name): Named) -> Answer<StatusCode> {
     find(&state, &name).await?;
     not_oneself(&caller, &name)?;
     state.accounts.remove_user(&name).await?;
@@ -124,7 +123,7 @@ fn not_oneself(caller: &Caller, name: &str) -> Answer<()> {
 pub struct Empty {}
 
 /// `POST /api/rejoin/users/{name}/reset`: a new one-time secret; the password and every session end.
-pub async fn reset(State(state): State<ApiState>, Path(name): Path<String>, _: OptionalBody<Empty>) -> Answer<Response> {
+pub async fn reset(State(state): State<ApiState>, Named(name): Named, _: OptionalBody<Empty>) -> Answer<Response> {
     let _alone = state.guards.one_time.lock().await;
     let user = find(&state, &name).await?;
     let secret = secret::generate(SecretKind::OneTime);

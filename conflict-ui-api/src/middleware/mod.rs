@@ -25,7 +25,8 @@ pub use context::RequestId;
 use crate::config::ApiConfig;
 use crate::problem::{Code, Problem};
 
-/// Puts the stack around a server's routes. Call it last, once.
+/// Puts the stack around a server's routes. Call it last, once, and serve the result with
+/// `into_make_service_with_connect_info::<SocketAddr>()`: rate limits of strangers go by the peer's address.
 ///
 /// A route that takes larger bodies sets its own `DefaultBodyLimit`, which replaces this one.
 pub fn stack(routes: Router, config: &ApiConfig) -> Router {

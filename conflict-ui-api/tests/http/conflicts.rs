@@ -61,6 +61,7 @@ async fn conflicts_are_paged_and_filters_are_checked() {
     for wrong in ["resolution=OPEN", "kind=clash", "limit=5000", "cursor=x", "state=open", "site=a&site=b"] {
         assert_eq!(server.get(&format!("/api/conflicts?{wrong}")).await.problem(), (400, "bad_query".into()), "{wrong}");
     }
+    assert_eq!(server.get("/api/conflicts/%FF").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/seven").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/00000000-0000-0000-0000-0000000000ff").await.problem(), (404, "not_found".into()));
 }

@@ -1,6 +1,8 @@
 //! What is HTTP and nothing else: the door, problem bodies, list forms, CORS, limits. The store behind it is a script; everything about
 //! storing is asked of the real stores by the conformance suite.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
+
 mod access;
 mod bodies;
 mod conflicts;

@@ -11,7 +11,7 @@ use sync_core::value::Value;
 use super::query::{self, Pairs};
 use super::{draft, page, written};
 use crate::api::body::Object;
-use crate::api::path::{AtRecord, Children, InTable};
+use crate::api::path::{AtRecord, InTable, Named};
 use crate::backend::Write;
 use crate::door::Caller;
 use crate::problem::{Answer, Code, Fault, Problem};
@@ -21,7 +21,7 @@ use crate::state::ApiState;
 pub async fn list(
     State(state): State<ApiState>,
     parent: AtRecord,
-    Children(name): Children,
+    Named(name): Named,
     OriginalUri(uri): OriginalUri,
     Query(pairs): Query<Pairs>,
 ) -> Answer<Response> {
@@ -37,7 +37,7 @@ pub async fn create(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     parent: AtRecord,
-    Children(name): Children,
+    Named(name): Named,
     Query(pairs): Query<Pairs>,
     Object(body): Object,
 ) -> Answer<Response> {
