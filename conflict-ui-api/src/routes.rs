@@ -163,3 +163,17 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 async fn unknown_route(uri: Uri) -> Problem {
     Problem::new(Code::UnknownRoute, format!("There is nothing at {}.", uri.path()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_api_lists_every_route() {
+        let page = include_str!("../../docs/API.md");
+        let row = |route: &Route| format!("| {} | `{}` | {} |", route.method, route.path, format!("{:?}", route.access).to_lowercase());
+        let rows: Vec<_> = routes().iter().map(row).collect();
+        let listed: Vec<_> = page.lines().filter(|line| line.contains("| `/")).collect();
+        assert_eq!(listed, rows, "docs/API.md, section Every route:\n{}", rows.join("\n"));
+    }
+}
