@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use conflict_ui_api::ApiConfig;
 
-use crate::secret::SecretKey;
+use crate::postgres::Durability;
+use crate::systems::VIDEO_PRODUCTION;
 
 /// The settings of one cloud server.
 #[derive(Debug, Clone)]
@@ -19,10 +20,14 @@ pub struct CloudConfig {
     pub listen: SocketAddr,
     /// TLS; `None`: plain http.
     pub tls: Option<TlsFiles>,
-    /// The key of the MACs; `None`: the one in `data/secret.key`, made at the first start. Servers of one database share it.
-    pub secret_key: Option<SecretKey>,
-    /// The settings of the system (`rejoin.toml`), or the name of a built-in one.
-    pub system: SystemSource,
+    /// The file with the key of the MACs, made at the first start; `None`: `data/secret.key`. Servers of one database share it.
+    pub secret_file: Option<PathBuf>,
+    /// The built-in system to install; `None`: the one that the database has, if any.
+    pub system: Option<String>,
+    /// The settings (`rejoin.toml`); `None`: the built-in system's.
+    pub settings: Option<PathBuf>,
+    /// Whether the private PostgreSQL's commits must survive a power cut. Tests need not wait for that.
+    pub durability: Durability,
     /// Connections to the database.
     pub pool_size: usize,
     /// The API's settings: origins, limits, rates.
@@ -40,16 +45,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Where the system's settings come from.
-#[derive(Debug, Clone, Default)]
-pub enum SystemSource {
-    /// The built-in system for live video production: its tables are made, its settings used.
-    #[default]
-    VideoProduction,
-    /// A `rejoin.toml` over tables that the user's own migrations make.
-    File(PathBuf),
-}
-
 impl CloudConfig {
     /// A cloud in this folder with the defaults: private PostgreSQL, loopback, a free port, plain http, the built-in system.
     #[must_use]
@@ -59,8 +54,10 @@ impl CloudConfig {
             database_url: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
-            secret_key: None,
-            system: SystemSource::default(),
+            secret_file: None,
+            system: Some(VIDEO_PRODUCTION.name.to_owned()),
+            settings: None,
+            durability: Durability::Durable,
             pool_size: 16,
             api: ApiConfig::default(),
             stop_grace: Duration::from_secs(30),

@@ -1,11 +1,23 @@
 //! The cloud: the PostgreSQL store behind the API and the sites' protocol.
 //!
-//! Reading order: [`store`] (all SQL), [`secret`].
+//! Reading order: [`app`] (the composition root) and [`config`], [`store`] (all SQL), [`secret`], [`postgres`] (a cluster of our own).
 
+pub mod app;
+mod backend;
+pub mod config;
+#[cfg(test)]
+mod conformance;
+mod core;
+mod http;
 pub mod postgres;
+mod private;
 pub mod secret;
+mod server;
 pub mod settings;
 pub mod store;
 pub mod systems;
 #[cfg(any(test, feature = "test-support"))]
 pub mod test_support;
+
+pub use app::{Cloud, CloudError};
+pub use config::CloudConfig;

@@ -137,6 +137,14 @@ impl Cluster {
         self.postmaster.pid()
     }
 
+    /// Whether PostgreSQL has ended by itself, e.g. because somebody killed it.
+    ///
+    /// # Errors
+    /// [`PostgresError::Io`] when the process cannot be asked.
+    pub fn has_exited(&mut self) -> Result<bool, PostgresError> {
+        self.postmaster.has_exited()
+    }
+
     /// Creates a database owned by [`OWNER_ROLE`], as a copy of `template` where one is named. The template must have no sessions.
     ///
     /// # Errors

@@ -1,9 +1,7 @@
-//! Secrets: random, shown once, stored as SHA-256; and the server's own key for MACs, a file of mode 0600 beside the database.
+//! The server's own key for MACs: a file of mode 0600 beside the database.
 
 use std::io;
 use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 /// The key of the cloud's MACs over cursors and answers. Lives outside the database, so that a restored database is noticed.
 #[derive(Clone)]
@@ -46,18 +44,6 @@ impl SecretKey {
             Err(error) => Err(error),
         }
     }
-}
-
-/// A secret of 32 random bytes as hexadecimal digits behind a prefix that says what it is for.
-#[must_use]
-pub fn random(prefix: &str) -> String {
-    format!("{prefix}{}", hex::encode(rand::random::<[u8; 32]>()))
-}
-
-/// What is stored of a secret. Random secrets need no salt and no slow hash.
-#[must_use]
-pub fn hash(secret: &str) -> String {
-    hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

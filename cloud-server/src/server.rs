@@ -36,7 +36,9 @@ impl Server {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = match tls {
             Some(files) => {
-                let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await?;
+                let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
+                let named = |error| io::Error::other(format!("{} with {}: {error}", files.cert.display(), files.key.display()));
+                let config = config.map_err(named)?;
                 let mut server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
                 be_patient(server.http_builder());
                 tokio::spawn(server.serve(service))
@@ -68,10 +70,5 @@ impl Server {
 
 fn be_patient(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(ALIVE_EVERY)
-        .keep_alive_timeout(ALIVE_WAIT)
-        .max_concurrent_streams(128);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(ALIVE_EVERY).keep_alive_timeout(ALIVE_WAIT).max_concurrent_streams(128);
 }

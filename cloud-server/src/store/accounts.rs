@@ -57,6 +57,16 @@ pub async fn put_user(db: &mut impl GenericClient, user: &User) -> Result<Change
     keep_an_admin(transaction, admins).await
 }
 
+/// Makes an admin with a one-time secret where there is no user at all; whether it did.
+///
+/// # Errors
+/// The store failed.
+pub async fn make_first(db: &impl GenericClient, name: &str, one_time_hash: &str) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO rejoin.users (name, role, one_time_hash) SELECT $1, 'admin', $2 WHERE NOT EXISTS (SELECT FROM rejoin.users)
+               ON CONFLICT (name) DO NOTHING";
+    Ok(db.execute(sql, &[&name, &one_time_hash]).await? > 0)
+}
+
 /// Removes a user with sessions and tokens.
 ///
 /// # Errors
@@ -104,7 +114,7 @@ pub async fn put_token(db: &impl GenericClient, token: &Token) -> Result<(), Sto
             db.execute("DELETE FROM rejoin.sessions WHERE expires_at < now()", &[]).await?;
             db.execute(
                 "INSERT INTO rejoin.sessions (id, user_name, secret_hash, created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, coalesce($5, $4 + interval '12 hours'))",
+                 VALUES ($1, $2, $3, $4::timestamptz, coalesce($5, $4::timestamptz + interval '12 hours'))",
                 &[&token.id, &token.user, &token.secret_hash, &token.created_at, &token.expires_at],
             )
             .await?;

@@ -35,8 +35,8 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
             // No SQLSTATE: the connection broke, or a value could not be sent or read, which is a fault of ours.
-            let of_ours = !error.is_closed() && std::error::Error::source(&error).is_some_and(|source| !source.is::<std::io::Error>());
-            return if of_ours { Self::Database(error) } else { Self::Unavailable(in_words(&error)) };
+            let broke = error.is_closed() || std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+            return if broke { Self::Unavailable(in_words(&error)) } else { Self::Database(error) };
         };
         match code {
             &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub(crate) mod bulk;
 mod capture;
+pub mod digest;
 pub mod error;
 mod introspect;
 pub mod migrate;
@@ -10,8 +11,12 @@ pub mod pool;
 pub mod prepare;
 pub mod records;
 pub(crate) mod row;
+pub(crate) mod scope;
 pub mod sites;
+pub mod state;
+pub mod sync_log;
 mod tls;
+pub(crate) mod tombstone;
 pub(crate) mod tx;
 
 pub use prepare::prepare;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, Utc};
+use conflict_ui_api::secret::{self, SecretKind};
 use deadpool_postgres::GenericClient;
 use serde::Serialize;
 use sync_core::id::{CloudEpoch, ReplicaEpoch, ReplicaId, RunId, ScopeId, SiteId};
@@ -12,7 +13,6 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use crate::secret;
 
 /// How long an enrolment token counts where nothing else is asked.
 pub const ENROL_TTL: Duration = Duration::hours(24);
@@ -29,6 +29,8 @@ pub struct SiteIdentity {
     pub name: String,
     /// What it may read and write, besides `global` and its own scope.
     pub scopes: Grants,
+    /// Scopes that were taken from it: edits made before may still come, pulls leave them out.
+    pub leaving: BTreeSet<ScopeId>,
 }
 
 /// The scopes of root rows that a site holds.
@@ -163,7 +165,12 @@ pub async fn add(db: &mut impl GenericClient, name: &str, scopes: &Grants, ttl: 
 }
 
 fn invite(name: &str, ttl: Duration) -> Invited {
-    Invited { id: SiteId(Uuid::now_v7()), name: name.to_owned(), token: secret::random("rje_"), expires_at: Utc::now() + ttl }
+    Invited {
+        id: SiteId(Uuid::now_v7()),
+        name: name.to_owned(),
+        token: secret::generate(SecretKind::Enrolment),
+        expires_at: Utc::now() + ttl,
+    }
 }
 
 /// Makes a new enrolment token for a site that lost its key or was revoked. The old key counts until the token is used; a revoked site
@@ -248,7 +255,7 @@ async fn lock(db: &impl GenericClient, name: &str) -> Result<Uuid, SiteError> {
 /// # Errors
 /// The token is not valid; the store failed.
 pub async fn enrol(db: &mut impl GenericClient, token: &str, cloud_epoch: CloudEpoch) -> Result<Enrolled, SiteError> {
-    let key = secret::random("rjk_");
+    let key = secret::generate(SecretKind::SiteKey);
     let transaction = db.transaction().await?;
     let row = transaction
         .query_opt(
@@ -281,7 +288,9 @@ pub async fn new_replica(db: &impl GenericClient, site: SiteId) -> Result<(Repli
 pub async fn authenticate(db: &impl GenericClient, key: &str) -> Result<Option<SiteIdentity>, StoreError> {
     let row = db
         .query_opt(
-            "SELECT s.id, s.name, s.all_scopes, ARRAY(SELECT scope FROM rejoin.subscriptions u WHERE u.site_id = s.id),
+            "SELECT s.id, s.name, s.all_scopes,
+                    ARRAY(SELECT scope FROM rejoin.subscriptions u WHERE u.site_id = s.id AND u.dropped_at IS NULL),
+                    ARRAY(SELECT scope FROM rejoin.subscriptions u WHERE u.site_id = s.id AND u.dropped_at IS NOT NULL),
                     coalesce(s.last_seen_at < now() - make_interval(secs => $2), true)
              FROM rejoin.sites s WHERE s.key_hash = $1 AND s.revoked_at IS NULL",
             &[&secret::hash(key), &SEEN_EVERY_SECONDS],
@@ -289,11 +298,23 @@ pub async fn authenticate(db: &impl GenericClient, key: &str) -> Result<Option<S
         .await?;
     let Some(row) = row else { return Ok(None) };
     let site: Uuid = row.get(0);
-    if row.get(4) {
+    if row.get(5) {
         db.execute("UPDATE rejoin.sites SET last_seen_at = now() WHERE id = $1", &[&site]).await?;
     }
-    let scopes = if row.get(2) { Grants::All } else { Grants::These(row.get::<_, Vec<String>>(3).into_iter().map(ScopeId).collect()) };
-    Ok(Some(SiteIdentity { site: SiteId(site), name: row.get(1), scopes }))
+    let set = |at: usize| row.get::<_, Vec<String>>(at).into_iter().map(ScopeId).collect();
+    let scopes = if row.get(2) { Grants::All } else { Grants::These(set(3)) };
+    Ok(Some(SiteIdentity { site: SiteId(site), name: row.get(1), scopes, leaving: set(4) }))
+}
+
+/// Forgets scopes that were taken from a site, once the site has let them go.
+///
+/// # Errors
+/// The store failed.
+pub async fn forget_scopes(db: &impl GenericClient, site: SiteId, gone: &[&ScopeId]) -> Result<(), StoreError> {
+    let gone: Vec<&str> = gone.iter().map(|scope| scope.0.as_str()).collect();
+    let sql = "DELETE FROM rejoin.subscriptions WHERE site_id = $1 AND dropped_at IS NOT NULL AND scope = ANY($2)";
+    db.execute(sql, &[&site.0, &gone]).await?;
+    Ok(())
 }
 
 /// Every site with its state, by name.

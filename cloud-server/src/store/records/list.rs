@@ -110,10 +110,14 @@ impl<'a> Order<'a> {
 fn behind(query: &mut Query, order: &[Order<'_>], after: &[Value]) -> String {
     let mut alternatives = Vec::with_capacity(order.len());
     let mut same: Vec<String> = Vec::new();
-    for (step, value) in order.iter().zip(after) {
+    let steps = order.len().min(after.len());
+    for (at, (step, value)) in order.iter().zip(after).enumerate() {
         let beyond = step.beyond(query, value);
         alternatives.push(same.iter().cloned().chain([beyond]).collect::<Vec<_>>().join(" AND "));
-        same.push(step.same(query, value));
+        // Nothing comes behind the last step, and every value that is bound must be used.
+        if at + 1 < steps {
+            same.push(step.same(query, value));
+        }
     }
     if alternatives.is_empty() { "true".to_owned() } else { format!("({})", alternatives.join(" OR ")) }
 }

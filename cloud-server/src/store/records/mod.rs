@@ -1,18 +1,20 @@
 //! The records behind the API: lists, single records, and writes with their cascades.
 
 mod closure;
+mod import;
 mod list;
 mod query;
 mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::id::{Key, TableNo};
 use sync_core::value::timestamp_text;
+use sync_core::write::Draft;
 
 use super::error::StoreError;
 use super::pool::Database;
@@ -52,15 +54,35 @@ pub async fn write(db: &Database, catalog: &Catalog, by: &Principal, table: Tabl
     loop {
         let mut client = db.client().await?;
         let transaction = WriteTx::begin(&mut client, Author::user(&by.name)).await?;
-        match (write::Writer { catalog, table, by, transaction }).run(write).await {
-            Err(BackendError::Busy) => {}
-            done => return done,
-        }
+        let done = write::Writer { catalog, table, by, transaction }.run(write).await;
         drop(client);
-        if !retry.again(&StoreError::Busy(String::new())).await {
-            return Err(BackendError::Busy);
+        if !again(&mut retry, &done).await {
+            return done;
         }
     }
+}
+
+/// Writes the rows of a data set in one transaction. A row that has the given values already is not written.
+///
+/// # Errors
+/// As [`write`]; nothing is written then.
+pub async fn import(db: &Database, catalog: &Catalog, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported, BackendError> {
+    let rows = import::with_ids(catalog, rows);
+    let mut retry = Retry::new();
+    loop {
+        let mut client = db.client().await?;
+        let transaction = WriteTx::begin(&mut client, Author::user(&by.name)).await?;
+        let done = import::run(catalog, by, transaction, &rows).await;
+        drop(client);
+        if !again(&mut retry, &done).await {
+            return done;
+        }
+    }
+}
+
+/// Whether to try again, after a wait: the rows were busy, and that not too often yet.
+async fn again<T>(retry: &mut Retry, done: &Result<T, BackendError>) -> bool {
+    matches!(done, Err(BackendError::Busy)) && retry.again(&StoreError::Busy(String::new())).await
 }
 
 fn record(stored: StoredRow) -> Record {

@@ -30,7 +30,7 @@ fn refusal(catalog: &Catalog, table: &Table, tried: Tried, said: &DbError) -> Op
     let at = named.and_then(|(name, schema)| catalog.tables.iter().find(|table| table.name == name && table.schema == schema));
     let at = at.unwrap_or(table);
     match said.code() {
-        &SqlState::UNIQUE_VIOLATION => Some(duplicate(catalog, at, said)),
+        &SqlState::UNIQUE_VIOLATION => Some(duplicate(at, said)),
         &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION if tried == Tried::Delete => {
             let referrer = said.table().map_or_else(|| at.path.clone(), ToOwned::to_owned);
             Some(BackendError::Restricted { table: referrer })
@@ -50,11 +50,11 @@ fn refusal(catalog: &Catalog, table: &Table, tried: Tried, said: &DbError) -> Op
     }
 }
 
-fn duplicate(catalog: &Catalog, table: &Table, said: &DbError) -> BackendError {
+fn duplicate(table: &Table, said: &DbError) -> BackendError {
     let constraint = said.constraint().unwrap_or_default();
     let unique = table.uniques.iter().find(|unique| unique.name == constraint);
     let columns = unique.map_or(&table.key, |unique| &unique.columns);
-    let names = columns.iter().filter_map(|no| table.column(*no)).map(|column| catalog.api.case.apply(&column.name));
+    let names = columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.clone());
     BackendError::Duplicate { table: table.path.clone(), columns: names.collect() }
 }
 
@@ -64,8 +64,7 @@ fn bad_reference(catalog: &Catalog, table: &Table, said: &DbError) -> BackendErr
     let Some(reference) = reference else {
         return BackendError::Check(said.message().to_owned());
     };
-    let names: Vec<_> =
-        reference.columns.iter().filter_map(|no| table.column(*no)).map(|column| catalog.api.case.apply(&column.name)).collect();
+    let names: Vec<_> = reference.columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
     let target = catalog.table(reference.table).map_or_else(String::new, |target| target.path.clone());
     BackendError::BadReference { column: names.join(", "), target }
 }

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::closure::{Closure, Follow, Found, named_columns, walk};
 use super::query::Query;
 use super::refusal::{Tried, explain};
-use crate::store::error::StoreError;
 use crate::store::row::{StoredRow, quote, read_row, select_list, table_sql};
+use crate::store::scope;
 use crate::store::tx::WriteTx;
 
 /// Row locks. Whoever holds a head waits for no row: the other one may be waiting for the head.
@@ -81,19 +81,13 @@ impl<'a> Writer<'a> {
         if values.iter().any(Value::is_null) {
             return Ok(None);
         }
-        let columns: Vec<&Column> = reference.target.iter().filter_map(|no| parent.column(*no)).collect();
-        let mut query = Query::default();
-        let condition = query.any_of(&columns, &[values]);
-        query.sql = format!("SELECT t.rejoin_scope FROM {} t WHERE {condition}", table_sql(parent));
-        let found = self.transaction.query_opt(&query.sql, &query.params()).await.map_err(StoreError::from)?;
-        match found {
-            Some(row) => Ok(Some(ScopeId(row.try_get(0).map_err(StoreError::from)?))),
-            None => {
-                let names = reference.columns.iter().filter_map(|no| self.table.column(*no));
-                let names: Vec<_> = names.map(|column| self.catalog.api.case.apply(&column.name)).collect();
-                Err(BackendError::BadReference { column: names.join(", "), target: parent.path.clone() })
-            }
-        }
+        let target: Vec<usize> = reference.target.iter().filter_map(|no| parent.position(*no)).collect();
+        let found = scope::of_rows(&*self.transaction, parent, &target, &[&values]).await?.into_iter().next().flatten();
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<_> =
+                reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
+            BackendError::BadReference { column: names.join(", "), target: parent.path.clone() }
+        })
     }
 
     async fn update(&mut self, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record, BackendError> {

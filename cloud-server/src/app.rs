@@ -1,0 +1,219 @@
+//! The composition root: one cloud server, from its settings to its last request. The CLI, the demo and the tests all start it here.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use conflict_ui_api::ApiState;
+use conflict_ui_api::secret::{SecretKind, generate, hash};
+use serde_json::json;
+
+use crate::config::CloudConfig;
+use crate::core::{Core, Source};
+use crate::http;
+use crate::postgres::PostgresError;
+use crate::private::Private;
+use crate::secret::{SecretKey, write_private};
+use crate::server::Server;
+use crate::settings::{LoadError, Settings};
+use crate::store::error::StoreError;
+use crate::store::pool::{Database, UrlError};
+use crate::store::prepare::{self, PrepareError};
+use crate::store::{accounts, state};
+use crate::systems::BuiltIn;
+
+/// The database inside a private cluster.
+const DATABASE: &str = "rejoin";
+
+/// The first user.
+pub const FIRST_ADMIN: &str = "admin";
+
+/// A cloud server that serves.
+#[derive(Debug)]
+pub struct Cloud {
+    url: String,
+    token: String,
+    first_admin_secret: Option<String>,
+    server_file: PathBuf,
+    stop_grace: Duration,
+    server: Server,
+    db: Database,
+    private: Option<Private>,
+}
+
+/// Why a cloud could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The private PostgreSQL could not start.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The database URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The database could not be made ready: migrated, introspected, stamped.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// `rejoin.toml` cannot be read.
+    #[error(transparent)]
+    Settings(#[from] LoadError),
+    /// There is no such built-in system.
+    #[error("there is no built-in system {0}; there is {known}", known = BuiltIn::ALL.map(|system| system.name).join(", "))]
+    UnknownSystem(String),
+    /// Nothing says what is to be synced.
+    #[error("nothing says what is to be synced: name a built-in system, or the settings of your own (rejoin.toml)")]
+    NoSystem,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file or the socket could not be used.
+    #[error("{what}: {error}")]
+    Io {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl CloudError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Io { what, error }
+    }
+}
+
+impl Cloud {
+    /// Starts a cloud and returns once it serves: database found or made, migrated, its catalog published, the first admin there.
+    ///
+    /// # Errors
+    /// See [`CloudError`]. What was started before the error is stopped.
+    pub async fn start(config: CloudConfig) -> Result<Self, CloudError> {
+        // Somebody else may have installed one already; any provider will do.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        make_folder(&config.data)?;
+        let secret_file = config.secret_file.clone().unwrap_or_else(|| config.data.join("secret.key"));
+        let key = SecretKey::load_or_make(&secret_file).map_err(CloudError::io(secret_file.display().to_string()))?;
+        let private = match &config.database_url {
+            Some(_) => None,
+            None => Some(Private::start(&config.data.join("postgres"), config.durability, DATABASE).await?),
+        };
+        let url = config.database_url.clone().or_else(|| private.as_ref().map(|private| private.url().to_owned()));
+        let db = Database::open(&url.unwrap_or_default(), config.pool_size)?;
+        match Self::serve(&config, key, db.clone()).await {
+            Ok((server, url, token, first_admin_secret)) => {
+                let server_file = config.data.join("server.json");
+                Ok(Self { url, token, first_admin_secret, server_file, stop_grace: config.stop_grace, server, db, private })
+            }
+            Err(error) => {
+                db.close();
+                if let Some(private) = private {
+                    private.stop().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn serve(config: &CloudConfig, key: SecretKey, db: Database) -> Result<(Server, String, String, Option<String>), CloudError> {
+        let (system, settings) = chosen(config, &db).await?;
+        let catalog = prepare::prepare(&db, &settings, system).await?;
+        let epoch = state::begin_epoch(&db.client().await?).await?;
+        let first_admin_secret = first_admin(&db).await?;
+        let token = generate(SecretKind::Token);
+        let core = Arc::new(Core::new(db, key, epoch, Source { settings, system }, catalog));
+        let mut api = config.api.clone();
+        api.tls = config.tls.is_some();
+        api.admin_token_hash = Some(hash(&token));
+        let router = http::router(&core, ApiState::new(core.clone(), core.clone(), api));
+        let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
+        let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
+        let url = url(server.address(), config.tls.is_some());
+        let file = config.data.join("server.json");
+        let told = json!({ "url": url, "token": token, "pid": std::process::id() }).to_string();
+        if let Err(error) = write_private(&file, told.as_bytes()) {
+            server.stop(Duration::ZERO).await;
+            return Err(CloudError::Io { what: file.display().to_string(), error });
+        }
+        tracing::info!(url, "the cloud serves");
+        Ok((server, url, token, first_admin_secret))
+    }
+
+    /// Where it serves, as seen from this machine.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// This start's admin token, which `server.json` holds for programs on this machine.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The one-time sign-in secret of [`FIRST_ADMIN`], where this start made the user. It is kept nowhere else.
+    #[must_use]
+    pub fn first_admin_secret(&self) -> Option<&str> {
+        self.first_admin_secret.as_deref()
+    }
+
+    /// The URL of the private PostgreSQL, where the cloud runs one. It holds a password: not for logs.
+    #[must_use]
+    pub fn private_database_url(&self) -> Option<&str> {
+        self.private.as_ref().map(Private::url)
+    }
+
+    /// The process id of the private PostgreSQL, where the cloud runs one.
+    #[must_use]
+    pub fn private_database_pid(&self) -> Option<u32> {
+        self.private.as_ref().map(Private::pid)
+    }
+
+    /// Accepts nothing more, lets requests under way end for a while, then stops the private PostgreSQL if there is one.
+    pub async fn stop(self) {
+        drop(std::fs::remove_file(&self.server_file));
+        self.server.stop(self.stop_grace).await;
+        self.db.close();
+        if let Some(private) = self.private {
+            private.stop().await;
+        }
+        tracing::info!("the cloud has stopped");
+    }
+}
+
+/// The built-in system and the settings: as configured, else those of the system that the database has.
+async fn chosen(config: &CloudConfig, db: &Database) -> Result<(Option<BuiltIn>, Settings), CloudError> {
+    let named = |name: &str| BuiltIn::named(name).ok_or_else(|| CloudError::UnknownSystem(name.to_owned()));
+    let system = config.system.as_deref().map(named).transpose()?;
+    if let Some(file) = &config.settings {
+        return Ok((system, Settings::load(file)?));
+    }
+    let system = match system {
+        Some(system) => system,
+        None => state::system(&db.client().await?).await?.as_deref().map(named).transpose()?.ok_or(CloudError::NoSystem)?,
+    };
+    Ok((Some(system), system.settings().map_err(LoadError::from)?))
+}
+
+fn make_folder(folder: &Path) -> Result<(), CloudError> {
+    std::fs::create_dir_all(folder).map_err(CloudError::io(folder.display().to_string()))
+}
+
+/// Makes the first user, an admin with a one-time secret, where there is no user at all.
+async fn first_admin(db: &Database) -> Result<Option<String>, StoreError> {
+    let secret = generate(SecretKind::OneTime);
+    let made = accounts::make_first(&db.client().await?, FIRST_ADMIN, &hash(&secret)).await?;
+    Ok(made.then_some(secret))
+}
+
+/// The URL of a listening address, as seen from this machine.
+fn url(address: SocketAddr, tls: bool) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("{}://{}", if tls { "https" } else { "http" }, SocketAddr::new(ip, address.port()))
+}

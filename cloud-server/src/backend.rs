@@ -1,0 +1,173 @@
+//! The cloud behind the API's ports: each method one use case, delegated to its store. Drivers' errors stop here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use conflict_ui_api::backend::{
+    Accounts, Backend, Conflict, ConflictQuery, Digests, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
+    Token, User, Write,
+};
+use conflict_ui_api::error::BackendError;
+use deadpool_postgres::Client;
+use sync_core::catalog::Catalog;
+use sync_core::id::{ConflictId, Key, TableNo};
+use sync_core::wire::message::{ResolveCommand, Run};
+use sync_core::write::{Draft, FieldError};
+use tokio_postgres::error::SqlState;
+
+use crate::core::Core;
+use crate::store::accounts::{self, Changed};
+use crate::store::error::StoreError;
+use crate::store::{digest, records, sync_log};
+
+/// What `sync_log` and the status call the cloud.
+const NAME: &str = "cloud";
+
+impl Core {
+    async fn client(&self) -> Result<Client> {
+        Ok(self.db.client().await?)
+    }
+}
+
+#[async_trait]
+impl Backend for Core {
+    fn server_name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn catalog(&self) -> Result<Arc<Catalog>> {
+        Ok(Self::catalog(self))
+    }
+
+    async fn ready(&self) -> Result<()> {
+        // The answer of a table of the engine's: the database is there and migrated.
+        let answer = self.client().await?.query_opt("SELECT 1 FROM rejoin.state LIMIT 1", &[]).await;
+        Ok(answer.map(drop).map_err(StoreError::from)?)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Record>> {
+        records::list(&self.db, &Self::catalog(self), query).await
+    }
+
+    async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
+        records::get(&self.db, &Self::catalog(self), table, key).await
+    }
+
+    async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
+        records::write(&self.db, &Self::catalog(self), by, table, write).await
+    }
+
+    async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
+        records::import(&self.db, &Self::catalog(self), by, rows).await
+    }
+
+    async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
+        let _ = query;
+        Ok(Vec::new())
+    }
+
+    async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
+        let _ = id;
+        Ok(None)
+    }
+
+    async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
+        let _ = by;
+        Err(BackendError::NotFound(format!("conflict {}", command.conflict)))
+    }
+
+    async fn digests(&self) -> Result<Digests> {
+        Ok(digest::digests(&self.db, &Self::catalog(self)).await?)
+    }
+
+    async fn sync_status(&self) -> Result<SyncStatus> {
+        let client = self.client().await?;
+        let open = "SELECT count(*) FROM rejoin.sync_conflicts WHERE resolution = 'PENDING'";
+        let seen = "SELECT max(last_seen_at) FROM rejoin.sites";
+        let conflicts = client.query_one(open, &[]).await.and_then(|row| row.try_get(0)).map_err(StoreError::from)?;
+        let last_checked_at = client.query_one(seen, &[]).await.and_then(|row| row.try_get(0)).map_err(StoreError::from)?;
+        Ok(SyncStatus {
+            server: NAME.to_owned(),
+            online: true,
+            paused: false,
+            running: false,
+            pending: 0,
+            oldest_pending_at: None,
+            held: 0,
+            conflicts,
+            last_checked_at,
+            last_run: sync_log::last(&client).await?,
+            next_attempt_at: None,
+            last_error: None,
+        })
+    }
+
+    async fn sync_log(&self, query: &LogQuery) -> Result<Vec<Run>> {
+        Ok(sync_log::list(&self.client().await?, query).await?)
+    }
+
+    async fn sync_control(&self, _: SyncControl) -> Result<SyncStatus> {
+        Err(BackendError::Unsupported("the cloud has no daemon: sites push and pull; run, pause or resume it at a site".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Accounts for Core {
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        Ok(accounts::user(&self.client().await?, name).await?)
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        Ok(accounts::users(&self.client().await?).await?)
+    }
+
+    async fn put_user(&self, user: &User) -> Result<()> {
+        let changed = accounts::put_user(&mut self.client().await?, user).await;
+        match changed {
+            Err(error) if error.sql_state() == Some(&SqlState::CHECK_VIOLATION) => Err(bad_name()),
+            changed => done(changed?, &user.name),
+        }
+    }
+
+    async fn remove_user(&self, name: &str) -> Result<()> {
+        done(accounts::remove_user(&mut self.client().await?, name).await?, name)
+    }
+
+    async fn put_token(&self, token: &Token) -> Result<()> {
+        match accounts::put_token(&self.client().await?, token).await {
+            Err(error) if error.sql_state() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => {
+                Err(BackendError::NotFound(format!("user {}", token.user)))
+            }
+            stored => Ok(stored?),
+        }
+    }
+
+    async fn holder(&self, secret_hash: &str) -> Result<Option<Principal>> {
+        Ok(accounts::holder(&self.client().await?, secret_hash).await?)
+    }
+
+    async fn tokens(&self, user: Option<&str>) -> Result<Vec<Token>> {
+        Ok(accounts::tokens(&self.client().await?, user).await?)
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<bool> {
+        Ok(accounts::revoke_token(&self.client().await?, id).await?)
+    }
+
+    async fn revoke_sessions(&self, user: &str, except: Option<&str>) -> Result<()> {
+        Ok(accounts::revoke_sessions(&self.client().await?, user, except).await?)
+    }
+}
+
+fn done(changed: Changed, name: &str) -> Result<()> {
+    match changed {
+        Changed::Done => Ok(()),
+        Changed::Unknown => Err(BackendError::NotFound(format!("user {name}"))),
+        Changed::LastAdmin => Err(BackendError::Forbidden(format!("{name} is the last admin who can sign in: make another one first"))),
+    }
+}
+
+fn bad_name() -> BackendError {
+    let detail = "a user's name is 1 to 63 of letters, digits, '.', '_', '@' and '-', and starts with a letter or digit".to_owned();
+    BackendError::Invalid(vec![FieldError { field: "name".to_owned(), code: "format", detail }])
+}

@@ -1,0 +1,9 @@
+//! The cloud through its public door: HTTP in front, a real PostgreSQL behind.
+
+mod accounts;
+mod deletes;
+mod harness;
+mod import;
+mod records;
+mod server;
+mod sites;
