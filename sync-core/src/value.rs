@@ -421,11 +421,11 @@ impl ColumnType {
     pub fn to_json(&self, value: &Value) -> serde_json::Value {
         use serde_json::Value as Json;
         /// The largest integer that JavaScript holds exactly.
-        const SAFE: i64 = (1 << 53) - 1;
+        const SAFE: u64 = (1 << 53) - 1;
         match (self, value) {
             (_, Value::Null) => Json::Null,
             (_, Value::Bool(flag)) => Json::Bool(*flag),
-            (Self::Int8, Value::Int(number)) if number.abs() > SAFE => Json::String(number.to_string()),
+            (Self::Int8, Value::Int(number)) if number.unsigned_abs() > SAFE => Json::String(number.to_string()),
             (_, Value::Int(number)) => Json::from(*number),
             (_, Value::Float(real)) => serde_json::Number::from_f64(real.0).map_or_else(|| Json::String(real_text(real.0)), Json::Number),
             (Self::Json | Self::Array(_), Value::Text(text)) => serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.clone())),
@@ -580,6 +580,7 @@ mod tests {
         let json = ty.to_json(&Value::Int(i64::MAX));
         assert_eq!(json, serde_json::json!("9223372036854775807"));
         assert_eq!(ty.from_json(&json).unwrap(), Value::Int(i64::MAX));
+        assert_eq!(ty.to_json(&Value::Int(i64::MIN)), serde_json::json!("-9223372036854775808"));
         assert_eq!(ty.to_json(&Value::Int(5)), serde_json::json!(5));
     }
 }
