@@ -12,6 +12,8 @@ use sync_core::limits::{REQUEST_TIMEOUT, WIRE_BYTES_MAX};
 use sync_core::wire::codec::{self, CodecError, MEDIA_TYPE};
 use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
+use crate::fault;
+
 /// How long reaching the cloud may take; the rest of [`REQUEST_TIMEOUT`] is for the answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a refusal that are read.
@@ -222,6 +224,9 @@ impl CloudLink {
             request = request.header(AUTHORIZATION, key.clone());
         }
         let response = request.send().await.map_err(|error| transport(&error))?;
+        if endpoint == "push" {
+            fault::point("push-sent");
+        }
         match response.status() {
             status if status.is_success() => {}
             status => return Err(refusal(status, response).await),

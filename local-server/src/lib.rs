@@ -1,7 +1,10 @@
 //! A Rejoin site: an embedded SQLite that works at full function with the uplink cut, and the daemon that rejoins the cloud.
 //!
-//! Reading order: [`store`] (the database: schema, capture, records), [`cloud_link`] (the way to the cloud).
+//! Reading order: [`store`] (the database: schema, capture, records), [`cloud_link`] (the way to
+//! the cloud), [`identity`] (how the site joins), [`run`] (one run of the sync).
 
 pub mod cloud_link;
 pub mod fault;
+pub mod identity;
+pub mod run;
 pub mod store;

@@ -22,21 +22,25 @@ CREATE TABLE rejoin_cursors (
     dropping INTEGER NOT NULL DEFAULT 0
 );
 
--- The push chain. body: the bytes as sent, kept until answered; the last answered row stays as the chain's end.
+-- The push chain. body: the bytes as sent, and seats: where its rows stand here, in the push's order; both are kept until it is answered.
+-- The last answered row stays as the chain's end.
 CREATE TABLE rejoin_pushes (
     no INTEGER PRIMARY KEY,
     hash TEXT NOT NULL,
     body BLOB,
+    seats BLOB,
     mac TEXT,
     answered INTEGER NOT NULL DEFAULT 0
 );
 
 -- Pages of a pull as they arrived, with the window to go on with; bound to cloud epoch, catalog and subscriptions.
+-- scopes: a digest of the scopes named. answered: the push that the pull named when it began; all its pages name the same one.
 CREATE TABLE rejoin_spool (
     page INTEGER PRIMARY KEY AUTOINCREMENT,
     cloud_epoch TEXT NOT NULL,
     catalog INTEGER NOT NULL,
     scopes TEXT NOT NULL,
+    answered BLOB,
     body BLOB NOT NULL
 );
 

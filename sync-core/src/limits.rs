@@ -57,6 +57,8 @@ pub const RATE_KEYS_SWEEP: usize = 10_000;
 
 /// Rows of `sync_log` one site sends in one message.
 pub const LOG_ROWS_MAX: usize = 500;
+/// Rows of `sync_log` that a site keeps.
+pub const LOG_KEPT_MAX: usize = 10_000;
 /// How far above the cloud's version a pushed version counts.
 pub const VERSION_LEAD_MAX: i64 = 1 << 20;
 

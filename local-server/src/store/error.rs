@@ -16,6 +16,15 @@ pub enum StoreError {
     /// A catalog that the site's tables cannot be brought to.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// What the sync itself had stored cannot be read.
+    #[error("the sync's own notes cannot be read: {0}")]
+    Stored(String),
+    /// The cloud said what cannot be.
+    #[error("the cloud's answer cannot be: {0}")]
+    Answer(String),
+    /// A page that was kept from an earlier attempt cannot be read.
+    #[error(transparent)]
+    Spool(#[from] super::spool::SpoolError),
 }
 
 impl From<rusqlite::Error> for StoreError {

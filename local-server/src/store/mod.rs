@@ -11,5 +11,21 @@ pub mod references;
 pub mod rows;
 pub mod schema;
 
+// What the sync does with them: out (`outbox`, `cut`), back (`answers`), in (`spool`, `apply`), and by what means.
+pub mod answers;
+pub mod apply;
+pub mod cursors;
+pub mod cut;
+pub mod dropping;
+pub mod entry;
+mod fresh;
+pub mod identity;
+pub mod outbox;
+pub mod plan;
+pub mod released;
+pub mod run_log;
+pub mod spool;
+pub mod sync_writer;
+
 pub use db::{Database, DbError};
 pub use error::{Result, StoreError};

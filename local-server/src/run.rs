@@ -1,0 +1,560 @@
+//! One run of the sync: push until nothing is left to push, pull until complete, tell the cloud of ended runs. The halves are independent.
+
+use std::sync::Arc;
+
+use chrono::{SubsecRound, Utc};
+use rusqlite::Connection;
+use sync_core::id::{CatalogVersion, PushNo, RunId};
+use sync_core::sync_log::{Direction, RunStatus};
+use sync_core::value::timestamp_text;
+use sync_core::wire::message::{LogUpload, Page, Pull, PushName, Run, Speaker, Window};
+use uuid::Uuid;
+
+use crate::cloud_link::{CloudLink, LinkError};
+use crate::fault;
+use crate::store::answers::{self, ECHO, Outcome};
+use crate::store::apply::{self, Applied, LAST_CHECKED, PULL_FIRST};
+use crate::store::identity::{self, Identity};
+use crate::store::outbox::{self, Pass, StoredPush};
+use crate::store::plan::Plan;
+use crate::store::spool::{self, Resume};
+use crate::store::{Database, DbError, StoreError, cursors, install, run_log};
+
+/// Passes over the dirty rows in one run: programs that write without a pause must not keep it from pulling.
+const PASSES_MAX: u32 = 4;
+/// How often a pull begins anew in one run, because the catalog or the subscriptions changed under it.
+const RESTARTS_MAX: u32 = 3;
+
+/// Why a step of a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The link or the cloud.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The site's database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cloud lost pushes that it had answered: it was restored from a backup.
+    #[error(
+        "the cloud has push {cloud} of this replica, which is at {here}: the cloud was restored from a backup. Its edits are kept here"
+    )]
+    Gap {
+        /// The last push that the cloud has.
+        cloud: PushNo,
+        /// The push that was sent.
+        here: PushNo,
+    },
+    /// The cloud's database is another one.
+    #[error("the cloud's database is not the one that this site knows (epoch {cloud}, not {here}): it was restored or replaced")]
+    CloudReplaced {
+        /// The epoch that it says.
+        cloud: String,
+        /// The epoch that the site knows.
+        here: String,
+    },
+    /// The cloud changes faster than it can be read.
+    #[error("the catalog or the site's scopes changed {RESTARTS_MAX} times during this run: it goes on with the next one")]
+    Restless,
+    /// The cloud calls this replica a clone again right after it became a new one.
+    #[error("the cloud calls this copy a clone although it has just become a replica of its own")]
+    ForkAgain,
+    /// Rows wait for others that hold their scope at the cloud.
+    #[error("{0} rows were deferred: somebody holds their scope at the cloud. They are sent again")]
+    Deferred(usize),
+    /// Rows that cannot be sent or merged as they are.
+    #[error("{}", .0.join("; "))]
+    Rows(Vec<String>),
+}
+
+impl From<DbError> for SyncError {
+    fn from(error: DbError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Report {
+    /// Its row in `sync_log`, if it has one.
+    pub run: Option<RunId>,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Rows sent and accepted plus rows received.
+    pub records: usize,
+    /// Conflicts that its pushes parked.
+    pub conflicts: usize,
+    /// What went wrong, by step.
+    pub errors: Vec<(&'static str, SyncError)>,
+}
+
+impl Report {
+    /// Whether the cloud was out of reach all the time.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.status == RunStatus::Failed
+            && self.errors.iter().all(|(_, error)| matches!(error, SyncError::Link(error) if error.is_offline()))
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        let texts: Vec<_> = self.errors.iter().map(|(step, error)| format!("{step}: {error}")).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+}
+
+/// What runs are made with: the database, the link, and who this replica is.
+pub struct Syncer {
+    db: Database,
+    link: CloudLink,
+    identity: Identity,
+    plan: Option<Arc<Plan>>,
+    /// The run under way.
+    current: Option<Current>,
+}
+
+/// A run under way.
+#[derive(Clone)]
+struct Current {
+    run: Run,
+    /// Whether it is in the log.
+    logged: bool,
+    traffic: (u64, u64),
+}
+
+impl Syncer {
+    /// Prepares runs; closes what a crash cut off.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn new(db: Database, link: CloudLink, identity: Identity) -> Result<Self, DbError> {
+        let cut_off = db.apply(|connection| run_log::close_cut_off(connection, &now())).await?;
+        if cut_off > 0 {
+            tracing::warn!(runs = cut_off, "closed runs that were cut off");
+        }
+        Ok(Self { db, link, identity, plan: None, current: None })
+    }
+
+    /// Runs once. Every failure is in the report; nothing is thrown. `log_offline`: whether to log a run that only found the link down.
+    pub async fn run(&mut self, direction: Direction, log_offline: bool) -> Report {
+        self.begin(direction);
+        let mut report = Report { run: None, status: RunStatus::Completed, records: 0, conflicts: 0, errors: Vec::new() };
+        let mut halves = 0;
+        let mut failed = 0;
+        let mut count = |result: &Result<(), ()>| {
+            halves += 1;
+            failed += u32::from(result.is_err());
+        };
+        let pull_first = match self.prepare().await {
+            Ok(pull_first) => pull_first,
+            Err(error) => {
+                report.errors.push(("catalog", error));
+                report.status = RunStatus::Failed;
+                return self.end(report, log_offline).await;
+            }
+        };
+        let (up, down) = (direction != Direction::Download, direction != Direction::Upload);
+        if pull_first {
+            count(&self.download(&mut report).await);
+        }
+        if up {
+            let refused = self.upload(&mut report).await;
+            count(&refused.map(drop));
+            if refused == Ok(Again::AfterPull) {
+                // The catalog changed: pull what came with it, then cut anew.
+                count(&self.download(&mut report).await);
+                count(&self.upload(&mut report).await.map(drop));
+            }
+        }
+        if down && !pull_first {
+            count(&self.download(&mut report).await);
+        }
+        report.status = match (failed, halves) {
+            (0, _) => RunStatus::Completed,
+            (failed, halves) if failed == halves && report.records == 0 => RunStatus::Failed,
+            _ => RunStatus::Partial,
+        };
+        self.end(report, log_offline).await
+    }
+
+    /// Closes the run that was dropped in the middle, because the server stops or a step panicked.
+    pub async fn interrupted(&mut self, why: &str) {
+        let Some(Current { mut run, logged: true, .. }) = self.current.take() else { return };
+        run.status = RunStatus::Failed;
+        run.completed_at = Some(now());
+        run.errors = Some(serde_json::json!([{"step": "run", "message": why}]).to_string());
+        if let Err(error) = self.db.apply(move |connection| run_log::put(connection, &run, &now())).await {
+            tracing::error!(%error, "an interrupted run stays open in the log until the next start");
+        }
+    }
+
+    fn begin(&mut self, direction: Direction) {
+        let run = Run {
+            id: RunId(Uuid::now_v7()),
+            direction,
+            started_at: now(),
+            completed_at: None,
+            status: RunStatus::Started,
+            records_synced: 0,
+            conflicts_detected: 0,
+            errors: None,
+            server_id: self.identity.name.clone(),
+            bytes_up: 0,
+            bytes_down: 0,
+            cursors_before: None,
+            cursors_after: None,
+        };
+        self.current = Some(Current { run, logged: false, traffic: self.link.traffic() });
+    }
+
+    /// The row to write into the log together with the first thing that moves; `None` once it is there.
+    fn to_log(&mut self) -> Option<Run> {
+        let current = self.current.as_ref().filter(|current| !current.logged)?;
+        Some(current.run.clone())
+    }
+
+    fn logged(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.logged = true;
+        }
+    }
+
+    async fn end(&mut self, mut report: Report, log_offline: bool) -> Report {
+        if let Some(Current { mut run, logged, traffic }) = self.current.take()
+            && (logged || (!report.errors.is_empty() && (log_offline || !report.is_offline())))
+        {
+            let errors: Vec<_> =
+                report.errors.iter().map(|(step, error)| serde_json::json!({"step": step, "message": error.to_string()})).collect();
+            let (up, down) = self.link.traffic();
+            run.status = report.status;
+            run.completed_at = Some(now());
+            run.records_synced = count(report.records);
+            run.conflicts_detected = count(report.conflicts);
+            run.errors = (!errors.is_empty()).then(|| serde_json::Value::Array(errors).to_string());
+            run.bytes_up = i64::try_from(up - traffic.0).unwrap_or(i64::MAX);
+            run.bytes_down = i64::try_from(down - traffic.1).unwrap_or(i64::MAX);
+            report.run = Some(run.id);
+            let written =
+                self.db.apply(move |connection| run_log::put(connection, &run, &now()).and_then(|()| run_log::prune(connection))).await;
+            if let Err(error) = written {
+                tracing::error!(%error, "a run could not be written into the log");
+            }
+        }
+        if !report.is_offline()
+            && let Err(error) = self.upload_log().await
+        {
+            tracing::debug!(%error, "the log stays here until the next run");
+        }
+        report
+    }
+
+    /// Tells the cloud of ended runs, at most one message: more are sent with the next run.
+    async fn upload_log(&self) -> Result<(), SyncError> {
+        let runs = self.db.read(run_log::unsent).await?;
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+        self.link.log(&LogUpload { speaker: self.speaker(), runs }).await?;
+        Ok(self.db.apply(move |connection| run_log::mark_sent(connection, &ids)).await?)
+    }
+
+    /// Sees to it that there is a catalog; whether a pull must come before any push.
+    async fn prepare(&mut self) -> Result<bool, SyncError> {
+        match self.db.catalog() {
+            None => self.fetch_catalog().await?,
+            Some(catalog) if self.plan.as_ref().is_none_or(|plan| plan.catalog.version != catalog.version) => {
+                self.plan = Some(Arc::new(Plan::new(catalog)));
+            }
+            Some(_) => {}
+        }
+        Ok(self.db.read(|connection| identity::fact(connection, PULL_FIRST)).await?.is_some())
+    }
+
+    /// Fetches the cloud's catalog and brings the site's tables to it.
+    async fn fetch_catalog(&mut self) -> Result<(), SyncError> {
+        let catalog = Arc::new(self.link.catalog(&self.speaker()).await?);
+        let before = self.db.catalog();
+        if before.as_ref().is_some_and(|before| before.version == catalog.version) {
+            return Ok(());
+        }
+        let (after, site) = (Arc::clone(&catalog), self.identity.name.clone());
+        self.db
+            .apply(move |connection| {
+                install::install(connection, before.as_deref(), &after, &site)?;
+                identity::set_fact(connection, PULL_FIRST, "1")?;
+                Ok::<_, StoreError>(spool::discard(connection)?)
+            })
+            .await?;
+        tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "took the cloud's catalog");
+        self.db.set_catalog(Arc::clone(&catalog));
+        self.plan = Some(Arc::new(Plan::new(catalog)));
+        Ok(())
+    }
+
+    fn speaker(&self) -> Speaker {
+        self.identity.speaker(self.plan.as_ref().map_or(CatalogVersion(0), |plan| plan.catalog.version))
+    }
+
+    fn plan(&self) -> Result<Arc<Plan>, SyncError> {
+        self.plan.clone().ok_or_else(|| StoreError::Stored("there is no catalog yet".to_owned()).into())
+    }
+
+    async fn upload(&mut self, report: &mut Report) -> Result<Again, ()> {
+        match self.push_all(report).await {
+            Ok(again) => Ok(again),
+            Err(error) => {
+                report.errors.push(("upload", error));
+                Err(())
+            }
+        }
+    }
+
+    async fn push_all(&mut self, report: &mut Report) -> Result<Again, SyncError> {
+        let mut forked = false;
+        let mut deferred = 0;
+        let mut problems = Vec::new();
+        for _ in 0..PASSES_MAX {
+            let mut pass = Pass::default();
+            let mut sent = false;
+            while let Some(push) = self.next_push(&mut pass).await? {
+                sent |= push.fresh;
+                match self.send(&push).await? {
+                    Outcome::Applied(counts) => {
+                        report.records += counts.accepted;
+                        report.conflicts += counts.parked;
+                        deferred += counts.deferred;
+                    }
+                    Outcome::Refused(sync_core::wire::message::Refusal::Catalog(version), _) => {
+                        tracing::info!(version = version.0, "the cloud has another catalog");
+                        self.fetch_catalog().await?;
+                        return Ok(Again::AfterPull);
+                    }
+                    Outcome::Refused(sync_core::wire::message::Refusal::Malformed(why), rows) => {
+                        tracing::error!(push = push.no.0, rows, why, "the cloud refused a push as malformed");
+                        pass.refused(rows, &format!("the cloud refused a push of one row: {why}"));
+                    }
+                    Outcome::Fork if forked => return Err(SyncError::ForkAgain),
+                    Outcome::Fork => {
+                        self.become_replica().await?;
+                        forked = true;
+                        pass = Pass::default();
+                    }
+                    Outcome::Gap(cloud) => return Err(SyncError::Gap { cloud, here: push.no }),
+                }
+            }
+            problems.append(&mut pass.problems);
+            if !sent || deferred > 0 {
+                break;
+            }
+            // What is found now was written meanwhile, or had to wait for a row that is accepted now.
+            problems.clear();
+        }
+        if deferred == 0 {
+            self.db.apply(|connection| identity::clear_fact(connection, outbox::REOFFER)).await?;
+        }
+        match (deferred, problems.is_empty()) {
+            (0, true) => Ok(Again::No),
+            (0, false) => Err(SyncError::Rows(problems)),
+            (deferred, _) => Err(SyncError::Deferred(deferred)),
+        }
+    }
+
+    /// The next push, stored before it is sent.
+    async fn next_push(&mut self, pass: &mut Pass) -> Result<Option<StoredPush>, SyncError> {
+        let (plan, speaker, mut moved, run) = (self.plan()?, self.speaker(), pass.clone(), self.to_log());
+        let (push, moved) = self
+            .db
+            .apply(move |connection| {
+                let push = outbox::next(connection, &plan, speaker, &mut moved)?;
+                log_start(connection, push.as_ref().and(run.as_ref()))?;
+                Ok::<_, StoreError>((push, moved))
+            })
+            .await?;
+        *pass = moved;
+        if push.is_some() {
+            self.logged();
+            fault::point("push-stored");
+        }
+        Ok(push)
+    }
+
+    async fn send(&mut self, push: &StoredPush) -> Result<Outcome, SyncError> {
+        let (plan, no) = (self.plan()?, push.no);
+        let answer = self.link.push(push.body.clone()).await?;
+        fault::point("answer-received");
+        Ok(self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?)
+    }
+
+    /// This copy is a clone or was restored: from now on it is a replica of its own, and offers what is dirty anew.
+    async fn become_replica(&mut self) -> Result<(), SyncError> {
+        let old = self.identity.replica;
+        let replica = self.link.new_replica(&self.speaker()).await?;
+        let plan = self.plan()?;
+        self.db
+            .apply(move |connection| {
+                outbox::start_chain_anew(connection, Some(&plan))?;
+                Ok::<_, StoreError>(identity::store_replica(connection, &replica)?)
+            })
+            .await?;
+        (self.identity.replica, self.identity.epoch) = (replica.replica, replica.epoch);
+        self.identity.cloud_epoch = replica.cloud_epoch;
+        tracing::error!(%old, new = %replica.replica,
+            "the cloud knows other pushes of this replica: this database is a clone or was restored from a backup. It is a replica of its own \
+             now; its unsent edits are offered anew");
+        Ok(())
+    }
+
+    async fn download(&mut self, report: &mut Report) -> Result<(), ()> {
+        match self.pull_all().await {
+            Ok(applied) => {
+                report.records += applied.received;
+                if applied.problems.is_empty() {
+                    return Ok(());
+                }
+                report.errors.push(("download", SyncError::Rows(applied.problems)));
+                Err(())
+            }
+            Err(error) => {
+                report.errors.push(("download", error));
+                Err(())
+            }
+        }
+    }
+
+    async fn pull_all(&mut self) -> Result<Applied, SyncError> {
+        for _ in 0..RESTARTS_MAX {
+            if let Some(applied) = self.pull_once().await? {
+                return Ok(applied);
+            }
+        }
+        Err(SyncError::Restless)
+    }
+
+    /// Pulls to the end and applies; `None` where the pull must begin anew.
+    async fn pull_once(&mut self) -> Result<Option<Applied>, SyncError> {
+        let (speaker, mut next, answered, mut spooled, everything) = self.open_pull().await?;
+        loop {
+            if spooled && next.is_none() {
+                return self.apply(None, everything).await.map(Some);
+            }
+            let cursors = self.db.read(cursors::all).await?;
+            let pull = Pull { speaker, answered: answered.clone(), cursors: cursors.clone(), next: next.take() };
+            let (body, page) = self.link.pull(&pull).await?;
+            if page.cloud_epoch != self.identity.cloud_epoch {
+                self.db.apply(spool::discard).await?;
+                let (cloud, here) = (page.cloud_epoch.to_string(), self.identity.cloud_epoch.to_string());
+                return Err(SyncError::CloudReplaced { cloud, here });
+            }
+            if page.catalog != speaker.catalog {
+                self.db.apply(spool::discard).await?;
+                self.fetch_catalog().await?;
+                return Ok(None);
+            }
+            if !spooled && page.next.is_none() {
+                let nothing = page.gone.is_empty() && page.tables.iter().all(|table| table.rows.is_empty()) && page.heads == cursors;
+                if nothing && !everything {
+                    self.db.apply(|connection| identity::set_fact(connection, LAST_CHECKED, &now())).await?;
+                    return Ok(Some(Applied::default()));
+                }
+                return self.apply(Some(page), everything).await.map(Some);
+            }
+            next.clone_from(&page.next);
+            if !self.spool(page, answered.clone(), body).await? {
+                return Ok(None);
+            }
+            spooled = true;
+        }
+    }
+
+    /// Where the pull begins or goes on: the speaker, the window, the push that it names, whether pages are spooled, and whether it named
+    /// no push because everything is wanted.
+    async fn open_pull(&mut self) -> Result<(Speaker, Option<Window>, Option<PushName>, bool, bool), SyncError> {
+        let speaker = self.speaker();
+        let (epoch, catalog) = (speaker.cloud_epoch.to_string(), speaker.catalog.0);
+        self.db
+            .apply(move |connection| {
+                let everything = identity::fact(connection, ECHO)?.is_some();
+                Ok::<_, StoreError>(match spool::resume(connection, &epoch, catalog)? {
+                    // A pull that began by naming a push leaves out what it made; it cannot be the one that brings everything.
+                    Some(Resume { answered: Some(_), .. }) if everything => {
+                        spool::discard(connection)?;
+                        (speaker, None, None, false, true)
+                    }
+                    Some(Resume { answered, next }) => (speaker, next, answered, true, everything),
+                    None if everything => (speaker, None, None, false, true),
+                    None => (speaker, None, outbox::answered_name(connection)?, false, false),
+                })
+            })
+            .await
+            .map_err(SyncError::from)
+    }
+
+    async fn spool(&mut self, page: Page, answered: Option<PushName>, body: Vec<u8>) -> Result<bool, SyncError> {
+        let run = self.to_log();
+        let kept = self
+            .db
+            .apply(move |connection| {
+                log_start(connection, run.as_ref())?;
+                Ok::<_, StoreError>(spool::keep(connection, &page, answered.as_ref(), &body)?)
+            })
+            .await?;
+        self.logged();
+        Ok(kept)
+    }
+
+    async fn apply(&mut self, last: Option<Page>, everything: bool) -> Result<Applied, SyncError> {
+        let (plan, run) = (self.plan()?, self.to_log());
+        let done = self
+            .db
+            .apply(move |connection| {
+                let applied = apply::apply(connection, &plan, last.as_ref(), &now())?;
+                let something = applied.received > 0 || !applied.problems.is_empty();
+                log_start(connection, run.as_ref().filter(|_| something))?;
+                if everything {
+                    apply::heard_everything(connection)?;
+                }
+                Ok::<_, StoreError>((applied, something))
+            })
+            .await;
+        match done {
+            Ok((applied, something)) => {
+                if something {
+                    self.logged();
+                }
+                if let Some(current) = &mut self.current {
+                    let (before, after) = applied.moved.to_log();
+                    (current.run.cursors_before, current.run.cursors_after) = (Some(before), Some(after));
+                }
+                Ok(applied)
+            }
+            Err(error) => {
+                // A spool that cannot be applied would fail for ever; what it held is pulled again.
+                if matches!(error, StoreError::Answer(_) | StoreError::Spool(_)) {
+                    self.db.apply(spool::discard).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Whether an upload goes on after a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    AfterPull,
+}
+
+fn log_start(connection: &Connection, run: Option<&Run>) -> Result<(), DbError> {
+    run.map_or(Ok(()), |run| run_log::put(connection, run, &now()))
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Now, as canonical timestamptz text.
+fn now() -> String {
+    timestamp_text(Utc::now().trunc_subsecs(6))
+}

@@ -1,0 +1,213 @@
+//! What the answer to a push does: one transaction over all its rows, each by `sync_core::site::step`.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use sync_core::catalog::Table;
+use sync_core::change::{Confirmed, Op, RowAnswer, RowChange, Verdict};
+use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
+use sync_core::site::{Event, step};
+use sync_core::wire::codec;
+use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
+
+use super::cursors;
+use super::entry::{self, Entry};
+use super::error::{Result, StoreError};
+use super::identity;
+use super::outbox::{self, Seat};
+use super::plan::{Plan, TableSql};
+use super::released;
+use super::rows::Bound;
+use super::sync_writer::{Because, SyncWriter};
+
+/// The fact that the next pull must name no push: the cloud then sends everything, also what it takes this replica to have.
+pub const ECHO: &str = "echo";
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its rows are where the answer put them.
+    Applied(Counts),
+    /// Refused as a whole; its rows are free to be cut anew.
+    Refused(Refusal, usize),
+    /// This copy is a clone or was restored: it must become a replica of its own.
+    Fork,
+    /// The cloud has only this many pushes of this replica.
+    Gap(PushNo),
+}
+
+/// The rows of an answered push.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Accepted, or there already.
+    pub accepted: usize,
+    /// Parked or held.
+    pub parked: usize,
+    /// Deferred.
+    pub deferred: usize,
+}
+
+/// Applies an answer.
+///
+/// # Errors
+/// The database; an answer that is not one to this push.
+pub fn apply(connection: &Connection, plan: &Plan, no: PushNo, answer: &PushAnswer) -> Result<Outcome> {
+    let Some((push, seats, hash)) = outbox::sent(connection, no)? else {
+        return Err(StoreError::Answer(format!("push {no} is not waiting for an answer")));
+    };
+    if let PushResult::Fork = answer.result {
+        return Ok(Outcome::Fork);
+    }
+    if let PushResult::Gap(have) = answer.result {
+        return Ok(Outcome::Gap(have));
+    }
+    if answer.no != no || answer.hash != hash {
+        return Err(StoreError::Answer(format!("the answer to push {no} is one to push {} of other bytes", answer.no)));
+    }
+    let outcome = match &answer.result {
+        PushResult::Applied { rows, commands } => {
+            if rows.len() != push.rows.len() || commands.len() != push.commands.len() {
+                return Err(StoreError::Answer(format!("push {no} had {} rows; {} are answered", push.rows.len(), rows.len())));
+            }
+            let mut counts = Counts::default();
+            rows.iter().for_each(|row| counts.count(&row.verdict));
+            take_rows(connection, plan, no, push.rows.iter().zip(rows).zip(&seats.rows))?;
+            take_commands(connection, &seats.commands, commands)?;
+            Outcome::Applied(counts)
+        }
+        PushResult::Refused(refusal) => {
+            outbox::release(connection, plan, &push, &seats)?;
+            Outcome::Refused(refusal.clone(), push.rows.len())
+        }
+        PushResult::Fork | PushResult::Gap(_) => return Ok(Outcome::Fork),
+    };
+    outbox::close(connection, no, &answer.mac)?;
+    Ok(outcome)
+}
+
+impl Counts {
+    fn count(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Accepted | Verdict::NoOp => self.accepted += 1,
+            Verdict::Parked(_) | Verdict::Held(_) => self.parked += 1,
+            Verdict::Deferred => self.deferred += 1,
+        }
+    }
+}
+
+fn take_rows<'p>(
+    connection: &Connection,
+    plan: &Plan,
+    no: PushNo,
+    rows: impl Iterator<Item = ((&'p RowChange, &'p RowAnswer), &'p Seat)>,
+) -> Result<()> {
+    let ticks = cursors::ticks(connection)?;
+    let mut writer = SyncWriter::new(connection, plan);
+    for ((change, answer), seat) in rows {
+        let Some((table, sql)) = plan.table(change.table) else { continue };
+        match seat {
+            Seat::Row(rejoin_row) => take_row(&mut writer, table, sql, no, *rejoin_row, change, answer, &ticks)?,
+            Seat::Later(record) => take_later(connection, no, change, record, answer)?,
+        }
+    }
+    writer.finish(&|scope| ticks.get(scope).copied())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one row's answer with all that it is told by")]
+fn take_row(
+    writer: &mut SyncWriter<'_>,
+    table: &Table,
+    sql: &TableSql,
+    no: PushNo,
+    rejoin_row: i64,
+    change: &RowChange,
+    answer: &RowAnswer,
+    ticks: &HashMap<ScopeId, Tick>,
+) -> Result<()> {
+    let cursor = |scope: &ScopeId| ticks.get(scope).copied();
+    let before = match find(writer.connection, table, sql, no, rejoin_row, change) {
+        Ok(Some(before)) => before,
+        // Nothing of it is left to compare with, or somebody wrote what cannot be read: whatever the cloud has now must come by the feed.
+        Ok(None) | Err(StoreError::Row(_)) => {
+            if let Some(dirty) = &sql.dirty {
+                let sql = &dirty.set_push;
+                writer.connection.prepare_cached(sql)?.execute(params![None::<i64>, rejoin_row])?;
+            }
+            return Ok(identity::set_fact(writer.connection, ECHO, "1")?);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut stepped = step(table, before.row.clone(), &Event::Answered(change, answer), &cursor);
+    if let Some(later) = &stepped.later {
+        keep_later(writer.connection, later)?;
+    }
+    // The conflict may have been resolved before its answer arrived.
+    if let Some((conflict, _)) = stepped.row.base.as_ref().and_then(|base| base.held)
+        && released::is_resolved(writer.connection, writer.plan, conflict)?
+    {
+        stepped = step(table, stepped.row, &Event::Released, &cursor);
+    }
+    let image = if let Confirmed::Image(image) = &answer.confirmed { Some(image) } else { None };
+    let because = match (&answer.verdict, image) {
+        (Verdict::Accepted | Verdict::NoOp, image) => Because::Accepted(image),
+        (_, Some(image)) => Because::Image(image),
+        (_, None) => Because::Step,
+    };
+    writer.save(table, sql, &before, &stepped.row, because)
+}
+
+/// The row that a push carried: by its number, or, where it was deleted and inserted again meanwhile, by its key at the cloud.
+fn find(connection: &Connection, table: &Table, sql: &TableSql, no: PushNo, rejoin_row: i64, change: &RowChange) -> Result<Option<Entry>> {
+    let waits = |entry: &Entry| entry.mark.as_ref().is_some_and(|mark| mark.push_no == Some(no.0));
+    if let Some(entry) = entry::by_row(connection, table, sql, rejoin_row)?.filter(waits) {
+        return Ok(Some(entry));
+    }
+    let key = if let Op::Rekey(old, _) = &change.op { old } else { &change.key };
+    match base_of_key(connection, sql, no, key)? {
+        Some(rejoin_row) => Ok(entry::by_row(connection, table, sql, rejoin_row)?.filter(waits)),
+        None => Ok(None),
+    }
+}
+
+fn base_of_key(connection: &Connection, sql: &TableSql, no: PushNo, key: &Key) -> Result<Option<i64>> {
+    let Some(dirty) = &sql.dirty else { return Ok(None) };
+    let values: Vec<Bound<'_>> = key.0.iter().map(Bound).collect();
+    let params = values.iter().map(|value| value as &dyn rusqlite::ToSql).chain([&no.0 as &dyn rusqlite::ToSql]);
+    Ok(connection.prepare_cached(&dirty.row_in_push)?.query_row(params_from_iter(params), |row| row.get(0)).optional()?)
+}
+
+fn keep_later(connection: &Connection, later: &RowChange) -> Result<()> {
+    let body = codec::encode(later).map_err(|error| StoreError::Stored(error.to_string()))?;
+    let sql = "INSERT OR REPLACE INTO rejoin_later (table_no, record_id, body) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![later.table.0, later.key.to_string(), body])?;
+    Ok(())
+}
+
+fn take_later(connection: &Connection, no: PushNo, change: &RowChange, record: &str, answer: &RowAnswer) -> Result<()> {
+    if answer.verdict == Verdict::Deferred {
+        let sql = "UPDATE rejoin_later SET push_no = NULL WHERE table_no = ?1 AND record_id = ?2 AND push_no = ?3";
+        connection.prepare_cached(sql)?.execute(params![change.table.0, record, no.0])?;
+        return Ok(());
+    }
+    let sql = "DELETE FROM rejoin_later WHERE table_no = ?1 AND record_id = ?2 AND push_no = ?3";
+    connection.prepare_cached(sql)?.execute(params![change.table.0, record, no.0])?;
+    if let Confirmed::Exact { .. } = answer.confirmed {
+        // The cloud takes this replica to have the row as pushed; it has another one under it.
+        identity::set_fact(connection, ECHO, "1")?;
+    }
+    Ok(())
+}
+
+fn take_commands(connection: &Connection, conflicts: &[ConflictId], answers: &[CommandAnswer]) -> Result<()> {
+    for (conflict, answer) in conflicts.iter().zip(answers) {
+        let conflict = conflict.to_string();
+        match answer {
+            // Its effect, and the resolved conflict, come by the feed.
+            CommandAnswer::Done => connection.execute("DELETE FROM rejoin_commands WHERE conflict = ?1", [conflict])?,
+            CommandAnswer::Refused(why) => {
+                connection.execute("UPDATE rejoin_commands SET push_no = NULL, refused = ?2 WHERE conflict = ?1", params![conflict, why])?
+            }
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! One push as it is being cut: which rows go into it, and which must go along, before or not at all.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use sync_core::catalog::Table;
+use sync_core::change::{Op, RowChange};
+use sync_core::id::{PushNo, ScopeId, Tick};
+use sync_core::limits::{PUSH_BYTES_MAX, REFERENCE_DEPTH_MAX, VALUE_BYTES_MAX};
+use sync_core::site::{self, Event, SiteRow};
+use sync_core::value::Value;
+
+use super::cursors;
+use super::db::DbError;
+use super::entry::{self, Entry};
+use super::error::{Result, StoreError};
+use super::outbox::{Seat, label};
+use super::plan::{Plan, Scans, TableSql};
+use super::rows::Bound;
+use super::sync_writer::{Because, SyncWriter};
+
+/// The steps of a pass, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Changed keys: before anybody takes the old one.
+    Rekeys,
+    /// New rows, parents first.
+    Inserts,
+    /// Changed rows; they may refer to new ones.
+    Updates,
+    /// Deleted rows, children first.
+    Deletes,
+}
+
+impl Step {
+    /// Where a pass begins.
+    pub const FIRST: Self = Self::Rekeys;
+
+    /// The step after this one.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Rekeys => Some(Self::Inserts),
+            Self::Inserts => Some(Self::Updates),
+            Self::Updates => Some(Self::Deletes),
+            Self::Deletes => None,
+        }
+    }
+
+    /// What finds its candidates.
+    #[must_use]
+    pub fn scan(self, scans: &Scans) -> &str {
+        match self {
+            Self::Rekeys => &scans.rekeys,
+            Self::Inserts => &scans.inserts,
+            Self::Updates => &scans.updates,
+            Self::Deletes => &scans.deletes,
+        }
+    }
+
+    fn of(op: &Op) -> Self {
+        match op {
+            Op::Rekey(..) => Self::Rekeys,
+            Op::Insert(_) => Self::Inserts,
+            Op::Update(_) => Self::Updates,
+            Op::Delete(_) => Self::Deletes,
+        }
+    }
+}
+
+/// What one push may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes before compression, roughly.
+    pub bytes: usize,
+    /// MessagePack elements, roughly.
+    pub elements: usize,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It is in the push.
+    In,
+    /// It has nothing to send, or not in this step.
+    Nothing,
+    /// It must wait for another row.
+    Blocked,
+    /// The push is full.
+    Full,
+}
+
+/// A push being cut.
+pub struct Cut<'a> {
+    connection: &'a Connection,
+    plan: &'a Plan,
+    no: PushNo,
+    limits: Limits,
+    cursors: HashMap<ScopeId, Tick>,
+    writer: SyncWriter<'a>,
+    rows: Vec<RowChange>,
+    seats: Vec<Seat>,
+    bytes: usize,
+    elements: usize,
+    /// Whether a row had to wait for another one.
+    pub blocked: bool,
+    /// Rows that cannot be sent as they are.
+    pub problems: Vec<String>,
+}
+
+impl<'a> Cut<'a> {
+    /// An empty push of this number.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn new(connection: &'a Connection, plan: &'a Plan, no: PushNo, limits: Limits) -> Result<Self> {
+        Ok(Self {
+            connection,
+            plan,
+            no,
+            limits,
+            cursors: cursors::ticks(connection)?,
+            writer: SyncWriter::new(connection, plan),
+            rows: Vec::new(),
+            seats: Vec::new(),
+            bytes: 0,
+            elements: 0,
+            blocked: false,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Looks at a candidate of a step; `false` where the push is full and the candidate is the first of the next one.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn take(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, step: Step) -> Result<bool> {
+        let taken = self.take_one(table, sql, rejoin_row, Some(step), 0)?;
+        self.blocked |= taken == Taken::Blocked;
+        Ok(taken != Taken::Full)
+    }
+
+    /// Adds a change as it is.
+    pub fn add(&mut self, change: RowChange, seat: Seat) {
+        let (bytes, elements) = weigh(&change);
+        self.bytes += bytes;
+        self.elements += elements;
+        self.rows.push(change);
+        self.seats.push(seat);
+    }
+
+    /// The rows with their seats.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn finish(self) -> Result<(Vec<RowChange>, Vec<Seat>)> {
+        let cursors = self.cursors;
+        self.writer.finish(&|scope| cursors.get(scope).copied())?;
+        Ok((self.rows, self.seats))
+    }
+
+    fn take_one(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, step: Option<Step>, depth: usize) -> Result<Taken> {
+        let Some(entry) = self.asked(table, sql, rejoin_row)? else { return Ok(Taken::Nothing) };
+        let Some(base) = &entry.row.base else { return Ok(Taken::Nothing) };
+        if entry.mark.as_ref().is_some_and(|mark| mark.push_no.is_some()) {
+            return Ok(Taken::In);
+        }
+        let offered = site::cut(table, &entry.row);
+        let held = base.held.is_some();
+        // A held row that nobody touched goes along with a new offer of the row it depends on, and only then.
+        let change = match offered {
+            None if held => site::cut(table, &unheld(&entry.row)),
+            ref change => change.clone(),
+        };
+        let Some(mut change) = change else { return Ok(Taken::Nothing) };
+        if step.is_some_and(|step| step != Step::of(&change.op)) {
+            return Ok(Taken::Nothing);
+        }
+        let parents = self.take_parents(table, sql, &entry, &change, depth)?;
+        match parents {
+            Parents::Full => return Ok(Taken::Full),
+            Parents::Blocked => return Ok(Taken::Blocked),
+            Parents::None if offered.is_none() => return Ok(Taken::Nothing),
+            Parents::None | Parents::In => {}
+        }
+        if let Op::Delete(_) = change.op {
+            match self.take_former_children(table, sql, &entry, depth)? {
+                Taken::Full => return Ok(Taken::Full),
+                Taken::Blocked => return Ok(Taken::Blocked),
+                Taken::In | Taken::Nothing => {}
+            }
+            if let Some((version, at, by)) = entry.mark.as_ref().map(|mark| mark.gone.clone()) {
+                change.stamp.version = version.unwrap_or(change.stamp.version);
+                change.stamp.updated_at = at.unwrap_or_default();
+                change.stamp.modified_by = by;
+            }
+        }
+        self.seat(table, sql, rejoin_row, change)
+    }
+
+    /// Gives a change its place; the row is in this push from now on.
+    fn seat(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, change: RowChange) -> Result<Taken> {
+        let (bytes, elements) = weigh(&change);
+        if bytes > 2 * PUSH_BYTES_MAX || change.values().any(|(_, value)| value_bytes(value) > VALUE_BYTES_MAX) {
+            self.problems.push(format!("{}: a value of the row, or the row, is too large to be sent", label(table, &change.key)));
+            return Ok(Taken::Blocked);
+        }
+        let full = self.rows.len() >= self.limits.rows
+            || self.bytes + bytes > self.limits.bytes
+            || self.elements + elements > self.limits.elements;
+        if full && !self.rows.is_empty() {
+            return Ok(Taken::Full);
+        }
+        let Some(dirty) = &sql.dirty else { return Ok(Taken::Nothing) };
+        self.connection.prepare_cached(&dirty.set_push)?.execute(params![self.no.0, rejoin_row])?;
+        self.add(change, Seat::Row(rejoin_row));
+        Ok(Taken::In)
+    }
+
+    /// Loads a row; one without a difference becomes clean, and what cannot be read is a problem of its own.
+    fn asked(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64) -> Result<Option<Entry>> {
+        let before = match entry::by_row(self.connection, table, sql, rejoin_row) {
+            Ok(entry) => entry,
+            Err(StoreError::Row(error)) => {
+                self.problems.push(error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(mut before) = before else { return Ok(None) };
+        let cursor = |scope: &ScopeId| self.cursors.get(scope).copied();
+        let after = site::step(table, before.row.clone(), &Event::Asked, &cursor).row;
+        if after != before.row {
+            self.writer.save(table, sql, &before, &after, Because::Step)?;
+            before.row = after;
+        }
+        Ok(Some(before))
+    }
+
+    /// Takes the new rows that a change refers to, before it.
+    fn take_parents(&mut self, table: &Table, sql: &TableSql, entry: &Entry, change: &RowChange, depth: usize) -> Result<Parents> {
+        let mut any = Parents::None;
+        let Some(live) = &entry.row.live else { return Ok(any) };
+        for parent in &sql.parents {
+            let touched = match &change.op {
+                Op::Insert(_) | Op::Rekey(..) => true,
+                Op::Update(edits) => edits.iter().any(|edit| parent.columns.contains(&edit.column)),
+                Op::Delete(_) => false,
+            };
+            let values: Option<Vec<&Value>> = parent.columns.iter().map(|no| live.row.get(table.position(*no)?)).collect();
+            let Some(values) = values.filter(|values| touched && values.iter().all(|value| !value.is_null())) else { continue };
+            let Some((parent_table, parent_sql)) = self.plan.table(parent.table) else { continue };
+            let found: Option<(i64, Option<i64>)> = self
+                .connection
+                .prepare_cached(&parent.pending_insert)?
+                .query_row(params_from_iter(values.into_iter().map(Bound)), |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((parent_row, push)) = found.filter(|(row, _)| parent.table != table.no || Some(*row) != entry.rejoin_row) else {
+                continue;
+            };
+            if push.is_some() {
+                any = Parents::In;
+                continue;
+            }
+            // Deeper than any reference goes there is a circle of new rows; the cloud cuts it.
+            if depth >= REFERENCE_DEPTH_MAX {
+                continue;
+            }
+            match self.take_one(parent_table, parent_sql, parent_row, None, depth + 1)? {
+                Taken::In => any = Parents::In,
+                Taken::Full => return Ok(Parents::Full),
+                Taken::Nothing | Taken::Blocked => return Ok(Parents::Blocked),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Takes the edits that took rows away from under a row that is to be deleted: sent after it, they would look as if the row were still
+    /// referred to.
+    fn take_former_children(&mut self, table: &Table, sql: &TableSql, entry: &Entry, depth: usize) -> Result<Taken> {
+        let Some(base) = entry.row.base.as_ref().and_then(|base| base.row.as_ref()) else { return Ok(Taken::Nothing) };
+        for referrer in &sql.referrers {
+            // Where no circle is possible, all such edits come before in the pass's order, unless one had to wait.
+            if !(referrer.circular || self.blocked) || depth >= REFERENCE_DEPTH_MAX {
+                continue;
+            }
+            let values: Option<Vec<&Value>> = referrer.target.iter().map(|no| base.get(table.position(*no)?)).collect();
+            let Some(values) = values.filter(|values| values.iter().all(|value| !value.is_null())) else { continue };
+            let Some((from, from_sql)) = self.plan.table(referrer.table) else { continue };
+            let children: Vec<i64> = self
+                .connection
+                .prepare_cached(&referrer.referred_before)?
+                .query_map(params_from_iter(values.into_iter().map(Bound)), |row| row.get(0))?
+                .collect::<std::result::Result<_, _>>()
+                .map_err(DbError::from)?;
+            for child in children {
+                if referrer.table == table.no && Some(child) == entry.rejoin_row {
+                    continue;
+                }
+                match self.take_one(from, from_sql, child, None, depth + 1)? {
+                    Taken::Full => return Ok(Taken::Full),
+                    Taken::Blocked => return Ok(Taken::Blocked),
+                    Taken::In | Taken::Nothing => {}
+                }
+            }
+        }
+        Ok(Taken::Nothing)
+    }
+}
+
+/// The new rows that a change refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parents {
+    /// There are none.
+    None,
+    /// They are in the push.
+    In,
+    /// One of them cannot be sent: it is held.
+    Blocked,
+    /// They do not fit.
+    Full,
+}
+
+fn unheld(row: &SiteRow) -> SiteRow {
+    let mut row = row.clone();
+    if let Some(base) = &mut row.base {
+        base.held = None;
+    }
+    row
+}
+
+/// Roughly the bytes and MessagePack elements of a change.
+fn weigh(change: &RowChange) -> (usize, usize) {
+    let values = |pairs: &[(sync_core::id::ColumnNo, Value)]| pairs.iter().map(|(_, value)| value_bytes(value) + 4).sum::<usize>();
+    let edits =
+        |edits: &[sync_core::change::Edit]| edits.iter().map(|edit| value_bytes(&edit.base) + value_bytes(&edit.new) + 6).sum::<usize>();
+    let (bytes, elements) = match &change.op {
+        Op::Insert(pairs) | Op::Delete(pairs) => (values(pairs), 3 * pairs.len()),
+        Op::Update(list) => (edits(list), 4 * list.len()),
+        Op::Rekey(old, list) => (edits(list) + old.0.iter().map(value_bytes).sum::<usize>(), 4 * list.len() + old.0.len() + 2),
+    };
+    (bytes + 160, elements + 20 + change.key.0.len())
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Int(_) | Value::Float(_) => 9,
+        Value::Uuid(_) => 18,
+        Value::Text(text) => text.len() + 5,
+        Value::Bytes(bytes) => bytes.len() + 5,
+    }
+}

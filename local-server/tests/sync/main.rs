@@ -1,0 +1,7 @@
+//! The site's half of the sync on real SQLite files, against hand-made answers and pages and against a small model of the cloud.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bench;
+mod pull;
+mod push;

@@ -1,0 +1,214 @@
+//! Applying pulls.
+
+use local_server::store::spool;
+use sync_core::id::ScopeId;
+use sync_core::value::Value;
+use sync_core::wire::codec;
+use sync_core::wire::message::Window;
+
+use crate::bench::*;
+
+#[tokio::test]
+async fn a_first_sync_loads_rows_and_leaves_the_indexes_as_they_were() {
+    let site = Site::new(1).await;
+    let indexes = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name";
+    let before = site.rows(indexes).await;
+    let mut first = page(&[(&scope("a"), 9)]);
+    for number in 0..3_000 {
+        first = first.live(ITEMS, 0, 1, 1, item(&format!("i{number:05}"), "a", number, ""));
+    }
+    let applied = site.pull(first.live(SHOWS, 0, 1, 3, show("a", 1, "x"))).await;
+    assert_eq!((applied.received, applied.moved.to_log().1), (3_001, r#"{"shows/a":9}"#.into()));
+    assert_eq!(site.rows("SELECT count(*), sum(rejoin_held), min(rejoin_scope), max(rejoin_tick) FROM items").await, "3000|0|shows/a|1");
+    assert_eq!(site.rows(indexes).await, before);
+    site.assert_clean().await;
+    assert!(site.cut().await.is_none(), "the sync captures nothing of its own");
+}
+
+#[tokio::test]
+async fn pages_apply_in_order_in_one_transaction_ra3() {
+    let site = Site::new(1).await;
+    let mut first = page(&[(&scope("a"), 100)]).live(SHOWS, 0, 50, 1, show("a", 1, "x")).live(ITEMS, 0, 50, 1, item("k", "a", 1, ""));
+    first.next = Some(Window { from: vec![], heads: vec![], after: None });
+    let last = page(&[(&scope("a"), 120)]).gone(ITEMS, 0, 120, "k", false);
+    let plan = std::sync::Arc::clone(&site.plan);
+    site.db
+        .apply(move |connection| {
+            for page in [&first, &last] {
+                assert!(spool::keep(connection, page, None, &codec::encode(page).unwrap())?);
+            }
+            local_server::store::apply::apply(connection, &plan, None, NOW)
+        })
+        .await
+        .unwrap();
+    assert_eq!(site.rows("SELECT id FROM shows").await, "a");
+    assert_eq!(site.rows("SELECT id FROM items").await, "", "what a later page says is gone stays gone");
+    assert_eq!(site.rows("SELECT tick FROM rejoin_cursors").await, "120");
+    assert_eq!(site.rows("SELECT count(*) FROM rejoin_spool").await, "0");
+}
+
+#[tokio::test]
+async fn h13_a_mark_takes_only_what_still_belongs_to_its_scope_and_is_older() {
+    let (a, b) = (scope("a"), scope("b"));
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1), (&b, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(ITEMS, 0, 1, 1, item("i", "a", 1, ""))).await;
+    // It moved to b: its row comes with the mark of a.
+    site.pull(page(&[(&a, 5), (&b, 2)]).gone(ITEMS, 0, 5, "i", true).live(ITEMS, 1, 2, 2, item("i", "b", 1, "moved"))).await;
+    assert_eq!(site.rows("SELECT id, note, rejoin_scope FROM items").await, "i|moved|shows/b");
+    // The mark again, late: it is one of a, the row belongs to b.
+    site.pull(page(&[(&a, 6), (&b, 2)]).gone(ITEMS, 0, 6, "i", true)).await;
+    // Deleted and inserted in one tick.
+    site.pull(page(&[(&a, 6), (&b, 7)]).gone(ITEMS, 1, 7, "i", false).live(ITEMS, 1, 7, 3, item("i", "b", 1, "again"))).await;
+    assert_eq!(site.rows("SELECT id, note FROM items").await, "i|again");
+    site.pull(page(&[(&a, 6), (&b, 8)]).gone(ITEMS, 1, 8, "i", false)).await;
+    assert_eq!(site.rows("SELECT id FROM items").await, "");
+}
+
+#[tokio::test]
+async fn rb1_versions_never_go_back_over_images_and_over_delete_and_insert() {
+    let site = Site::new(1).await;
+    let a = scope("a");
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 8, show("a", 1, "x"))).await;
+    site.pull(page(&[(&a, 2)]).live(SHOWS, 0, 2, 6, show("a", 2, "x"))).await;
+    assert_eq!(site.rows("SELECT a, version FROM shows").await, "2|9", "another content counts on");
+    site.pull(page(&[(&a, 3)]).live(SHOWS, 0, 3, 7, show("a", 2, "x"))).await;
+    assert_eq!(site.rows("SELECT a, version FROM shows").await, "2|9", "the same content keeps the higher one");
+    site.pull(page(&[(&a, 4)]).gone(SHOWS, 0, 4, "a", false)).await;
+    site.pull(page(&[(&a, 5)]).live(SHOWS, 0, 5, 2, show("a", 3, "x"))).await;
+    assert_eq!(site.rows("SELECT a, version > 9 FROM shows").await, "3|1");
+}
+
+#[tokio::test]
+async fn h05_a_parent_that_dirty_rows_refer_to_becomes_a_ghost_until_they_are_settled() {
+    let site = Site::new(1).await;
+    let a = scope("a");
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "x"))).await;
+    site.sql("INSERT INTO items (id, show, slot) VALUES ('c', 'a', 1)").await;
+    site.pull(page(&[(&a, 2)]).gone(SHOWS, 0, 2, "a", false)).await;
+    assert_eq!(site.rows("SELECT id, rejoin_held FROM shows").await, "a|2");
+    assert_eq!(site.rows("SELECT id FROM items").await, "c", "the new child is not lost");
+    let push = site.cut().await.unwrap();
+    assert_eq!(told(&push), "insert items/c");
+    let parked = sync_core::change::Verdict::Held(conflict(1));
+    site.applied(&push, vec![verdict(parked)]).await;
+    assert_eq!(site.rows("SELECT rejoin_held FROM shows").await, "2", "the child waits, and so does the ghost");
+    // CLOUD_WINS: the held row goes, and the ghost with it.
+    let resolved = vec![Value::Uuid(conflict(1).0), text("CLOUD_WINS")];
+    let own = ScopeId("site/1".into());
+    site.pull(page(&[(&a, 2), (&own, 1)]).live(CONFLICTS, 1, 1, 1, resolved)).await;
+    assert_eq!(site.rows("SELECT (SELECT count(*) FROM shows), (SELECT count(*) FROM items)").await, "0|0");
+    site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_held_row_that_won_is_released_to_what_the_cloud_sent() {
+    let site = Site::new(1).await;
+    site.sql("INSERT INTO shows (id, a) VALUES ('a', 1)").await;
+    let push = site.cut().await.unwrap();
+    site.applied(&push, vec![verdict(sync_core::change::Verdict::Held(conflict(1)))]).await;
+    let own = ScopeId("site/1".into());
+    let resolved = vec![Value::Uuid(conflict(1).0), text("LOCAL_WINS")];
+    site.pull(page(&[(&scope("a"), 4), (&own, 1)]).live(CONFLICTS, 1, 1, 1, resolved).live(SHOWS, 0, 4, 2, show("a", 1, "merged"))).await;
+    assert_eq!(site.rows("SELECT a, b, rejoin_held, rejoin_tick FROM shows").await, "1|merged|0|4");
+    site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn rb3_unique_values_swap_among_clean_rows_and_a_dirty_twin_is_held() {
+    let site = Site::new(1).await;
+    let a = scope("a");
+    let seeded = page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(ITEMS, 0, 1, 1, item("i", "a", 1, "")).live(
+        ITEMS,
+        0,
+        1,
+        1,
+        item("j", "a", 2, ""),
+    );
+    site.pull(seeded).await;
+    site.pull(page(&[(&a, 2)]).live(ITEMS, 0, 2, 2, item("i", "a", 2, "")).live(ITEMS, 0, 2, 2, item("j", "a", 1, ""))).await;
+    assert_eq!(site.rows("SELECT id, slot, rejoin_held FROM items ORDER BY id").await, "i|2|0;j|1|0");
+
+    site.sql("INSERT INTO items (id, show, slot) VALUES ('mine', 'a', 7)").await;
+    site.pull(page(&[(&a, 3)]).live(ITEMS, 0, 3, 1, item("theirs", "a", 7, ""))).await;
+    assert_eq!(site.rows("SELECT id, rejoin_held FROM items WHERE slot = 7 ORDER BY id").await, "mine|1;theirs|0");
+    // The cloud's row made room after all: mine is accepted and ordinary again.
+    site.pull(page(&[(&a, 4)]).live(ITEMS, 0, 4, 2, item("theirs", "a", 8, ""))).await;
+    let push = site.cut().await.unwrap();
+    assert_eq!(told(&push), "insert items/mine");
+    site.applied(&push, vec![exact(&a, 5, 1)]).await;
+    assert_eq!(site.rows("SELECT id, slot, rejoin_held FROM items WHERE slot > 2 ORDER BY id").await, "mine|7|0;theirs|8|0");
+    site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn rows_of_a_scope_given_up_go_once_their_edits_are_in() {
+    let (a, b) = (scope("a"), scope("b"));
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1), (&b, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(SHOWS, 1, 1, 1, show("b", 1, ""))).await;
+    site.sql("INSERT INTO items (id, show, slot) VALUES ('c', 'a', 1)").await;
+    site.pull(page(&[(&b, 2)])).await;
+    assert_eq!(site.rows("SELECT scope, dropping FROM rejoin_cursors").await, "shows/a|1;shows/b|0");
+    assert_eq!(site.rows("SELECT id FROM shows ORDER BY id").await, "a;b", "an edit waits");
+    let push = site.cut().await.unwrap();
+    site.applied(&push, vec![exact(&a, 2, 1)]).await;
+    site.pull(page(&[(&b, 3)])).await;
+    assert_eq!(site.rows("SELECT id FROM shows").await, "b");
+    assert_eq!(site.rows("SELECT id FROM items").await, "");
+    assert_eq!(site.rows("SELECT scope FROM rejoin_cursors").await, "shows/b");
+}
+
+#[tokio::test]
+async fn ra1_an_image_confirmed_at_a_newer_tick_is_not_overwritten_by_an_older_page() {
+    let a = scope("a");
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "x"))).await;
+    site.sql("UPDATE shows SET a = 2").await;
+    let push = site.cut().await.unwrap();
+    site.applied(&push, vec![exact(&a, 60, 2)]).await;
+    // Spooled before the push was answered.
+    site.pull(page(&[(&a, 55)]).live(SHOWS, 0, 50, 5, show("a", 1, "old"))).await;
+    assert_eq!(site.rows("SELECT a, b, rejoin_tick FROM shows").await, "2|x|60");
+    site.pull(page(&[(&a, 70)]).live(SHOWS, 0, 65, 6, show("a", 2, "new"))).await;
+    assert_eq!(site.rows("SELECT a, b, rejoin_tick FROM shows").await, "2|new|65");
+}
+
+#[tokio::test]
+async fn an_image_of_a_key_that_another_row_took_here_waits_for_its_answer() {
+    let a = scope("a");
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(ITEMS, 0, 1, 1, item("i", "a", 1, "mine"))).await;
+    site.sql("UPDATE items SET id = 'j'").await;
+    site.pull(page(&[(&a, 2)]).live(ITEMS, 0, 2, 1, item("j", "a", 2, "theirs"))).await;
+    assert_eq!(site.rows("SELECT id, note FROM items").await, "j|mine");
+    let push = site.cut().await.unwrap();
+    assert_eq!(told(&push), "rekey items/i>j");
+    let image = sync_core::change::Image {
+        at: sync_core::change::At { scope: a.clone(), tick: sync_core::id::Tick(1) },
+        stamp: sync_core::change::Stamp { version: 1, updated_at: NOW.into(), modified_by: None, synced_at: Some(NOW.into()) },
+        state: sync_core::change::State::Live(item("i", "a", 1, "mine")),
+    };
+    let parked = sync_core::change::RowAnswer {
+        verdict: sync_core::change::Verdict::Parked(conflict(1)),
+        clashed: vec![],
+        confirmed: sync_core::change::Confirmed::Image(image),
+    };
+    site.applied(&push, vec![parked]).await;
+    assert_eq!(site.rows("SELECT id, note FROM items ORDER BY id").await, "i|mine;j|theirs");
+    site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_local_value_that_no_merge_can_read_stops_no_pull() {
+    let a = scope("a");
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(SHOWS, 0, 1, 1, show("b", 1, ""))).await;
+    site.sql("UPDATE shows SET a = 'many' WHERE id = 'a'").await;
+    let applied = site.pull(page(&[(&a, 2)]).live(SHOWS, 0, 2, 2, show("a", 5, "")).live(SHOWS, 0, 2, 2, show("b", 5, ""))).await;
+    assert_eq!((applied.received, applied.problems.len()), (2, 1));
+    assert_eq!(site.rows("SELECT id, a FROM shows ORDER BY id").await, "a|many;b|5");
+    // Put right, the row follows: its edit was put back.
+    site.sql("UPDATE shows SET a = 1 WHERE id = 'a'").await;
+    assert!(site.cut().await.is_none());
+    assert_eq!(site.rows("SELECT id, a FROM shows ORDER BY id").await, "a|5;b|5");
+    site.assert_clean().await;
+}
