@@ -1,9 +1,11 @@
 //! A Rejoin site: an embedded SQLite that works at full function with the uplink cut, and the daemon that rejoins the cloud.
 //!
 //! Reading order: [`store`] (the database: schema, capture, records), [`cloud_link`] (the way to
-//! the cloud), [`identity`] (how the site joins), [`run`] (one run of the sync).
+//! the cloud), [`identity`] (how the site joins), [`run`] (one run of the sync), [`daemon`] (when it
+//! runs).
 
 pub mod cloud_link;
+pub mod daemon;
 pub mod fault;
 pub mod identity;
 pub mod run;

@@ -79,6 +79,8 @@ pub struct Report {
     pub run: Option<RunId>,
     /// How it ended.
     pub status: RunStatus,
+    /// Whether anything was taken by the cloud or came from it.
+    pub moved: bool,
     /// Rows sent and accepted plus rows received.
     pub records: usize,
     /// Conflicts that its pushes parked.
@@ -111,6 +113,8 @@ pub struct Syncer {
     plan: Option<Arc<Plan>>,
     /// The run under way.
     current: Option<Current>,
+    /// What the last log row said of rows that somebody must put right; said again only when it changes.
+    told: Option<String>,
 }
 
 /// A run under way.
@@ -132,13 +136,13 @@ impl Syncer {
         if cut_off > 0 {
             tracing::warn!(runs = cut_off, "closed runs that were cut off");
         }
-        Ok(Self { db, link, identity, plan: None, current: None })
+        Ok(Self { db, link, identity, plan: None, current: None, told: None })
     }
 
     /// Runs once. Every failure is in the report; nothing is thrown. `log_offline`: whether to log a run that only found the link down.
     pub async fn run(&mut self, direction: Direction, log_offline: bool) -> Report {
         self.begin(direction);
-        let mut report = Report { run: None, status: RunStatus::Completed, records: 0, conflicts: 0, errors: Vec::new() };
+        let mut report = Report { run: None, status: RunStatus::Completed, moved: false, records: 0, conflicts: 0, errors: Vec::new() };
         let mut halves = 0;
         let mut failed = 0;
         let mut count = |result: &Result<(), ()>| {
@@ -171,10 +175,20 @@ impl Syncer {
         }
         report.status = match (failed, halves) {
             (0, _) => RunStatus::Completed,
-            (failed, halves) if failed == halves && report.records == 0 => RunStatus::Failed,
+            (failed, halves) if failed == halves && !report.moved => RunStatus::Failed,
             _ => RunStatus::Partial,
         };
         self.end(report, log_offline).await
+    }
+
+    /// Whether there is anything to push; also where that cannot be found out.
+    pub async fn has_anything(&mut self) -> bool {
+        let Some(catalog) = self.db.catalog() else { return true };
+        let plan = match &self.plan {
+            Some(plan) if plan.catalog.version == catalog.version => Arc::clone(plan),
+            _ => Arc::clone(self.plan.insert(Arc::new(Plan::new(catalog)))),
+        };
+        self.db.read(move |connection| outbox::anything(connection, &plan)).await.unwrap_or(true)
     }
 
     /// Closes the run that was dropped in the middle, because the server stops or a step panicked.
@@ -220,9 +234,9 @@ impl Syncer {
     }
 
     async fn end(&mut self, mut report: Report, log_offline: bool) -> Report {
-        if let Some(Current { mut run, logged, traffic }) = self.current.take()
-            && (logged || (!report.errors.is_empty() && (log_offline || !report.is_offline())))
-        {
+        let Some(Current { mut run, logged, traffic }) = self.current.take() else { return report };
+        if report.moved || self.is_news(&report, log_offline) {
+            self.told = report.message();
             let errors: Vec<_> =
                 report.errors.iter().map(|(step, error)| serde_json::json!({"step": step, "message": error.to_string()})).collect();
             let (up, down) = self.link.traffic();
@@ -239,6 +253,12 @@ impl Syncer {
             if let Err(error) = written {
                 tracing::error!(%error, "a run could not be written into the log");
             }
+        } else if logged {
+            // It began in earnest and came to nothing, like the one before it.
+            let written = self.db.apply(move |connection| run_log::forget(connection, run.id)).await;
+            if let Err(error) = written {
+                tracing::error!(%error, "a run stays open in the log until the next start");
+            }
         }
         if !report.is_offline()
             && let Err(error) = self.upload_log().await
@@ -246,6 +266,12 @@ impl Syncer {
             tracing::debug!(%error, "the log stays here until the next run");
         }
         report
+    }
+
+    /// Whether a run that moved nothing is worth a row: it failed, and not just as the one before it.
+    fn is_news(&self, report: &Report, log_offline: bool) -> bool {
+        let repeated = report.errors.iter().all(|(_, error)| matches!(error, SyncError::Rows(_))) && report.message() == self.told;
+        !report.errors.is_empty() && (log_offline || !report.is_offline()) && !repeated
     }
 
     /// Tells the cloud of ended runs, at most one message: more are sent with the next run.
@@ -321,6 +347,7 @@ impl Syncer {
                 sent |= push.fresh;
                 match self.send(&push).await? {
                     Outcome::Applied(counts) => {
+                        report.moved = true;
                         report.records += counts.accepted;
                         report.conflicts += counts.parked;
                         deferred += counts.deferred;
@@ -409,6 +436,7 @@ impl Syncer {
         match self.pull_all().await {
             Ok(applied) => {
                 report.records += applied.received;
+                report.moved |= applied.received > 0;
                 if applied.problems.is_empty() {
                     return Ok(());
                 }

@@ -51,6 +51,15 @@ pub fn close_cut_off(connection: &Connection, now: &str) -> Result<usize, DbErro
     Ok(connection.execute(sql, [now, errors])?)
 }
 
+/// Takes back a run that came to nothing.
+///
+/// # Errors
+/// The database failed.
+pub fn forget(connection: &Connection, run: RunId) -> Result<(), DbError> {
+    connection.prepare_cached("DELETE FROM sync_log WHERE id = ?1")?.execute([run.to_string()])?;
+    Ok(())
+}
+
 /// The oldest ended runs that the cloud does not have yet, at most [`LOG_ROWS_MAX`].
 ///
 /// # Errors
