@@ -93,6 +93,14 @@ codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The server cannot serve now";
     /// The request took too long.
     TimedOut = "timed_out", SERVICE_UNAVAILABLE, "The request took too long";
+    /// A site's replica is not one that the cloud knows in this life.
+    UnknownReplica = "unknown_replica", CONFLICT, "The cloud does not know this replica";
+    /// The cloud lives another life than the site knows.
+    CloudEpoch = "cloud_epoch", CONFLICT, "The cloud is not the one that the site knows";
+    /// A cursor that this cloud never handed out.
+    ForeignCursor = "foreign_cursor", CONFLICT, "The cursor is not of this cloud";
+    /// A row that no message can carry.
+    RowTooLarge = "row_too_large", CONFLICT, "A row is too large to travel";
 }
 
 /// One thing wrong with one part of a request.
