@@ -7,6 +7,7 @@ mod conflicts;
 mod exit;
 mod import;
 mod logs;
+mod migrate;
 mod output;
 mod settings;
 mod signals;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use exit::{EXIT_CODES, Exit, Failure, Result};
+use exit::{EXIT_CODES, Failure, Result};
 use logs::LogFormat;
 
 /// Offline-first sync: sites work on SQLite with the uplink cut, and rejoin through PostgreSQL.
@@ -44,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the cloud server
+    Cloud(cloud::CloudArgs),
     /// Manage the sites of a cloud
     Sites(sites::SitesArgs),
     /// Manage users
@@ -56,6 +59,8 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     /// Load broadcast equipment from a file of JSON lines
     Import(import::ImportArgs),
+    /// Show and run the migrations of a cloud's database
+    Migrate(migrate::MigrateArgs),
     /// How a server stands
     Status(status::StatusArgs),
     /// Show and check the servers' settings
@@ -70,7 +75,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    logs::start(cli.log_format, if cli.command.is_server() { "info" } else { "warn" });
+    logs::start(cli.log_format, cli.command.log_level());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::failed(error.to_string())),
@@ -88,33 +93,46 @@ fn report(failure: &Failure) -> ExitCode {
 }
 
 impl Command {
-    /// Whether the command serves until it is stopped.
-    fn is_server(&self) -> bool {
-        false
+    /// What is logged where `RUST_LOG` says nothing: servers tell what they do, commands only what goes wrong.
+    fn log_level(&self) -> &'static str {
+        match self {
+            Self::Cloud(_) => "info",
+            _ => "warn",
+        }
     }
 }
 
 async fn run(cli: Cli, matches: &ArgMatches) -> Result {
-    let (json, config) = (cli.json, cli.config);
-    let _ = matches;
-    let command = async move {
-        match cli.command {
-            Command::Sites(args) => sites::run(args, json).await,
-            Command::Users(args) => users::run(args, json).await,
-            Command::Tokens(args) => tokens::run(args, json).await,
-            Command::Sync(args) => sync::run(args, json).await,
-            Command::Conflicts(args) => conflicts::run(args, json).await,
-            Command::Import(args) => import::run(args, json).await,
-            Command::Status(args) => status::run(args, json).await,
-            Command::Config(args) => config_command::run(&args, config.as_ref(), json),
-        }
-    };
-    signals::or_interrupted(command).await
+    let (json, config) = (cli.json, cli.config.as_ref());
+    // The subcommand's own matches say which setting came from where.
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    match cli.command {
+        // These stop in an orderly way by themselves.
+        Command::Cloud(_) => cloud::run(matches, config, json).await,
+        Command::Config(args) => config_command::run(&args, config, json),
+        command => signals::or_interrupted(client_command(command, matches, config, json)).await,
+    }
+}
+
+/// The commands that do one thing and end.
+async fn client_command(command: Command, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
+    match command {
+        Command::Sites(args) => sites::run(args, json).await,
+        Command::Users(args) => users::run(args, json).await,
+        Command::Tokens(args) => tokens::run(args, json).await,
+        Command::Sync(args) => sync::run(args, json).await,
+        Command::Conflicts(args) => conflicts::run(args, json).await,
+        Command::Import(args) => import::run(args, json).await,
+        Command::Migrate(args) => migrate::run(args, matches, config, json).await,
+        Command::Status(args) => status::run(args, json).await,
+        Command::Cloud(_) | Command::Config(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -53,11 +53,15 @@ pub(crate) fn note(text: &str) -> Result {
     }
 }
 
-/// A member of a JSON object as a cell: text bare, null and absent as a dash, the rest as JSON.
+/// A member of a JSON object as a cell: text bare, a list of texts joined, null, absent and empty as a dash, the rest as JSON.
 pub(crate) fn cell(value: &Value, member: &str) -> String {
     match value.get(member) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        }
         Some(other) => other.to_string(),
     }
 }
@@ -71,10 +75,10 @@ pub(crate) fn items(list: &Value) -> &[Value] {
     array.map_or(&[], Vec::as_slice)
 }
 
-/// Writes a list: as it came with `--json`, else as a table of these members.
+/// Writes a list: its items with `--json`, else a table of these members.
 pub(crate) fn list(as_json: bool, list: &Value, members: &[(&str, &str)]) -> Result {
     if as_json {
-        return json(list);
+        return json(&items(list));
     }
     let heading: Vec<_> = members.iter().map(|(heading, _)| *heading).collect();
     table(&heading, items(list).iter().map(|item| members.iter().map(|(_, member)| cell(item, member)).collect()))

@@ -1,7 +1,7 @@
 //! `rejoin sites`: who may join, and what each holds.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, ServerArgs};
 use crate::exit::Result;
@@ -31,6 +31,13 @@ enum Action {
     },
     /// List the sites
     List {
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print a further single-use token: for a site that lost its key, or comes back
+    Token {
+        /// The site's name
+        name: String,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -68,7 +75,16 @@ const SITES: [&str; 3] = ["api", "rejoin", "sites"];
 
 pub(crate) async fn run(args: SitesArgs, json: bool) -> Result {
     match args.action {
-        Action::Add { name, scopes, server } => add(&Client::find(&server)?, &name, &scopes, json).await,
+        Action::Add { name, scopes, server } => {
+            let client = Client::find(&server)?;
+            let invited = client.post(&SITES, &json!({ "name": name, "scopes": scopes })).await?;
+            invitation(&client, &invited, json)
+        }
+        Action::Token { name, server } => {
+            let client = Client::find(&server)?;
+            let invited = client.post(&[SITES.as_slice(), &[&name, "token"]].concat(), &json!({})).await?;
+            invitation(&client, &invited, json)
+        }
         Action::List { server } => {
             let sites = Client::find(&server)?.get(&SITES, &[]).await?;
             let members = [
@@ -98,12 +114,13 @@ pub(crate) async fn run(args: SitesArgs, json: bool) -> Result {
     }
 }
 
-async fn add(client: &Client, name: &str, scopes: &[String], json: bool) -> Result {
-    let invited = client.post(&SITES, &json!({ "name": name, "scopes": scopes })).await?;
+/// The token goes to stdout alone, so that a script can take it.
+fn invitation(client: &Client, invited: &Value, json: bool) -> Result {
     if json {
-        return output::json(&invited);
+        return output::json(invited);
     }
-    output::note(&format!("{name} joins once with this token, until {}:", output::cell(&invited, "expiresAt")))?;
-    output::line(&output::cell(&invited, "token"))?;
+    let (name, until) = (output::cell(invited, "name"), output::cell(invited, "expiresAt"));
+    output::note(&format!("{name} joins once with this token, until {until}:"))?;
+    output::line(&output::cell(invited, "token"))?;
     output::note(&format!("for example: rejoin site --data {name} --cloud {} --token TOKEN", client.url()))
 }

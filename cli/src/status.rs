@@ -37,6 +37,14 @@ pub(crate) fn print(status: &Value, json: bool) -> Result {
     if status.get("url").is_some() {
         fields.push(("url", cell(status, "url")));
     }
+    if cell(status, "server") == "cloud" {
+        fields.extend([
+            ("open conflicts", cell(status, "conflicts")),
+            ("last seen site", cell(status, "lastCheckedAt")),
+            ("last run", last),
+        ]);
+        return output::fields(fields);
+    }
     fields.extend([
         ("cloud", flag("online", "reachable", "not reachable")),
         ("daemon", if flag("paused", "paused", "") == "paused" { "paused".to_owned() } else { flag("running", "syncing", "waiting") }),

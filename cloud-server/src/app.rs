@@ -25,7 +25,7 @@ use crate::store::{accounts, state};
 use crate::systems::BuiltIn;
 
 /// The database inside a private cluster.
-const DATABASE: &str = "rejoin";
+pub const DATABASE: &str = "rejoin";
 
 /// The first user.
 pub const FIRST_ADMIN: &str = "admin";

@@ -18,7 +18,7 @@ use crate::client::{Client, ServerArgs};
 use crate::exit::{Failure, Result};
 use crate::output;
 use report::Report;
-use rules::Import;
+pub(crate) use rules::{Import, ImportRow};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  rejoin import broadcast-equipment.ndjson --data rejoin-cloud\n  \
@@ -37,7 +37,12 @@ pub(crate) struct ImportArgs {
 pub(crate) async fn run(args: ImportArgs, json: bool) -> Result {
     let bar = bar();
     let import = read(&args.file, &bar)?;
-    let written = if args.dry_run { Imported::default() } else { send(&Client::find(&args.server)?, &import, &bar).await? };
+    let written = if args.dry_run {
+        Imported::default()
+    } else {
+        bar.set_message("writing");
+        send(&Client::find(&args.server)?, &import.rows).await?
+    };
     bar.finish_and_clear();
     let report = Report::new(&import.counts, written);
     if json { output::json(&report) } else { output::fields(report.lines()) }
@@ -78,9 +83,13 @@ pub(crate) fn read(path: &Path, bar: &ProgressBar) -> Result<Import> {
     Ok(import)
 }
 
-/// Sends the rows, as one request and so one transaction.
-pub(crate) async fn send(client: &Client, import: &Import, bar: &ProgressBar) -> Result<Imported> {
-    bar.set_message("writing");
-    let answer: Value = client.post(&["api", "rejoin", "import"], &json!({ "rows": import.rows })).await?;
+/// Reads text that is at hand.
+pub(crate) fn read_text(text: &str) -> std::result::Result<Import, String> {
+    rules::read_file(text, || {}).map_err(|broken| broken.to_string())
+}
+
+/// Sends rows, as one request and so one transaction.
+pub(crate) async fn send(client: &Client, rows: &[ImportRow]) -> Result<Imported> {
+    let answer: Value = client.post(&["api", "rejoin", "import"], &json!({ "rows": rows })).await?;
     serde_json::from_value(answer).map_err(|error| Failure::failed(format!("the server's report cannot be read: {error}")))
 }

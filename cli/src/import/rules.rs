@@ -83,7 +83,7 @@ fn spec_id(item: &Item) -> Uuid {
 fn spec_row(id: Uuid, item: &Item, category: &str, specs: Map<String, Value>) -> ImportRow {
     let slots = item.card_slots.len();
     let architecture = if slots > 0 { "CARD_BASED" } else { "DIRECT" };
-    row(
+    ImportRow::new(
         "equipment_specs",
         json!({
             "id": id, "category": category, "manufacturer": item.manufacturer, "model": item.model,
@@ -101,7 +101,7 @@ fn port_rows(spec: Uuid, item: &Item) -> Vec<ImportRow> {
         let nth = names.entry(&port.name).and_modify(|count| *count += 1).or_insert(1);
         for port_type in port.direction.port_types() {
             let id = Uuid::new_v5(&spec, json!(["port", port.name, nth, port_type]).to_string().as_bytes());
-            rows.push(row(
+            rows.push(ImportRow::new(
                 "equipment_io_ports",
                 json!({
                     "id": id, "equipment_id": spec, "port_type": port_type, "io_type": port.io_type,
@@ -116,7 +116,7 @@ fn port_rows(spec: Uuid, item: &Item) -> Vec<ImportRow> {
 fn card_rows(spec: Uuid, item: &Item) -> impl Iterator<Item = ImportRow> {
     (1..=item.card_slots.len()).map(move |slot| {
         let id = Uuid::new_v5(&spec, json!(["slot", slot]).to_string().as_bytes());
-        row("equipment_cards", json!({"id": id, "equipment_id": spec, "slot_number": slot}))
+        ImportRow::new("equipment_cards", json!({"id": id, "equipment_id": spec, "slot_number": slot}))
     })
 }
 
@@ -141,12 +141,15 @@ fn leftovers(item: &Item) -> Map<String, Value> {
     kept
 }
 
-fn row(table: &'static str, values: Value) -> ImportRow {
-    let values = match values {
-        Value::Object(values) => values,
-        _ => Map::new(),
-    };
-    ImportRow { table, values }
+impl ImportRow {
+    /// A row of a table out of a JSON object.
+    pub(crate) fn new(table: &'static str, values: Value) -> Self {
+        let values = match values {
+            Value::Object(values) => values,
+            _ => Map::new(),
+        };
+        Self { table, values }
+    }
 }
 
 impl Counts {

@@ -54,7 +54,7 @@ impl SettingsFile {
     /// The value of a setting, if the file has one.
     pub(super) fn get(&self, declared: &Declared) -> Option<(Parsed, Origin)> {
         let value = self.table.get(declared.section)?.as_table()?.get(declared.key)?;
-        Some((declared.kind.from_toml(value), Origin::File(self.path.clone())))
+        Some((declared.kind.read_toml(value), Origin::File(self.path.clone())))
     }
 
     /// Every table and key that no server knows.

@@ -224,3 +224,48 @@ pub(crate) fn environment_name(declared: &Declared) -> String {
         key => format!("REJOIN_{}_{}", declared.section, key.replace('-', "_")).to_uppercase(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+    use crate::cloud::CloudArgs;
+    use crate::site::SiteArgs;
+
+    #[test]
+    fn every_setting_has_its_flag_and_variable_and_every_flag_its_setting() {
+        let sections =
+            [("cloud", CloudArgs::augment_args(clap::Command::new("cloud"))), ("site", SiteArgs::augment_args(clap::Command::new("site")))];
+        for (section, command) in sections {
+            let mut flags: Vec<_> =
+                command.get_arguments().filter_map(|arg| Some((arg.get_long()?.to_owned(), arg.get_env()?.to_str()?.to_owned()))).collect();
+            let mut declared: Vec<_> = DECLARED
+                .iter()
+                .filter(|declared| declared.section == section)
+                .map(|declared| (declared.key.to_owned(), environment_name(declared)))
+                .collect();
+            flags.sort();
+            declared.sort();
+            assert_eq!(flags, declared, "{section}");
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_true_defaults() {
+        for (section, command) in
+            [("cloud", CloudArgs::augment_args(clap::Command::new("cloud"))), ("site", SiteArgs::augment_args(clap::Command::new("site")))]
+        {
+            for declared in DECLARED.iter().filter(|declared| declared.section == section && declared.kind != Kind::Flag) {
+                let Some(default) = declared.default else { continue };
+                let help = command
+                    .get_arguments()
+                    .find(|arg| arg.get_long() == Some(declared.key))
+                    .and_then(|arg| arg.get_help())
+                    .unwrap()
+                    .to_string();
+                assert!(help.contains(&format!("[default: {default}]")), "{}: {help}", declared.key);
+            }
+        }
+    }
+}

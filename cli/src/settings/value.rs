@@ -56,7 +56,7 @@ impl Kind {
     }
 
     /// Reads a value of the settings file.
-    pub(crate) fn from_toml(self, value: &toml::Value) -> Result<Setting, String> {
+    pub(crate) fn read_toml(self, value: &toml::Value) -> Result<Setting, String> {
         match (self, value) {
             (Self::List, toml::Value::Array(items)) => {
                 let texts: Option<Vec<_>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
