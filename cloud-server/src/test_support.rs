@@ -10,7 +10,7 @@
 //! Where many tests want the same migrated schema, name it: [`database_like`] prepares a template once per process and
 //! copies it (a few tens of milliseconds). The cluster and its folder go away with the process, also after a `kill -9`.
 //! Without server binaries the tests fail with the line that says what to install; they are never skipped.
-#![allow(clippy::expect_used, reason = "a test without its database has failed")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test without its database has failed")]
 
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;

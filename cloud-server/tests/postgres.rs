@@ -1,4 +1,5 @@
 //! The private cluster, started for real: kept data, crashes, strangers, and what it says when it cannot start.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
