@@ -157,7 +157,7 @@ fn every_type() -> Catalog {
         ("a_time", ColumnType::Time, "time without time zone"),
         ("a_bytea", ColumnType::Bytea, "bytea"),
         ("a_jsonb", ColumnType::Json, "jsonb"),
-        ("an_enum", ColumnType::Enum(vec!["CALM".into(), "LOUD".into(), "AWAY".into()]), "mood"),
+        ("an_enum", ColumnType::Enum(vec!["CALM".into(), "LOUD".into(), "AWAY".into()]), "public.mood"),
         ("an_array", ColumnType::Array(Box::new(ColumnType::Int4)), "integer[]"),
         ("a_text_array", ColumnType::Array(Box::new(ColumnType::Text)), "text[]"),
         ("an_other", ColumnType::Other, "inet"),
@@ -278,7 +278,7 @@ impl Draft {
     fn choice(self, name: &str, sql_type: &str, labels: &[&str], default: Option<&str>) -> Self {
         let ty = ColumnType::Enum(labels.iter().map(|label| (*label).to_owned()).collect());
         let default = default.map(|label| DefaultValue::Constant(Value::Text(label.to_owned())));
-        self.column(name, ty, &format!("\"{sql_type}\""), true, default)
+        self.column(name, ty, &format!("public.\"{sql_type}\""), true, default)
     }
 
     fn created_at(self) -> Self {

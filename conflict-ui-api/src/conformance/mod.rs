@@ -28,6 +28,7 @@ mod client;
 mod suite;
 
 pub mod accounts;
+pub mod catalogs;
 pub mod lists;
 pub mod nested;
 pub mod records;

@@ -5,6 +5,7 @@
 macro_rules! conformance_suite {
     ($fixture:expr) => {
         $crate::conformance_cases! { $fixture;
+            catalogs::the_catalog_is_the_systems,
             records::a_new_record_comes_back_with_defaults_and_stamps,
             records::a_patch_changes_what_it_names_and_nothing_else,
             records::a_record_may_carry_its_own_id_once,
