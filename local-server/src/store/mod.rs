@@ -3,13 +3,18 @@
 //! Reading order: [`db`] (one writer, some readers), [`rows`] (values and rows to and from SQLite), [`schema`] (the tables of a
 //! catalog), [`capture`] (their triggers), [`install`] (both brought into the file).
 
+pub mod accounts;
 pub mod capture;
+pub mod conflicts;
 pub mod db;
+pub mod digests;
 pub mod error;
 pub mod install;
+pub mod records;
 pub mod references;
 pub mod rows;
 pub mod schema;
+pub mod status;
 
 // What the sync does with them: out (`outbox`, `cut`), back (`answers`), in (`spool`, `apply`), and by what means.
 pub mod answers;

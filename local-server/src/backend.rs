@@ -1,0 +1,195 @@
+//! The API's ports over this site's store: each method one use case and one transaction. Nothing here needs the cloud.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use conflict_ui_api::backend::{
+    Accounts, Backend, Conflict, ConflictQuery, Digests, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token,
+    User, Write,
+};
+use conflict_ui_api::error::BackendError;
+use sync_core::catalog::Catalog;
+use sync_core::id::{ConflictId, Key, TableNo};
+use sync_core::sync_log::Direction;
+use sync_core::wire::message::{ResolveCommand, Run};
+
+use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, records, status};
+
+/// What the backend asks of the sync daemon, and tells it.
+#[async_trait]
+pub trait Daemon: Send + Sync + 'static {
+    /// Runs now and waits for the end. Whatever went wrong is in the log and in [`Daemon::state`].
+    async fn run(&self, direction: Direction);
+    /// Does nothing by itself until resumed; also after a restart.
+    async fn pause(&self, paused: bool);
+    /// How it stands.
+    fn state(&self) -> DaemonState;
+}
+
+/// How the daemon stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DaemonState {
+    /// Whether the cloud answered last time.
+    pub online: bool,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether a run is under way.
+    pub running: bool,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// What went wrong last, until a run succeeds.
+    pub last_error: Option<String>,
+}
+
+/// The site behind the API.
+#[derive(Clone)]
+pub struct SiteBackend {
+    name: String,
+    db: Database,
+    daemon: Arc<dyn Daemon>,
+}
+
+impl SiteBackend {
+    /// The backend of the site of this name.
+    #[must_use]
+    pub fn new(name: String, db: Database, daemon: Arc<dyn Daemon>) -> Self {
+        Self { name, db, daemon }
+    }
+
+    async fn read<T, E, F>(&self, job: F) -> Result<T>
+    where
+        F: FnOnce(&rusqlite::Connection) -> std::result::Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Into<BackendError> + Send + 'static,
+    {
+        self.db.read(job).await.map_err(Into::into)
+    }
+}
+
+#[async_trait]
+impl Backend for SiteBackend {
+    fn server_name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn catalog(&self) -> Result<Arc<Catalog>> {
+        let none = "this site has not reached the cloud yet and knows no tables: it serves as soon as it has";
+        self.db.catalog().ok_or_else(|| BackendError::Unavailable(none.to_owned()))
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.catalog()?;
+        self.read(|connection| Ok::<_, StoreError>(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Record>> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| records::list(connection, &catalog, &query)).await
+    }
+
+    async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
+        let (catalog, key) = (self.catalog()?, key.clone());
+        self.read(move |connection| records::get(connection, &catalog, table, &key)).await
+    }
+
+    async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
+        let (catalog, by, write) = (self.catalog()?, by.clone(), write.clone());
+        self.db.write(move |connection| records::write(connection, &catalog, &by, table, &write)).await
+    }
+
+    async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| conflicts::list(connection, &catalog, &query)).await
+    }
+
+    async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
+        let catalog = self.catalog()?;
+        self.read(move |connection| conflicts::get(connection, &catalog, id)).await
+    }
+
+    async fn resolve(&self, _by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
+        let (catalog, command) = (self.catalog()?, command.clone());
+        self.db.write(move |connection| conflicts::decide(connection, &catalog, &command)).await
+    }
+
+    async fn digests(&self) -> Result<Digests> {
+        let catalog = self.catalog()?;
+        self.read(move |connection| digests::digests(connection, &catalog)).await
+    }
+
+    async fn sync_status(&self) -> Result<SyncStatus> {
+        let (catalog, name, state) = (self.db.catalog(), self.name.clone(), self.daemon.state());
+        self.read(move |connection| status::status(connection, catalog.as_deref(), name, state)).await
+    }
+
+    async fn sync_log(&self, query: &LogQuery) -> Result<Vec<Run>> {
+        let query = query.clone();
+        self.read(move |connection| status::log(connection, &query)).await
+    }
+
+    async fn sync_control(&self, control: SyncControl) -> Result<SyncStatus> {
+        match control {
+            SyncControl::Run(direction) => self.daemon.run(direction).await,
+            SyncControl::Pause => self.daemon.pause(true).await,
+            SyncControl::Resume => self.daemon.pause(false).await,
+        }
+        self.sync_status().await
+    }
+}
+
+fn at_the_cloud<T>(what: &str) -> Result<T> {
+    Err(BackendError::Unsupported(format!("{what} are managed at the cloud; changes reach this site by themselves")))
+}
+
+#[async_trait]
+impl Accounts for SiteBackend {
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        let name = name.to_owned();
+        self.read(move |connection| accounts::user(connection, &name)).await
+    }
+
+    async fn users(&self) -> Result<Vec<User>> {
+        self.read(accounts::users).await
+    }
+
+    async fn put_user(&self, _user: &User) -> Result<()> {
+        at_the_cloud("users")
+    }
+
+    async fn remove_user(&self, _name: &str) -> Result<()> {
+        at_the_cloud("users")
+    }
+
+    async fn put_token(&self, token: &Token) -> Result<()> {
+        if token.label.is_some() {
+            return at_the_cloud("API tokens");
+        }
+        let session = token.clone();
+        Ok(self.db.apply(move |connection| accounts::put_session(connection, &session, Utc::now())).await?)
+    }
+
+    async fn holder(&self, secret_hash: &str) -> Result<Option<Principal>> {
+        let hash = secret_hash.to_owned();
+        self.read(move |connection| accounts::holder(connection, &hash, Utc::now())).await
+    }
+
+    async fn tokens(&self, user: Option<&str>) -> Result<Vec<Token>> {
+        let user = user.map(str::to_owned);
+        self.read(move |connection| accounts::tokens(connection, user.as_deref())).await
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<bool> {
+        let wanted = id.to_owned();
+        let ended: bool = self.db.apply(move |connection| accounts::end_session(connection, &wanted)).await?;
+        if !ended && self.tokens(None).await?.iter().any(|token| token.id == id) {
+            return at_the_cloud("API tokens");
+        }
+        Ok(ended)
+    }
+
+    async fn revoke_sessions(&self, user: &str, except: Option<&str>) -> Result<()> {
+        let (user, except) = (user.to_owned(), except.map(str::to_owned));
+        Ok(self.db.apply(move |connection| accounts::end_sessions(connection, &user, except.as_deref())).await?)
+    }
+}

@@ -1,0 +1,96 @@
+//! The records behind the API: lists, single records, and writes with their cascades. Every write goes through the capture triggers and
+//! sets the row's stamps in the same statement, so that they have nothing left to do.
+
+mod closure;
+mod list;
+mod refusal;
+mod write;
+
+use chrono::Utc;
+use conflict_ui_api::backend::{ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::error::BackendError;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use sync_core::catalog::{Catalog, Table};
+use sync_core::id::{Key, TableNo};
+use sync_core::value::timestamp_text;
+
+use crate::store::error::StoreError;
+use crate::store::rows::{Bound, HeldState, LiveRow, base_table, key_condition, live_list, live_table, live_width, read_live};
+
+/// What these functions return: the API's own words.
+pub type Result<T> = std::result::Result<T, BackendError>;
+
+/// A row with all that the API says of it.
+struct Found {
+    live: LiveRow,
+    dirty: bool,
+}
+
+/// At most `query.limit` records in the order asked.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub fn list(connection: &Connection, catalog: &Catalog, query: &ListQuery) -> Result<Vec<Record>> {
+    let table = user_table(catalog, query.table)?;
+    let built = list::build(table, query);
+    let mut statement = connection.prepare_cached(&built.sql).map_err(StoreError::from)?;
+    let mut rows = statement.query(params_from_iter(built.params.iter().map(Bound))).map_err(StoreError::from)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(StoreError::from)? {
+        records.push(record(found(table, row)?));
+    }
+    Ok(records)
+}
+
+/// One record; a soft-deleted one too, a ghost not.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub fn get(connection: &Connection, catalog: &Catalog, table: TableNo, key: &Key) -> Result<Option<Record>> {
+    let table = user_table(catalog, table)?;
+    Ok(read(connection, table, key)?.map(record))
+}
+
+/// One write, inside a transaction of [`Database::write`](crate::store::Database::write).
+///
+/// # Errors
+/// What the draft, the table's constraints or the rows' state forbid; the store failed.
+pub fn write(connection: &Connection, catalog: &Catalog, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
+    let table = user_table(catalog, table)?;
+    write::Writer { connection, catalog, by, now: timestamp_text(Utc::now()) }.run(table, write)
+}
+
+fn user_table(catalog: &Catalog, no: TableNo) -> Result<&Table> {
+    catalog.table(no).filter(|table| !table.engine).ok_or_else(|| BackendError::NotFound(format!("table number {no}")))
+}
+
+/// The select list of what [`found`] reads of each row `t`.
+fn found_list(table: &Table) -> String {
+    format!("{}, EXISTS (SELECT 1 FROM {} b WHERE b.rejoin_row = t.rejoin_row)", live_list(table, "t."), base_table(table))
+}
+
+fn found(table: &Table, row: &rusqlite::Row<'_>) -> std::result::Result<Found, StoreError> {
+    Ok(Found { live: read_live(table, row, 0)?, dirty: row.get(live_width(table))? })
+}
+
+/// The row of this key, unless it is a ghost.
+fn read(connection: &Connection, table: &Table, key: &Key) -> std::result::Result<Option<Found>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM {} t WHERE {} AND t.rejoin_held <> {}",
+        found_list(table),
+        live_table(table),
+        key_condition(table, "t.", 1),
+        HeldState::Ghost as i64
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_row(params_from_iter(key.0.iter().map(Bound)), |row| Ok(found(table, row))).optional()?.transpose()
+}
+
+fn record(found: Found) -> Record {
+    let place = match (found.live.held, found.dirty) {
+        (HeldState::Held, _) => Place::Held,
+        (_, true) => Place::Here,
+        (_, false) => Place::Cloud,
+    };
+    Record { row: found.live.live.row, stamp: found.live.live.stamp, place }
+}

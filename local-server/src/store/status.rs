@@ -1,0 +1,108 @@
+//! How the sync stands, from the site's own tables.
+
+use chrono::{DateTime, Utc};
+use conflict_ui_api::backend::{LogQuery, RunSummary, SyncStatus};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sync_core::catalog::{Catalog, Table};
+use sync_core::id::RunId;
+use sync_core::sync_log::{Direction, RunStatus};
+use sync_core::wire::message::Run;
+use uuid::Uuid;
+
+use crate::backend::DaemonState;
+use crate::store::conflicts;
+use crate::store::error::Result;
+use crate::store::rows::{base_table, live_table, quoted};
+
+/// The status, with what the daemon says of itself.
+///
+/// # Errors
+/// The database.
+pub fn status(connection: &Connection, catalog: Option<&Catalog>, server: String, daemon: DaemonState) -> Result<SyncStatus> {
+    let mut dirty = Dirty::default();
+    for table in catalog.iter().flat_map(|catalog| &catalog.tables).filter(|table| !table.engine) {
+        dirty.add(connection, table)?;
+    }
+    let checked = "SELECT value FROM rejoin_state WHERE key = 'last_checked_at'";
+    let checked: Option<String> = connection.query_row(checked, [], |row| row.get(0)).optional()?;
+    let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
+    Ok(SyncStatus {
+        server,
+        online: daemon.online,
+        paused: daemon.paused,
+        running: daemon.running,
+        pending: dirty.pending,
+        oldest_pending_at: dirty.oldest.as_deref().and_then(time),
+        held: dirty.held,
+        conflicts: conflicts::pending(connection)?,
+        last_checked_at: checked.as_deref().and_then(time),
+        last_run: last.map(|run| RunSummary { id: run.id, status: run.status, completed_at: run.completed_at.as_deref().and_then(time) }),
+        next_attempt_at: daemon.next_attempt_at,
+        last_error: daemon.last_error,
+    })
+}
+
+#[derive(Default)]
+struct Dirty {
+    pending: i64,
+    held: i64,
+    oldest: Option<String>,
+}
+
+impl Dirty {
+    /// Adds a table's dirty rows. A held insert waits for a decision and not for the link.
+    fn add(&mut self, connection: &Connection, table: &Table) -> Result<()> {
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE b.rejoin_held_conflict IS NULL), count(b.rejoin_held_conflict), \
+             min(coalesce(t.{updated_at}, b.rejoin_gone_at)) FILTER (WHERE b.rejoin_held_conflict IS NULL) \
+             FROM {} b LEFT JOIN {} t ON t.rejoin_row = b.rejoin_row WHERE b.rejoin_row > 0",
+            base_table(table),
+            live_table(table),
+            updated_at = quoted(&table.stamps.updated_at)
+        );
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(2)?));
+        let (pending, held, oldest) = connection.prepare_cached(&sql)?.query_row([], read)?;
+        self.pending += pending;
+        self.held += held;
+        self.oldest = [self.oldest.take(), oldest].into_iter().flatten().min();
+        Ok(())
+    }
+}
+
+/// Runs, newest first.
+///
+/// # Errors
+/// The database.
+pub fn log(connection: &Connection, query: &LogQuery) -> Result<Vec<Run>> {
+    let sql = "SELECT id, sync_direction, started_at, completed_at, status, records_synced, conflicts_detected, errors, server_id, \
+                      bytes_up, bytes_down, cursors_before, cursors_after FROM sync_log \
+               WHERE (?1 IS NULL OR server_id = ?1) \
+                 AND (?2 IS NULL OR (started_at, id) < (SELECT a.started_at, a.id FROM sync_log a WHERE a.id = ?2)) \
+               ORDER BY started_at DESC, id DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let runs = statement.query_map(params![query.server, query.after.map(|id| id.to_string()), limit], run_of)?;
+    Ok(runs.collect::<rusqlite::Result<_>>()?)
+}
+
+fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        id: RunId(Uuid::try_parse(&row.get::<_, String>(0)?).unwrap_or_default()),
+        direction: Direction::from_name(&row.get::<_, String>(1)?).unwrap_or(Direction::Bidirectional),
+        started_at: row.get(2)?,
+        completed_at: row.get(3)?,
+        status: RunStatus::from_name(&row.get::<_, String>(4)?).unwrap_or(RunStatus::Failed),
+        records_synced: row.get(5)?,
+        conflicts_detected: row.get(6)?,
+        errors: row.get(7)?,
+        server_id: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
+        bytes_up: row.get(9)?,
+        bytes_down: row.get(10)?,
+        cursors_before: row.get(11)?,
+        cursors_after: row.get(12)?,
+    })
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
+}
