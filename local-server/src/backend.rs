@@ -120,7 +120,7 @@ impl Backend for SiteBackend {
 
     async fn sync_status(&self) -> Result<SyncStatus> {
         let (catalog, name, state) = (self.db.catalog(), self.name.clone(), self.daemon.state());
-        self.read(move |connection| status::status(connection, catalog.as_deref(), name, state)).await
+        self.read(move |connection| status::status(connection, catalog, name, state)).await
     }
 
     async fn sync_log(&self, query: &LogQuery) -> Result<Vec<Run>> {

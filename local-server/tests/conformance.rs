@@ -1,5 +1,7 @@
 //! The suite that every backend must pass, over a site that has never seen its cloud but for the catalog.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

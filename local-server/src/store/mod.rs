@@ -1,7 +1,8 @@
 //! The site's SQLite. All SQL of the site stands here.
 //!
 //! Reading order: [`db`] (one writer, some readers), [`rows`] (values and rows to and from SQLite), [`schema`] (the tables of a
-//! catalog), [`capture`] (their triggers), [`install`] (both brought into the file).
+//! catalog), [`capture`] and [`references`] (their triggers), [`install`] (all of it brought into the file); then what the API does with
+//! them: [`records`], [`conflicts`], [`accounts`], [`digests`], [`status`].
 
 pub mod accounts;
 pub mod capture;

@@ -1,37 +1,36 @@
 //! How the sync stands, from the site's own tables.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{LogQuery, RunSummary, SyncStatus};
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use sync_core::catalog::{Catalog, Table};
+use rusqlite::{Connection, Row, params};
+use sync_core::catalog::Catalog;
 use sync_core::id::RunId;
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::wire::message::Run;
 use uuid::Uuid;
 
 use crate::backend::DaemonState;
-use crate::store::conflicts;
+use crate::store::apply::LAST_CHECKED;
 use crate::store::error::Result;
-use crate::store::rows::{base_table, live_table, quoted};
+use crate::store::plan::Plan;
+use crate::store::{conflicts, identity, outbox};
 
 /// The status, with what the daemon says of itself.
 ///
 /// # Errors
 /// The database.
-pub fn status(connection: &Connection, catalog: Option<&Catalog>, server: String, daemon: DaemonState) -> Result<SyncStatus> {
-    let mut dirty = Dirty::default();
-    for table in catalog.iter().flat_map(|catalog| &catalog.tables).filter(|table| !table.engine) {
-        dirty.add(connection, table)?;
-    }
-    let checked = "SELECT value FROM rejoin_state WHERE key = 'last_checked_at'";
-    let checked: Option<String> = connection.query_row(checked, [], |row| row.get(0)).optional()?;
+pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: String, daemon: DaemonState) -> Result<SyncStatus> {
+    let dirty = catalog.map(|catalog| outbox::pending(connection, &Plan::new(catalog))).transpose()?.unwrap_or_default();
+    let checked = identity::fact(connection, LAST_CHECKED)?;
     let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
     Ok(SyncStatus {
         server,
         online: daemon.online,
         paused: daemon.paused,
         running: daemon.running,
-        pending: dirty.pending,
+        pending: dirty.rows,
         oldest_pending_at: dirty.oldest.as_deref().and_then(time),
         held: dirty.held,
         conflicts: conflicts::pending(connection)?,
@@ -40,33 +39,6 @@ pub fn status(connection: &Connection, catalog: Option<&Catalog>, server: String
         next_attempt_at: daemon.next_attempt_at,
         last_error: daemon.last_error,
     })
-}
-
-#[derive(Default)]
-struct Dirty {
-    pending: i64,
-    held: i64,
-    oldest: Option<String>,
-}
-
-impl Dirty {
-    /// Adds a table's dirty rows. A held insert waits for a decision and not for the link.
-    fn add(&mut self, connection: &Connection, table: &Table) -> Result<()> {
-        let sql = format!(
-            "SELECT count(*) FILTER (WHERE b.rejoin_held_conflict IS NULL), count(b.rejoin_held_conflict), \
-             min(coalesce(t.{updated_at}, b.rejoin_gone_at)) FILTER (WHERE b.rejoin_held_conflict IS NULL) \
-             FROM {} b LEFT JOIN {} t ON t.rejoin_row = b.rejoin_row WHERE b.rejoin_row > 0",
-            base_table(table),
-            live_table(table),
-            updated_at = quoted(&table.stamps.updated_at)
-        );
-        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(2)?));
-        let (pending, held, oldest) = connection.prepare_cached(&sql)?.query_row([], read)?;
-        self.pending += pending;
-        self.held += held;
-        self.oldest = [self.oldest.take(), oldest].into_iter().flatten().min();
-        Ok(())
-    }
 }
 
 /// Runs, newest first.
