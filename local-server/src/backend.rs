@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use conflict_ui_api::backend::{
     Accounts, Backend, Conflict, ConflictQuery, Digests, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token,
     User, Write,
@@ -11,49 +11,23 @@ use conflict_ui_api::backend::{
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
 use sync_core::id::{ConflictId, Key, TableNo};
-use sync_core::sync_log::Direction;
 use sync_core::wire::message::{ResolveCommand, Run};
 
+use crate::daemon::Daemon;
 use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, records, status};
-
-/// What the backend asks of the sync daemon, and tells it.
-#[async_trait]
-pub trait Daemon: Send + Sync + 'static {
-    /// Runs now and waits for the end. Whatever went wrong is in the log and in [`Daemon::state`].
-    async fn run(&self, direction: Direction);
-    /// Does nothing by itself until resumed; also after a restart.
-    async fn pause(&self, paused: bool);
-    /// How it stands.
-    fn state(&self) -> DaemonState;
-}
-
-/// How the daemon stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DaemonState {
-    /// Whether the cloud answered last time.
-    pub online: bool,
-    /// Whether it is paused.
-    pub paused: bool,
-    /// Whether a run is under way.
-    pub running: bool,
-    /// When the next attempt is due.
-    pub next_attempt_at: Option<DateTime<Utc>>,
-    /// What went wrong last, until a run succeeds.
-    pub last_error: Option<String>,
-}
 
 /// The site behind the API.
 #[derive(Clone)]
 pub struct SiteBackend {
     name: String,
     db: Database,
-    daemon: Arc<dyn Daemon>,
+    daemon: Option<Arc<Daemon>>,
 }
 
 impl SiteBackend {
-    /// The backend of the site of this name.
+    /// The backend of the site of this name. Without a daemon it serves what it has and cannot sync.
     #[must_use]
-    pub fn new(name: String, db: Database, daemon: Arc<dyn Daemon>) -> Self {
+    pub fn new(name: String, db: Database, daemon: Option<Arc<Daemon>>) -> Self {
         Self { name, db, daemon }
     }
 
@@ -119,8 +93,9 @@ impl Backend for SiteBackend {
     }
 
     async fn sync_status(&self) -> Result<SyncStatus> {
-        let (catalog, name, state) = (self.db.catalog(), self.name.clone(), self.daemon.state());
-        self.read(move |connection| status::status(connection, catalog, name, state)).await
+        let daemon = self.daemon.as_ref().map(|daemon| daemon.status()).unwrap_or_default();
+        let (catalog, name) = (self.db.catalog(), self.name.clone());
+        self.read(move |connection| status::status(connection, catalog, name, daemon)).await
     }
 
     async fn sync_log(&self, query: &LogQuery) -> Result<Vec<Run>> {
@@ -129,11 +104,15 @@ impl Backend for SiteBackend {
     }
 
     async fn sync_control(&self, control: SyncControl) -> Result<SyncStatus> {
-        match control {
-            SyncControl::Run(direction) => self.daemon.run(direction).await,
-            SyncControl::Pause => self.daemon.pause(true).await,
-            SyncControl::Resume => self.daemon.pause(false).await,
-        }
+        let none = || BackendError::Unavailable("this server does not sync".to_owned());
+        let daemon = self.daemon.as_ref().ok_or_else(none)?;
+        let done = match control {
+            // How it ended stands in the log and in the status.
+            SyncControl::Run(direction) => daemon.run(direction).await.map(drop),
+            SyncControl::Pause => daemon.pause().await,
+            SyncControl::Resume => daemon.resume().await,
+        };
+        done.map_err(|ended| BackendError::Unavailable(ended.to_string()))?;
         self.sync_status().await
     }
 }

@@ -1,7 +1,7 @@
 //! The sync daemon: when to run. At an interval, soon after a local change, on demand, and when the link is back; with exponential backoff
 //! and jitter after a failure. It never stops by itself: a run that panics is logged and the next one comes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -93,7 +93,7 @@ pub struct Daemon {
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<DaemonStatus>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: StdMutex<Option<JoinHandle<()>>>,
 }
 
 impl Daemon {
@@ -119,7 +119,7 @@ impl Daemon {
             waiting: Vec::new(),
         }));
         let task = tokio::spawn(supervise(daemon, stop.clone()));
-        Ok(Self { orders, status, stop, task })
+        Ok(Self { orders, status, stop, task: StdMutex::new(Some(task)) })
     }
 
     /// How it stands now.
@@ -168,9 +168,12 @@ impl Daemon {
     }
 
     /// Ends it. A run under way is broken off where it is; the next start takes it up.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if self.task.await.is_err() {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && task.await.is_err()
+        {
             tracing::error!("the sync daemon did not end in order");
         }
     }

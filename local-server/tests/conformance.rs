@@ -7,22 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use conflict_ui_api::backend::Place;
 use conflict_ui_api::conformance::{Fixture, Opened, System};
-use local_server::backend::{Daemon, DaemonState, SiteBackend};
+use local_server::backend::SiteBackend;
 use local_server::store::install::install;
 use local_server::store::{Database, StoreError};
-use sync_core::sync_log::Direction;
-
-/// Nothing in the suite syncs.
-struct Asleep;
-
-#[async_trait]
-impl Daemon for Asleep {
-    async fn run(&self, _direction: Direction) {}
-    async fn pause(&self, _paused: bool) {}
-    fn state(&self) -> DaemonState {
-        DaemonState::default()
-    }
-}
 
 struct Site;
 
@@ -35,7 +22,7 @@ impl Fixture for Site {
         let built = Arc::clone(&catalog);
         db.apply(move |connection| install(connection, None, &built, "venue")).await.map_err(|error: StoreError| error).unwrap();
         db.set_catalog(catalog);
-        let backend = Arc::new(SiteBackend::new("venue".to_owned(), db, Arc::new(Asleep)));
+        let backend = Arc::new(SiteBackend::new("venue".to_owned(), db, None));
         Opened { backend: backend.clone(), accounts: backend, here: Place::Here, manages_users: false, keep: Box::new(folder) }
     }
 }

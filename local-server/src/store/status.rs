@@ -11,7 +11,7 @@ use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::wire::message::Run;
 use uuid::Uuid;
 
-use crate::backend::DaemonState;
+use crate::daemon::DaemonStatus;
 use crate::store::apply::LAST_CHECKED;
 use crate::store::error::Result;
 use crate::store::plan::Plan;
@@ -21,7 +21,7 @@ use crate::store::{conflicts, identity, outbox};
 ///
 /// # Errors
 /// The database.
-pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: String, daemon: DaemonState) -> Result<SyncStatus> {
+pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: String, daemon: DaemonStatus) -> Result<SyncStatus> {
     let dirty = catalog.map(|catalog| outbox::pending(connection, &Plan::new(catalog))).transpose()?.unwrap_or_default();
     let checked = identity::fact(connection, LAST_CHECKED)?;
     let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
