@@ -1,6 +1,6 @@
 //! What stands around every route of a server, the API's and its own.
 //!
-//! From outside in: request id, log line and the last touch to problems ([`context`]); security headers; CORS; compression; a caught
+//! From outside in: request id, log line and the last touch to problems; security headers; CORS; compression; a caught
 //! panic; the timeout; the limit on bodies. Rate limits need to know who asks, so they are the [door](crate::door)'s.
 
 mod context;

@@ -63,4 +63,8 @@ async fn options_without_a_preflight_names_the_methods() {
     let server = server();
     let reply = server.send(Request::builder().method(Method::OPTIONS).uri("/api/sources").body(Body::empty()).unwrap()).await;
     assert_eq!((reply.status.as_u16(), reply.header("allow")), (204, "GET,HEAD,POST"));
+    let import = server.get("/api/rejoin/import").await;
+    assert_eq!((import.problem(), import.header("allow")), ((405, "method_not_allowed".into()), "POST"));
+    let nowhere = server.send(Request::builder().method(Method::OPTIONS).uri("/nowhere").body(Body::empty()).unwrap()).await;
+    assert_eq!(nowhere.problem(), (404, "unknown_route".into()));
 }

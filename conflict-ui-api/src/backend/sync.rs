@@ -1,0 +1,70 @@
+//! The sync of a server: how it stands, its log, what it is told.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sync_core::id::RunId;
+use sync_core::sync_log::{Direction, RunStatus};
+
+/// How a server's sync stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncStatus {
+    /// `cloud`, or the site's name.
+    pub server: String,
+    /// Whether the cloud answered last time; always true at the cloud.
+    pub online: bool,
+    /// Whether the daemon is paused.
+    pub paused: bool,
+    /// Whether a run is under way.
+    pub running: bool,
+    /// Rows changed here and not accepted yet.
+    pub pending: i64,
+    /// When the oldest of them was changed.
+    pub oldest_pending_at: Option<DateTime<Utc>>,
+    /// Inserts held here.
+    pub held: i64,
+    /// Conflicts without a decision.
+    pub conflicts: i64,
+    /// When the cloud was last asked with success, also when nothing moved.
+    pub last_checked_at: Option<DateTime<Utc>>,
+    /// The last run in the log.
+    pub last_run: Option<RunSummary>,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// What went wrong last, until a run succeeds.
+    pub last_error: Option<String>,
+}
+
+/// The end of a run in a few words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSummary {
+    /// Which.
+    pub id: RunId,
+    /// How it ended.
+    pub status: RunStatus,
+    /// When.
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only of this server.
+    pub server: Option<String>,
+    /// Only older than this run in the list's order (started_at, then id, both descending).
+    pub after: Option<RunId>,
+    /// At most this many; never more than `LIST_ROWS_MAX + 1`.
+    pub limit: usize,
+}
+
+/// What the daemon is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncControl {
+    /// Run now and wait for the end.
+    Run(Direction),
+    /// Do nothing by yourself until resumed.
+    Pause,
+    /// Go on.
+    Resume,
+}
