@@ -7,9 +7,7 @@ use sync_core::id::{Key, ScopeId, Tick};
 use sync_core::value::Value;
 
 use super::error::StoreError;
-use super::row::{
-    Param, StoredRow, array, array_type, column_sql, compared, key_arrays, quote, read_some, refs, select_some, table_sql, written,
-};
+use super::row::{Param, StoredRow, array, array_type, compared, key_arrays, quote, read_some, refs, select_some, table_sql, written};
 
 /// How rows are locked as they are read. Never waits: a row that somebody holds is [`StoreError::Busy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,9 +229,4 @@ fn key_matches_from(table: &Table, alias: &str, first: usize) -> String {
         format!("t.{} = {element}", quote(&column.name))
     });
     conditions.collect::<Vec<_>>().join(" AND ")
-}
-
-/// The key columns of `alias`, for a select list.
-pub(crate) fn key_sql(table: &Table, alias: &str) -> String {
-    table.key_columns().map(|column| column_sql(column, alias)).collect::<Vec<_>>().join(", ")
 }

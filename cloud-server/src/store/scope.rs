@@ -2,7 +2,7 @@
 
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::Table;
-use sync_core::id::{Key, ScopeId};
+use sync_core::id::ScopeId;
 use sync_core::value::Value;
 
 use super::bulk::unnest;
@@ -57,25 +57,4 @@ pub(crate) async fn find(
     }
     let rows = db.query(&db.prepare_cached(&sql).await?, &refs(&params)).await?;
     rows.into_iter().map(|row| Ok((usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default(), row))).collect()
-}
-
-/// The value that stands for a key in text: PostgreSQL's own forms, as the capture triggers write them into `rejoin.tombstones`.
-pub(crate) fn key_text_sql(table: &Table, alias: &str, first: usize) -> String {
-    let texts = table.key_columns().enumerate().map(|(no, column)| {
-        let element = compared(column, &format!("{alias}.c{}", first + no));
-        format!("({element})::text")
-    });
-    format!("ARRAY[{}]", texts.collect::<Vec<_>>().join(", "))
-}
-
-/// Reads a key from its text forms.
-///
-/// # Errors
-/// The texts are no key of the table.
-pub(crate) fn read_key(table: &Table, texts: &[String]) -> Result<Key, StoreError> {
-    if texts.len() != table.key.len() {
-        return Err(StoreError::Corrupt(format!("a tombstone of {} has a key of {} values", table.name, texts.len())));
-    }
-    let values: Result<Vec<_>, _> = table.key_columns().zip(texts).map(|(column, text)| column.ty.parse(text)).collect();
-    values.map(Key).map_err(|error| StoreError::Corrupt(format!("a tombstone of {}: {error}", table.name)))
 }

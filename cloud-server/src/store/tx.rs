@@ -11,8 +11,12 @@ use deadpool_postgres::{Client, Transaction};
 use sync_core::backoff::Backoff;
 use sync_core::id::{PushNo, ReplicaId, ScopeId, Tick};
 use sync_core::limits::BUSY_RETRIES_MAX;
+use tokio_postgres::Statement;
 
 use super::error::StoreError;
+
+/// How long somebody who holds nothing waits for a head.
+const HEAD_WAIT: &str = "500ms";
 
 /// Who writes.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +54,11 @@ impl<'c> WriteTx<'c> {
     pub(crate) async fn begin(client: &'c mut Client, author: Author<'_>) -> Result<Self, StoreError> {
         let transaction = client.transaction().await?;
         let sql = "SELECT set_config('rejoin.author', $1, true), set_config('rejoin.replica', $2, true),
-                          set_config('rejoin.push_no', $3, true), set_config('lock_timeout', '500ms', true)";
+                          set_config('rejoin.push_no', $3, true), set_config('lock_timeout', $4, true)";
         let (replica, no) = author.push.map_or_else(Default::default, |(replica, no)| (replica.to_string(), no.to_string()));
-        transaction.execute(&transaction.prepare_cached(sql).await?, &[&author.name, &replica, &no]).await?;
+        // A push sent twice waits for the first one's answer; whoever holds no head yet may wait for one.
+        let wait = if author.push.is_some() { "30s" } else { HEAD_WAIT };
+        transaction.execute(&transaction.prepare_cached(sql).await?, &[&author.name, &replica, &no, &wait]).await?;
         Ok(Self { transaction, ticks: BTreeMap::new() })
     }
 
@@ -66,7 +72,7 @@ impl<'c> WriteTx<'c> {
         if wanted.is_empty() {
             return Ok(());
         }
-        // Who holds no head yet may wait for one; who holds one keeps nobody waiting for long.
+        // Whoever holds one head keeps nobody waiting for long.
         let sql = "SELECT u.scope, rejoin.take_one(u.scope), set_config('lock_timeout', '100ms', true) FROM unnest($1::text[]) AS u(scope)";
         let rows = self.transaction.query(&self.transaction.prepare_cached(sql).await?, &[&wanted]).await?;
         for row in rows {
@@ -75,18 +81,32 @@ impl<'c> WriteTx<'c> {
         Ok(())
     }
 
-    /// Locks the head of a scope that is written only if something has to be parked, without raising it.
+    /// Locks the heads of scopes, in ascending order, without raising them: what is read from now on stays, and [`WriteTx::take`] of those that
+    /// are written does not wait. `skip_busy`: heads that somebody holds are returned instead of waited for.
     ///
     /// # Errors
     /// As [`WriteTx::take`].
-    pub(crate) async fn hold(&self, scope: &ScopeId) -> Result<(), StoreError> {
-        let lock = self.transaction.prepare_cached("SELECT head FROM rejoin.scopes WHERE scope = $1 FOR NO KEY UPDATE").await?;
-        if self.transaction.query_opt(&lock, &[&scope.0]).await?.is_none() {
-            let make = "INSERT INTO rejoin.scopes (scope, head) VALUES ($1, 0) ON CONFLICT (scope) DO NOTHING";
-            self.transaction.execute(make, &[&scope.0]).await?;
-            self.transaction.query_opt(&lock, &[&scope.0]).await?;
+    pub(crate) async fn hold(&self, scopes: &BTreeSet<ScopeId>, skip_busy: bool) -> Result<BTreeSet<ScopeId>, StoreError> {
+        let wanted: Vec<&str> = scopes.iter().map(|scope| scope.0.as_str()).collect();
+        let wait = if skip_busy { "SKIP LOCKED" } else { "" };
+        let lock = format!(
+            "SELECT scope, set_config('lock_timeout', '100ms', true) FROM rejoin.scopes WHERE scope = ANY($1)
+             ORDER BY scope COLLATE \"C\" FOR NO KEY UPDATE {wait}"
+        );
+        let lock = self.transaction.prepare_cached(&lock).await?;
+        let mut held = self.lock_heads(&lock, &wanted).await?;
+        if held.len() < wanted.len() {
+            let make = "INSERT INTO rejoin.scopes (scope) SELECT unnest($1::text[]) ON CONFLICT (scope) DO NOTHING";
+            if self.transaction.execute(&self.transaction.prepare_cached(make).await?, &[&wanted]).await? > 0 || !skip_busy {
+                held = self.lock_heads(&lock, &wanted).await?;
+            }
         }
-        Ok(())
+        Ok(scopes.difference(&held).cloned().collect())
+    }
+
+    async fn lock_heads(&self, lock: &Statement, wanted: &[&str]) -> Result<BTreeSet<ScopeId>, StoreError> {
+        let rows = self.transaction.query(lock, &[&wanted]).await?;
+        rows.iter().map(|row| Ok(ScopeId(row.try_get(0)?))).collect()
     }
 
     /// The tick that this transaction's changes of a scope carry.
@@ -102,9 +122,9 @@ impl<'c> WriteTx<'c> {
         &self.ticks
     }
 
-    /// Forgets ticks that a rollback to a savepoint took back.
-    pub(crate) fn forget(&mut self, scope: &ScopeId) {
-        self.ticks.remove(scope);
+    /// After a rollback to a savepoint: the ticks taken before it. The others went back with their heads.
+    pub(crate) fn restore_ticks(&mut self, ticks: BTreeMap<ScopeId, Tick>) {
+        self.ticks = ticks;
     }
 
     /// Commits.
@@ -134,6 +154,11 @@ impl Retry {
     /// Starts to count.
     pub(crate) fn new() -> Self {
         Self { backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(200), rand::random()) }
+    }
+
+    /// Whether no further attempt follows: what is busy now is reported as such.
+    pub(crate) fn is_last(&self) -> bool {
+        self.backoff.attempts() >= BUSY_RETRIES_MAX
     }
 
     /// After a failure: waits and says `true` where another attempt is worth it.

@@ -1,0 +1,252 @@
+//! Parking: what could not be taken is kept whole in `sync_conflicts`, in the scope of its site, out of the way of the rest.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sync_core::catalog::Table;
+use sync_core::conflict::ConflictKind;
+use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ReplicaId};
+use sync_core::value::Value;
+use sync_core::write::{columns_to_json, row_from_json, row_to_json};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::store::error::StoreError;
+use crate::store::row::StoredRow;
+use crate::store::sites::SiteIdentity;
+use crate::store::tx::WriteTx;
+
+/// What to park of one row.
+#[derive(Debug)]
+pub(crate) struct Parking<'a> {
+    pub(crate) table: &'a Table,
+    /// The key under which the cloud knows the row.
+    pub(crate) key: &'a Key,
+    pub(crate) kind: ConflictKind,
+    /// The columns that were not taken; empty where the row as a whole was not.
+    pub(crate) clashed: &'a [ColumnNo],
+    pub(crate) reason: &'a str,
+    /// The cloud's row that stands against it, where there is one and the site may read it.
+    pub(crate) cloud: Option<&'a StoredRow>,
+    /// That row's key where it is another one.
+    pub(crate) blocker: Option<&'a Key>,
+    /// The values that the site's edit was made on.
+    pub(crate) base: Vec<(ColumnNo, &'a Value)>,
+    /// The values that the site gave; none for a delete.
+    pub(crate) pushed: Vec<(ColumnNo, &'a Value)>,
+    /// The rest of the site's row, as far as it is known.
+    pub(crate) known: Vec<Option<Value>>,
+    /// Whether the site has no row any more.
+    pub(crate) deleted: bool,
+    pub(crate) local_version: i64,
+    pub(crate) local_updated_at: &'a str,
+    /// Whether the row is an insert that stays held at its site.
+    pub(crate) held: bool,
+    /// The entry of the list that this one hangs from.
+    pub(crate) root: Option<usize>,
+}
+
+/// Where parked rows come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) site: &'a SiteIdentity,
+    pub(crate) replica: ReplicaId,
+    pub(crate) push: PushNo,
+    pub(crate) author: &'a str,
+}
+
+/// An open conflict that a later clash of the same row joins.
+struct Open {
+    id: Uuid,
+    base: Option<serde_json::Value>,
+    local: Option<serde_json::Value>,
+    columns: Vec<String>,
+}
+
+/// One row of `sync_conflicts` to be.
+struct Draft<'a> {
+    id: Uuid,
+    joins: bool,
+    parking: &'a Parking<'a>,
+    base: Option<serde_json::Value>,
+    local: Option<serde_json::Value>,
+    columns: Vec<String>,
+}
+
+/// Parks rows, in their order; returns their conflicts. Open conflicts of the same rows are joined.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parking<'_>]) -> Result<Vec<ConflictId>, StoreError> {
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let open = open_conflicts(tx, source.replica, list).await?;
+    let drafts: Vec<Draft<'_>> = list.iter().map(|parking| draft(parking, open.get(&name(parking)))).collect();
+    tx.take(&BTreeSet::from([source.site.own_scope()])).await?;
+    let (joined, new): (Vec<&Draft<'_>>, Vec<&Draft<'_>>) = drafts.iter().partition(|draft| draft.joins);
+    write(tx, source, &drafts, &new, INSERT).await?;
+    write(tx, source, &drafts, &joined, JOIN).await?;
+    Ok(drafts.iter().map(|draft| ConflictId(draft.id)).collect())
+}
+
+/// A row as `sync_conflicts` names it.
+fn name(parking: &Parking<'_>) -> (i32, String) {
+    (i32::try_from(parking.table.no.0).unwrap_or_default(), parking.key.to_string())
+}
+
+async fn open_conflicts(tx: &WriteTx<'_>, replica: ReplicaId, list: &[Parking<'_>]) -> Result<HashMap<(i32, String), Open>, StoreError> {
+    let (tables, records): (Vec<i32>, Vec<String>) = list.iter().map(name).unzip();
+    let sql = "SELECT c.table_no, c.record_id, c.id, c.base_data, c.local_data, c.columns
+               FROM unnest($2::integer[], $3::text[]) AS u(table_no, record_id)
+               JOIN rejoin.sync_conflicts c ON c.table_no = u.table_no AND c.record_id = u.record_id
+               WHERE c.replica = $1 AND c.resolution = 'PENDING'";
+    let rows = tx.query(&tx.prepare_cached(sql).await?, &[&replica.0, &tables, &records]).await?;
+    let open = rows.iter().map(|row| {
+        let key = (row.try_get(0)?, row.try_get(1)?);
+        Ok((key, Open { id: row.try_get(2)?, base: row.try_get(3)?, local: row.try_get(4)?, columns: row.try_get(5)? }))
+    });
+    open.collect()
+}
+
+fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
+    let table = parking.table;
+    let mut local: Vec<Option<Value>> = parking.known.clone();
+    local.resize(table.columns.len(), None);
+    let mut columns: BTreeSet<String> =
+        parking.clashed.iter().filter_map(|no| table.column(*no)).map(|column| column.name.clone()).collect();
+    let mut base = (!parking.base.is_empty()).then(|| columns_to_json(table, parking.base.iter().copied()));
+    if let Some(open) = open {
+        // What was parked before stays parked: the earlier values below the new ones, the earlier base above.
+        let before = open.local.as_ref().map(|json| row_from_json(table, json)).unwrap_or_default();
+        for ((column, value), local) in table.columns.iter().zip(before).zip(&mut local) {
+            if open.columns.is_empty() || open.columns.contains(&column.name) {
+                *local = value.or(local.take());
+            }
+        }
+        if open.columns.is_empty() || columns.is_empty() {
+            columns.clear();
+        } else {
+            columns.extend(open.columns.iter().cloned());
+        }
+        if let (Some(serde_json::Value::Object(base)), Some(serde_json::Value::Object(earlier))) = (&mut base, &open.base) {
+            base.extend(earlier.clone());
+        } else {
+            base = base.or_else(|| open.base.clone());
+        }
+    }
+    for (no, value) in &parking.pushed {
+        if let Some(at) = table.position(*no) {
+            local[at] = Some((*value).clone());
+        }
+    }
+    let known = table.columns.iter().zip(&local).filter_map(|(column, value)| value.as_ref().map(|value| (column.no, value)));
+    Draft {
+        id: open.map_or_else(Uuid::now_v7, |open| open.id),
+        joins: open.is_some(),
+        parking,
+        base,
+        local: (!parking.deleted).then(|| columns_to_json(table, known)),
+        columns: columns.into_iter().collect(),
+    }
+}
+
+const INSERT: &str = "
+    INSERT INTO rejoin.sync_conflicts (id, table_name, record_id, cloud_version, local_version, cloud_data, local_data, cloud_updated_at,
+        local_updated_at, kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held, site_id, site_name, replica, push_no,
+        rejoin_scope, rejoin_tick, rejoin_version, rejoin_updated_at, rejoin_modified_by, rejoin_synced_at)
+    SELECT u.id, u.table_name, u.record_id, u.cloud_version, u.local_version, u.cloud_data::jsonb, u.local_data::jsonb,
+        u.cloud_updated_at::timestamptz, u.local_updated_at::timestamptz, u.kind, u.reason,
+        ARRAY(SELECT jsonb_array_elements_text(u.columns::jsonb)), u.base_data::jsonb, u.cloud_record_id, u.table_no, u.root_id, u.held,
+        $17, $18, $19, $20, $21, $22, 1, now(), $23, now()
+    FROM ";
+
+const JOIN: &str = "
+    UPDATE rejoin.sync_conflicts c SET cloud_version = u.cloud_version, local_version = u.local_version, cloud_data = u.cloud_data::jsonb,
+        local_data = u.local_data::jsonb, cloud_updated_at = u.cloud_updated_at::timestamptz,
+        local_updated_at = u.local_updated_at::timestamptz, kind = u.kind, reason = u.reason,
+        columns = ARRAY(SELECT jsonb_array_elements_text(u.columns::jsonb)), base_data = u.base_data::jsonb,
+        cloud_record_id = u.cloud_record_id, root_id = u.root_id, held = u.held, revision = c.revision + 1, push_no = $20,
+        rejoin_tick = $22, rejoin_version = c.rejoin_version + 1, rejoin_updated_at = now(), rejoin_modified_by = $23,
+        rejoin_synced_at = now()
+    FROM ";
+
+/// The rows of both statements; the site, name and replica are read by the second one only to have the same parameters.
+const ROWS: &str = "unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+        $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::uuid[], $24::boolean[])
+        AS u(id, table_name, record_id, cloud_version, local_version, cloud_data, local_data, cloud_updated_at, local_updated_at,
+             kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held)";
+
+const JOINS: &str =
+    " WHERE c.id = u.id AND c.rejoin_scope = $21 AND ($17::uuid IS NOT NULL OR $18::text IS NOT NULL OR $19::uuid IS NOT NULL)";
+
+async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: &[&Draft<'_>], statement: &str) -> Result<(), StoreError> {
+    if drafts.is_empty() {
+        return Ok(());
+    }
+    fn each<'d, T>(drafts: &'d [&Draft<'d>], of: impl Fn(&'d Draft<'d>) -> T) -> Vec<T> {
+        drafts.iter().map(|draft| of(draft)).collect()
+    }
+    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    let cloud = |draft: &Draft<'_>| draft.parking.cloud.map(|stored| row_to_json(draft.parking.table, &stored.row).to_string());
+    let roots = each(drafts, |draft| draft.parking.root.and_then(|root| all.get(root)).map(|root| root.id));
+    let own = source.site.own_scope();
+    let tick = tx.tick(&own)?.0;
+    let params: [&(dyn ToSql + Sync); 24] = [
+        &each(drafts, |draft| draft.id),
+        &each(drafts, |draft| draft.parking.table.name.as_str()),
+        &each(drafts, |draft| draft.parking.key.to_string()),
+        &each(drafts, |draft| draft.parking.cloud.map(|stored| stored.stamp.version)),
+        &each(drafts, |draft| Some(draft.parking.local_version)),
+        &each(drafts, cloud),
+        &each(drafts, |draft| json(&draft.local)),
+        &each(drafts, |draft| draft.parking.cloud.map(|stored| stored.stamp.updated_at.as_str())),
+        &each(drafts, |draft| {
+            Some(draft.parking.local_updated_at).filter(|text| sync_core::value::ColumnType::Timestamptz.parse(text).is_ok())
+        }),
+        &each(drafts, |draft| draft.parking.kind.as_str()),
+        &each(drafts, |draft| draft.parking.reason),
+        &each(drafts, |draft| serde_json::Value::from(draft.columns.clone()).to_string()),
+        &each(drafts, |draft| json(&draft.base)),
+        &each(drafts, |draft| draft.parking.blocker.map(ToString::to_string)),
+        &each(drafts, |draft| i32::try_from(draft.parking.table.no.0).unwrap_or_default()),
+        &roots,
+        &source.site.site.0,
+        &source.site.name,
+        &source.replica.0,
+        &source.push.0,
+        &own.0,
+        &tick,
+        &source.author,
+        &each(drafts, |draft| draft.parking.held),
+    ];
+    let joins = if statement == JOIN { JOINS } else { "" };
+    let sql = format!("{statement}{ROWS}{joins}");
+    tx.execute(&tx.prepare_cached(&sql).await?, &params).await?;
+    Ok(())
+}
+
+/// Closes the conflicts of held rows that were offered again and are accepted now: the site's edit won.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn close_accepted(tx: &mut WriteTx<'_>, source: Source<'_>, accepted: &[(&Table, &Key)]) -> Result<(), StoreError> {
+    let held =
+        tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM rejoin.sync_conflicts WHERE replica = $1 AND resolution = 'PENDING' AND held)");
+    if accepted.is_empty() || !tx.query_one(&held.await?, &[&source.replica.0]).await?.try_get::<_, bool>(0)? {
+        return Ok(());
+    }
+    let tables: Vec<i32> = accepted.iter().map(|(table, _)| i32::try_from(table.no.0).unwrap_or_default()).collect();
+    let records: Vec<String> = accepted.iter().map(|(_, key)| key.to_string()).collect();
+    let own = source.site.own_scope();
+    tx.take(&BTreeSet::from([own.clone()])).await?;
+    let sql =
+        "UPDATE rejoin.sync_conflicts c SET resolution = 'LOCAL_WINS', resolved_at = now(), resolved_by = $4, revision = c.revision + 1,
+                   rejoin_tick = $6, rejoin_version = c.rejoin_version + 1, rejoin_updated_at = now(), rejoin_modified_by = $4,
+                   rejoin_synced_at = now()
+               FROM unnest($2::integer[], $3::text[]) AS u(table_no, record_id)
+               WHERE c.table_no = u.table_no AND c.record_id = u.record_id AND c.replica = $1 AND c.resolution = 'PENDING' AND c.held
+                 AND c.rejoin_scope = $5";
+    let params: [&(dyn ToSql + Sync); 6] = [&source.replica.0, &tables, &records, &source.author, &own.0, &tx.tick(&own)?.0];
+    tx.execute(&tx.prepare_cached(sql).await?, &params).await?;
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! A site's push, in one transaction: recorded first, then commands, then rows: heads, scopes, authorization, `reconcile`, bulk writes.
+//!
+//! Reading order: this file, `admit` (exactly once), `set` (the rows under way), `load` (what the database has of them, and their scopes),
+//! `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
+//!
+//! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
+//! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
+
+mod admit;
+mod answer;
+mod apply;
+mod blocked;
+mod deletes;
+mod load;
+mod plan;
+pub(crate) mod refusal;
+mod set;
+mod units;
+mod write;
+
+use std::collections::{BTreeSet, HashMap};
+
+use deadpool_postgres::Client;
+use sync_core::catalog::{Catalog, Table};
+use sync_core::change::{Op, RowAnswer};
+use sync_core::id::{ConflictId, Key, ScopeId};
+use sync_core::limits::PUSH_ROWS_MAX;
+use sync_core::value::Value;
+use sync_core::wire::codec::{body_hash, decode};
+use sync_core::wire::message::{CommandAnswer, Push, PushAnswer, PushResult, Refusal};
+use sync_core::write::row_from_json;
+
+use self::admit::Admission;
+use self::answer::{After, exact_keys};
+use self::set::{Conflicts, Fate, Item, Set};
+use super::conflicts::park::{Parking, Source, close_accepted, park};
+use super::conflicts::resolve;
+use super::error::StoreError;
+use super::mac;
+use super::pool::Database;
+use super::sites::{Grants, SiteIdentity};
+use super::speaker::SyncError;
+use super::tx::{Author, Retry, WriteTx};
+use crate::secret::SecretKey;
+
+/// Takes a push: the stored answer where it was taken before.
+///
+/// # Errors
+/// See [`SyncError`]: the body is no push, the speaker is not one of this site's replicas, a cursor is not ours, the store failed. Nothing is
+/// taken then.
+pub async fn push(db: &Database, key: &SecretKey, catalog: &Catalog, site: &SiteIdentity, body: &[u8]) -> Result<PushAnswer, SyncError> {
+    let push: Push = decode(body)?;
+    let taking = Taking { key, catalog, site, push: &push, hash: body_hash(body), author: format!("site:{}", site.name) };
+    let mut retry = Retry::new();
+    loop {
+        let mut client = db.client().await?;
+        match taking.attempt(&mut client, retry.is_last()).await {
+            Err(SyncError::Store(error)) if retry.again(&error).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// One push to take.
+struct Taking<'a> {
+    key: &'a SecretKey,
+    catalog: &'a Catalog,
+    site: &'a SiteIdentity,
+    push: &'a Push,
+    hash: String,
+    author: String,
+}
+
+impl<'a> Taking<'a> {
+    async fn attempt(&self, client: &mut Client, last: bool) -> Result<PushAnswer, SyncError> {
+        let (push, speaker) = (self.push, &self.push.speaker);
+        let author = Author { name: &self.author, push: Some((speaker.replica, push.no)) };
+        let mut tx = WriteTx::begin(client, author).await?;
+        match self.admit(&tx).await? {
+            Admission::Answered(answer) => return Ok(answer),
+            Admission::Fork => return Ok(self.untaken(PushResult::Fork)),
+            Admission::Gap(no) => return Ok(self.untaken(PushResult::Gap(no))),
+            Admission::Next => {}
+        }
+        super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
+        let (result, exact) = match self.set() {
+            Err(refusal) => (PushResult::Refused(refusal), Vec::new()),
+            Ok(set) => self.take(&mut tx, set, last).await?,
+        };
+        let answer = PushAnswer {
+            no: push.no,
+            hash: self.hash.clone(),
+            result,
+            mac: mac::answer(self.key, speaker.replica, speaker.epoch, push.no, &self.hash),
+        };
+        self.store_answer(&tx, &answer, &exact).await?;
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    /// An answer of which nothing is kept: it names no push that was taken, so it has no MAC.
+    fn untaken(&self, result: PushResult) -> PushAnswer {
+        PushAnswer { no: self.push.no, hash: self.hash.clone(), result, mac: String::new() }
+    }
+
+    fn set(&self) -> Result<Set<'a>, Refusal> {
+        if self.push.speaker.catalog != self.catalog.version {
+            return Err(Refusal::Catalog(self.catalog.version));
+        }
+        if self.push.rows.len() > PUSH_ROWS_MAX {
+            return Err(Refusal::Malformed(format!("{} rows: a push holds at most {PUSH_ROWS_MAX}", self.push.rows.len())));
+        }
+        Set::new(self.catalog, &self.push.rows).map_err(Refusal::Malformed)
+    }
+
+    /// Takes commands and rows. Returns the result and the keys answered exactly.
+    async fn take(
+        &self,
+        tx: &mut WriteTx<'_>,
+        mut set: Set<'a>,
+        last: bool,
+    ) -> Result<(PushResult, Vec<(sync_core::id::TableNo, Key)>), StoreError> {
+        set.look(tx).await?;
+        let mut scopes = set.scopes(self.site);
+        scopes.insert(self.site.own_scope());
+        scopes.extend(resolve::scopes_of(tx, self.catalog, self.site, &self.push.commands).await?);
+        let busy = tx.hold(&scopes, last).await?;
+        let commands = self.commands(tx, &scopes, last).await?;
+
+        set.defer(&busy);
+        set.lock(tx, last).await?;
+        self.same_scopes(&set, &scopes)?;
+        set.read_deferred(tx).await?;
+        set.decide(self.site, self.push.reoffer);
+        set.defer_dependents();
+        tx.take(&set.written_scopes()).await?;
+        apply::apply(tx, &mut set, &self.author, last).await?;
+
+        let after = After::read(tx, &set).await?;
+        let conflicts = self.park(tx, &set, &after).await?;
+        self.close_held(tx, &set).await?;
+        self.grant(tx, &set).await?;
+        let answers = set.items.iter().enumerate().map(|(index, item)| after.answer(self.site, index, item, &conflicts));
+        let rows: Vec<RowAnswer> = answers.collect();
+        let exact = exact_keys(self.push, &rows, tx.ticks());
+        Ok((PushResult::Applied { rows, commands }, exact))
+    }
+
+    async fn commands(&self, tx: &mut WriteTx<'_>, held: &BTreeSet<ScopeId>, last: bool) -> Result<Vec<CommandAnswer>, StoreError> {
+        let mut answers = Vec::with_capacity(self.push.commands.len());
+        for command in &self.push.commands {
+            answers.push(resolve::run_command(tx, self.catalog, self.site, command, held, last).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Rows moved while the heads were taken: start over.
+    fn same_scopes(&self, set: &Set<'_>, held: &BTreeSet<ScopeId>) -> Result<(), StoreError> {
+        match set.scopes(self.site).difference(held).next() {
+            Some(scope) => Err(StoreError::Busy(format!("a row moved to the scope {scope} meanwhile"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn park(&self, tx: &mut WriteTx<'_>, set: &Set<'_>, after: &After) -> Result<Conflicts, StoreError> {
+        let parked: Vec<usize> =
+            (0..set.items.len()).filter(|index| set.items[*index].park().is_some_and(|park| !park.within_root)).collect();
+        let place: HashMap<usize, usize> = parked.iter().enumerate().map(|(place, index)| (*index, place)).collect();
+        let list: Vec<Parking<'_>> = parked.iter().filter_map(|index| self.parking(&set.items[*index], after, &place)).collect();
+        let source = self.source();
+        let ids = park(tx, source, &list).await?;
+        let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(ids).collect();
+        for (index, item) in set.items.iter().enumerate() {
+            if let Some(root) = item.park().filter(|park| park.within_root).and_then(|park| park.root)
+                && let Some(conflict) = conflicts.get(&root).copied()
+            {
+                conflicts.insert(index, conflict);
+            }
+        }
+        Ok(conflicts)
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { site: self.site, replica: self.push.speaker.replica, push: self.push.no, author: &self.author }
+    }
+
+    fn parking<'s>(&self, item: &'s Item<'_>, after: &'s After, place: &HashMap<usize, usize>) -> Option<Parking<'s>> {
+        let park = item.park()?;
+        let readable = |key: &Key| after.row(item.table.no, key).filter(|stored| self.site.holds(&stored.at.scope));
+        let own = readable(item.cloud_key());
+        let blocker = park.blocker.as_ref().filter(|key| readable(key).is_some());
+        let known = match (own.map(|stored| &stored.row), item.tombstone.as_ref().and_then(|tombstone| tombstone.image.as_ref())) {
+            (Some(row), _) if !item.is_insert() => row.iter().cloned().map(Some).collect(),
+            (None, Some(image)) if !item.is_insert() => row_from_json(item.table, image),
+            _ => vec![None; item.table.columns.len()],
+        };
+        let mut pushed: Vec<_> = if item.is_delete() { Vec::new() } else { item.change.values().collect() };
+        if matches!(item.change.op, Op::Rekey(..)) {
+            pushed.extend(item.table.key.iter().copied().zip(&item.change.key.0));
+        }
+        let base: Vec<(sync_core::id::ColumnNo, &Value)> = match &item.change.op {
+            Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().map(|edit| (edit.column, &edit.base)).collect(),
+            Op::Delete(base) => base.iter().map(|(no, value)| (*no, value)).collect(),
+            Op::Insert(_) => Vec::new(),
+        };
+        Some(Parking {
+            table: item.table,
+            key: item.cloud_key(),
+            kind: park.kind,
+            clashed: &park.clashed,
+            reason: &park.reason,
+            cloud: if park.blocker.is_some() { blocker.and_then(readable) } else { own },
+            blocker,
+            base,
+            pushed,
+            known,
+            deleted: item.is_delete(),
+            local_version: item.change.stamp.version,
+            local_updated_at: &item.change.stamp.updated_at,
+            held: item.is_insert(),
+            root: park.root.and_then(|root| place.get(&root).copied()),
+        })
+    }
+
+    async fn close_held(&self, tx: &mut WriteTx<'_>, set: &Set<'_>) -> Result<(), StoreError> {
+        let accepted = |item: &&Item<'_>| item.is_insert() && matches!(item.fate, Fate::Write(_) | Fate::NoOp);
+        let accepted: Vec<(&Table, &Key)> = set.items.iter().filter(accepted).map(|item| (item.table, item.cloud_key())).collect();
+        close_accepted(tx, self.source(), &accepted).await
+    }
+
+    /// A root row that was accepted as new makes a scope, which its site holds from now on.
+    async fn grant(&self, tx: &WriteTx<'_>, set: &Set<'_>) -> Result<(), StoreError> {
+        if self.site.scopes == Grants::All {
+            return Ok(());
+        }
+        let new = set.new_scopes(self.site);
+        let made: Vec<&str> = set
+            .items
+            .iter()
+            .filter(|item| item.write().is_some() && item.is_insert() && item.table.scope == sync_core::catalog::ScopeRule::Root)
+            .filter_map(|item| item.to.as_ref().filter(|to| new.contains(to)).map(|to| to.0.as_str()))
+            .collect();
+        if !made.is_empty() {
+            let sql = "INSERT INTO rejoin.subscriptions (site_id, scope) SELECT $1, u FROM unnest($2::text[]) u
+                       ON CONFLICT (site_id, scope) DO UPDATE SET dropped_at = NULL";
+            tx.execute(&tx.prepare_cached(sql).await?, &[&self.site.site.0, &made]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! What the database has of the pushed rows: looked at once before the heads are held, to know which, and again under the locks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sync_core::catalog::{Reference, ScopeRule, Table};
+use sync_core::change::Op;
+use sync_core::id::{ColumnNo, Key, ScopeId, TableNo};
+use sync_core::value::Value;
+
+use super::set::{Fate, Item, Set};
+use crate::store::bulk::{self, Lock};
+use crate::store::error::StoreError;
+use crate::store::row::StoredRow;
+use crate::store::scope;
+use crate::store::sites::SiteIdentity;
+use crate::store::tombstone;
+use crate::store::tx::WriteTx;
+
+impl Set<'_> {
+    /// Looks at what decides the scopes, without locks.
+    pub(super) async fn look(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+        for (no, indexes) in self.open_by_table() {
+            let Some(table) = self.catalog.table(no) else { continue };
+            self.read(tx, table, &indexes, &scope_columns(table), Lock::None).await?;
+        }
+        self.derive_scopes(tx).await
+    }
+
+    /// Reads the rows whole and locks them, with the tombstones of those that are not there, and derives their scopes anew. `skip_busy`: rows
+    /// that somebody holds are deferred instead of failing.
+    pub(super) async fn lock(&mut self, tx: &WriteTx<'_>, skip_busy: bool) -> Result<(), StoreError> {
+        for (no, indexes) in self.open_by_table() {
+            let Some(table) = self.catalog.table(no) else { continue };
+            let whole = bulk::all_columns(table);
+            for &index in &indexes {
+                self.items[index].current = None;
+            }
+            let firmly = |op: &Op| matches!(op, Op::Delete(_) | Op::Rekey(..));
+            let (delete, update): (Vec<usize>, Vec<usize>) = indexes.iter().partition(|index| firmly(&self.items[**index].change.op));
+            if skip_busy {
+                self.read(tx, table, &indexes, &whole, Lock::Free).await?;
+            } else {
+                self.read(tx, table, &update, &whole, Lock::Update).await?;
+                self.read(tx, table, &delete, &whole, Lock::Delete).await?;
+            }
+            let absent: Vec<usize> = indexes.iter().copied().filter(|index| self.items[*index].current.is_none()).collect();
+            if skip_busy {
+                self.read(tx, table, &absent, &whole, Lock::None).await?;
+                for index in &absent {
+                    if self.items[*index].current.is_some() {
+                        self.items[*index].fate = Fate::Deferred;
+                    }
+                }
+            }
+            let absent: Vec<usize> = absent.into_iter().filter(|index| self.items[*index].current.is_none()).collect();
+            let keys: Vec<&Key> = absent.iter().map(|index| self.items[*index].cloud_key()).collect();
+            for (index, tombstone) in absent.iter().zip(tombstone::load(&**tx, table, &keys).await?) {
+                self.items[*index].tombstone = tombstone;
+            }
+        }
+        self.derive_scopes(tx).await
+    }
+
+    /// Reads rows that are deferred whole: what they still refer to decides what is deferred with them.
+    pub(super) async fn read_deferred(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+        let mut by_table: BTreeMap<TableNo, Vec<usize>> = BTreeMap::new();
+        for (index, item) in self.items.iter().enumerate().filter(|(_, item)| matches!(item.fate, Fate::Deferred)) {
+            by_table.entry(item.table.no).or_default().push(index);
+        }
+        for (no, indexes) in by_table {
+            let Some(table) = self.catalog.table(no) else { continue };
+            self.read(tx, table, &indexes, &bulk::all_columns(table), Lock::None).await?;
+        }
+        Ok(())
+    }
+
+    fn open_by_table(&self) -> BTreeMap<TableNo, Vec<usize>> {
+        let mut by_table: BTreeMap<TableNo, Vec<usize>> = BTreeMap::new();
+        for (index, item) in self.items.iter().enumerate().filter(|(_, item)| matches!(item.fate, Fate::Open)) {
+            by_table.entry(item.table.no).or_default().push(index);
+        }
+        by_table
+    }
+
+    async fn read(
+        &mut self,
+        tx: &WriteTx<'_>,
+        table: &Table,
+        indexes: &[usize],
+        positions: &[usize],
+        lock: Lock,
+    ) -> Result<(), StoreError> {
+        let keys: Vec<&Key> = indexes.iter().map(|index| self.items[*index].cloud_key()).collect();
+        let rows = bulk::load(&**tx, table, &keys, positions, lock).await?;
+        let mut found: HashMap<Key, StoredRow> = rows.into_iter().map(|stored| (table.key_of(&stored.row), stored)).collect();
+        for index in indexes {
+            if let Some(stored) = found.remove(self.items[*index].cloud_key()) {
+                self.items[*index].current = Some(stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each open row the scope that it is to have: its own, or that of the row its scope path names, pushed or stored.
+    async fn derive_scopes(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+        let mut asked: HashMap<ReferenceTo, BTreeMap<Vec<Value>, Option<ScopeId>>> = HashMap::new();
+        for item in self.items.iter().filter(|item| matches!(item.fate, Fate::Open) && !item.is_delete()) {
+            let ScopeRule::Through(at) = item.table.scope else { continue };
+            let Some(reference) = item.table.references.get(at) else { continue };
+            if let Some(values) = item.refers_to(reference)
+                && self.find(reference, &values).is_none()
+            {
+                asked.entry(target(reference)).or_default().insert(values, None);
+            }
+        }
+        for ((no, columns), answers) in &mut asked {
+            let Some(table) = self.catalog.table(TableNo(*no)) else { continue };
+            let positions: Vec<usize> = columns.iter().filter_map(|no| table.position(ColumnNo(*no))).collect();
+            let values: Vec<Vec<Value>> = answers.keys().cloned().collect();
+            let slices: Vec<&[Value]> = values.iter().map(Vec::as_slice).collect();
+            for (values, scope) in values.iter().zip(scope::of_rows(&**tx, table, &positions, &slices).await?) {
+                answers.insert(values.clone(), scope);
+            }
+        }
+        let database = |reference: &Reference, values: &[Value]| asked.get(&target(reference))?.get(values).cloned().flatten();
+        let scopes: Vec<Option<ScopeId>> = (0..self.items.len()).map(|index| self.scope_of(index, &database)).collect();
+        for (item, scope) in self.items.iter_mut().zip(scopes) {
+            if matches!(item.fate, Fate::Open) {
+                item.to = scope;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scopes of what this site may write: their heads are held before anything is decided.
+    pub(super) fn scopes(&self, site: &SiteIdentity) -> BTreeSet<ScopeId> {
+        let new = self.new_scopes(site);
+        let allowed = self.items.iter().filter(|item| matches!(item.fate, Fate::Open) && refused(item, site, &new).is_none());
+        allowed.flat_map(|item| item.from().cloned().into_iter().chain(item.to.clone())).collect()
+    }
+
+    /// The scopes that the push's new root rows make.
+    pub(super) fn new_scopes(&self, site: &SiteIdentity) -> BTreeSet<ScopeId> {
+        self.items.iter().filter(|item| is_new_root(item, site)).filter_map(|item| item.to.clone()).collect()
+    }
+}
+
+/// Why this site may not write the row; `None` where it may. `new`: scopes that the push makes.
+pub(super) fn refused(item: &Item<'_>, site: &SiteIdentity, new: &BTreeSet<ScopeId>) -> Option<String> {
+    let foreign = |scope: &ScopeId| !site.holds(scope) && !new.contains(scope);
+    if item.from().is_some_and(foreign) {
+        return Some(format!("the row belongs to a scope that the site {} does not hold", site.name));
+    }
+    item.to.as_ref().is_some_and(foreign).then(|| format!("the row would belong to a scope that the site {} does not hold", site.name))
+}
+
+/// Whether the row is a root that never was: it makes its scope. Pushing an existing root, or one that was, gives nothing.
+fn is_new_root(item: &Item<'_>, site: &SiteIdentity) -> bool {
+    item.table.scope == ScopeRule::Root
+        && !item.table.engine
+        && item.is_insert()
+        && item.current.is_none()
+        && item.tombstone.as_ref().is_none_or(|tombstone| site.holds(&tombstone.at.scope))
+}
+
+/// The columns that a row's scope hangs from, and its key.
+fn scope_columns(table: &Table) -> Vec<usize> {
+    let path = match table.scope {
+        ScopeRule::Through(at) => table.references.get(at).map_or(&[][..], |reference| &reference.columns),
+        ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
+    };
+    let positions: BTreeSet<usize> = table.key.iter().chain(path).filter_map(|no| table.position(*no)).collect();
+    positions.into_iter().collect()
+}
+
+/// What a reference points at: a table and its columns, in the reference's order.
+type ReferenceTo = (u32, Vec<u32>);
+
+fn target(reference: &Reference) -> ReferenceTo {
+    (reference.table.0, reference.target.iter().map(|no| no.0).collect())
+}

@@ -1,0 +1,323 @@
+//! A change set under way: each pushed row with what the cloud has under its key and what is to become of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table};
+use sync_core::change::{Op, Row, RowChange};
+use sync_core::conflict::ConflictKind;
+use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
+use sync_core::limits::REFERENCE_DEPTH_MAX;
+use sync_core::value::Value;
+
+use crate::store::row::StoredRow;
+use crate::store::tombstone::Tombstone;
+
+/// The rows of one push.
+#[derive(Debug, Clone)]
+pub(super) struct Set<'a> {
+    pub(super) catalog: &'a Catalog,
+    /// In the order of the push.
+    pub(super) items: Vec<Item<'a>>,
+    by_key: HashMap<(TableNo, &'a Key), usize>,
+    by_cloud_key: HashMap<(TableNo, &'a Key), usize>,
+}
+
+/// One pushed row.
+#[derive(Debug, Clone)]
+pub(super) struct Item<'a> {
+    pub(super) change: &'a RowChange,
+    pub(super) table: &'a Table,
+    /// Where the table stands among all, parents first.
+    pub(super) level: usize,
+    /// The cloud's row under the key that the site's edit was made on.
+    pub(super) current: Option<StoredRow>,
+    /// What is left of it where there is none.
+    pub(super) tombstone: Option<Tombstone>,
+    /// The scope that the row gets.
+    pub(super) to: Option<ScopeId>,
+    pub(super) fate: Fate,
+}
+
+/// What is to become of a pushed row, and in the end what became of it.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// Not decided yet.
+    Open,
+    /// The cloud has it already.
+    NoOp,
+    /// Written.
+    Write(Write),
+    /// Deleted.
+    Delete,
+    /// Somebody holds its scope, or what it depends on is deferred.
+    Deferred,
+    /// Kept in a conflict.
+    Parked(Park),
+}
+
+/// A row to write.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    pub(super) row: Row,
+    pub(super) version: i64,
+    /// The columns that clashed and are parked besides.
+    pub(super) besides: Option<Park>,
+}
+
+/// Why a row is parked.
+#[derive(Debug, Clone)]
+pub(super) struct Park {
+    pub(super) kind: ConflictKind,
+    /// The columns that were not taken; empty where the row as a whole was not.
+    pub(super) clashed: Vec<ColumnNo>,
+    pub(super) reason: String,
+    /// The item that this one could not be taken without.
+    pub(super) root: Option<usize>,
+    /// Whether it is kept in the root's conflict and has none of its own (deletes of what refers to a row that is not deleted).
+    pub(super) within_root: bool,
+    /// The key of the cloud's row that stands in the way, where it is another one.
+    pub(super) blocker: Option<Key>,
+}
+
+impl Park {
+    pub(super) fn new(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -> Self {
+        Self { kind, clashed, reason: reason.into(), root: None, within_root: false, blocker: None }
+    }
+}
+
+impl<'a> Item<'a> {
+    /// The key under which the cloud knows the row.
+    pub(super) fn cloud_key(&self) -> &'a Key {
+        match &self.change.op {
+            Op::Rekey(old, _) => old,
+            Op::Insert(_) | Op::Update(_) | Op::Delete(_) => &self.change.key,
+        }
+    }
+
+    pub(super) fn is_insert(&self) -> bool {
+        matches!(self.change.op, Op::Insert(_))
+    }
+
+    pub(super) fn is_delete(&self) -> bool {
+        matches!(self.change.op, Op::Delete(_))
+    }
+
+    /// The row to write, while it is to be written or once it was.
+    pub(super) fn write(&self) -> Option<&Write> {
+        match &self.fate {
+            Fate::Write(write) => Some(write),
+            _ => None,
+        }
+    }
+
+    /// Why the row, or a part of it, is parked.
+    pub(super) fn park(&self) -> Option<&Park> {
+        match &self.fate {
+            Fate::Parked(park) => Some(park),
+            Fate::Write(write) => write.besides.as_ref(),
+            Fate::Open | Fate::NoOp | Fate::Delete | Fate::Deferred => None,
+        }
+    }
+
+    /// The scope that the row is in now.
+    pub(super) fn from(&self) -> Option<&ScopeId> {
+        self.current.as_ref().map(|current| &current.at.scope)
+    }
+
+    /// The columns that a row refused as a whole reports: those that it wanted to change, none where it is an insert or delete.
+    pub(super) fn edited(&self) -> Vec<ColumnNo> {
+        match &self.change.op {
+            Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().map(|edit| edit.column).collect(),
+            Op::Insert(_) | Op::Delete(_) => Vec::new(),
+        }
+    }
+
+    /// The value that the column is to have; `None` where it is not of the column's type.
+    pub(super) fn new_value(&self, position: usize) -> Option<Cow<'_, Value>> {
+        if let Some(write) = self.write() {
+            return Some(Cow::Borrowed(&write.row[position]));
+        }
+        let column = &self.table.columns[position];
+        if matches!(self.change.op, Op::Rekey(..))
+            && let Some(at) = self.table.key.iter().position(|no| *no == column.no)
+        {
+            return self.change.key.0.get(at).map(Cow::Borrowed);
+        }
+        let given = self.change.values().find(|(no, _)| *no == column.no).map(|(_, value)| value);
+        match (given, &self.current, &column.default) {
+            (Some(value), ..) => column.ty.accept(value.clone()).ok().map(Cow::Owned),
+            (None, Some(current), _) => Some(Cow::Borrowed(&current.row[position])),
+            (None, None, Some(DefaultValue::Constant(value))) => Some(Cow::Borrowed(value)),
+            (None, None, _) => Some(Cow::Owned(Value::Null)),
+        }
+    }
+
+    /// What the row is to refer to by this reference; `None` where it refers to nothing.
+    pub(super) fn refers_to(&self, reference: &Reference) -> Option<Vec<Value>> {
+        let values = reference.columns.iter().map(|no| {
+            let value = self.new_value(self.table.position(*no)?)?.into_owned();
+            if value.is_null() { None } else { Some(value) }
+        });
+        values.collect()
+    }
+
+    /// What the cloud's row refers to by this reference now.
+    pub(super) fn referred_to(&self, reference: &Reference) -> Option<Vec<Value>> {
+        let row = &self.current.as_ref()?.row;
+        let values = reference.columns.iter().map(|no| {
+            let value = row[self.table.position(*no)?].clone();
+            if value.is_null() { None } else { Some(value) }
+        });
+        values.collect()
+    }
+}
+
+/// What makes a whole push unreadable.
+pub(super) type Malformed = String;
+
+impl<'a> Set<'a> {
+    /// Sorts out the rows of a push.
+    ///
+    /// # Errors
+    /// A table that does not exist, or two rows under one key.
+    pub(super) fn new(catalog: &'a Catalog, rows: &'a [RowChange]) -> Result<Self, Malformed> {
+        let levels: HashMap<TableNo, usize> = catalog.parents_first().iter().enumerate().map(|(level, table)| (table.no, level)).collect();
+        let mut set = Self { catalog, items: Vec::with_capacity(rows.len()), by_key: HashMap::new(), by_cloud_key: HashMap::new() };
+        for (index, change) in rows.iter().enumerate() {
+            let table = catalog.table(change.table).ok_or_else(|| format!("there is no table number {}", change.table))?;
+            let level = levels.get(&table.no).copied().unwrap_or_default();
+            let mut item = Item { change, table, level, current: None, tombstone: None, to: None, fate: Fate::Open };
+            if let Some(reason) = refused_at_once(&item) {
+                item.fate = Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason));
+            }
+            let twice = set.by_key.insert((table.no, &change.key), index).is_some()
+                || set.by_cloud_key.insert((table.no, item.cloud_key()), index).is_some();
+            if twice {
+                return Err(format!("{} {} comes twice", table.name, change.key));
+            }
+            set.items.push(item);
+        }
+        Ok(set)
+    }
+
+    /// The pushed row that has these values in these columns of the table once the push is taken; deleted ones and those that the site does
+    /// not write do not count.
+    pub(super) fn find(&self, reference: &Reference, values: &[Value]) -> Option<usize> {
+        let table = self.catalog.table(reference.table)?;
+        if reference.target == table.key {
+            let key = Key(values.to_vec());
+            return self.by_key.get(&(table.no, &key)).copied().filter(|index| !self.items[*index].is_delete());
+        }
+        let positions: Vec<usize> = reference.target.iter().filter_map(|no| table.position(*no)).collect();
+        let matches = |item: &Item<'_>| {
+            item.table.no == table.no
+                && !item.is_delete()
+                && positions.iter().zip(values).all(|(at, value)| item.new_value(*at).as_deref() == Some(value))
+        };
+        self.items.iter().position(matches)
+    }
+
+    /// The pushed row that the cloud knows under this key.
+    pub(super) fn at_cloud_key(&self, table: TableNo, key: &Key) -> Option<usize> {
+        self.by_cloud_key.get(&(table, key)).copied()
+    }
+
+    /// The scope that a row gets, given what the database knows of the rows referred to that are not in the set.
+    pub(super) fn scope_of(&self, index: usize, database: &dyn Fn(&Reference, &[Value]) -> Option<ScopeId>) -> Option<ScopeId> {
+        let mut index = index;
+        for _ in 0..REFERENCE_DEPTH_MAX {
+            let item = &self.items[index];
+            if item.is_delete() {
+                return item.from().cloned();
+            }
+            let ScopeRule::Through(at) = item.table.scope else { return item.table.own_scope(&item.change.key) };
+            let reference = item.table.references.get(at)?;
+            let values = item.refers_to(reference)?;
+            match self.find(reference, &values) {
+                Some(parent) => index = parent,
+                None => return database(reference, &values),
+            }
+        }
+        None
+    }
+
+    /// Parks a row, and with it what cannot be taken without it.
+    pub(super) fn park(&mut self, index: usize, park: Park) {
+        self.items[index].fate = Fate::Parked(park);
+        let table = self.items[index].table.no;
+        if self.is_missing(index) && self.catalog.referrers(table).next().is_some() {
+            self.park_dependents();
+        }
+    }
+
+    /// Parks rows that refer to a pushed row which is not at the cloud, inserts and references alike: they hang from its conflict. Also where
+    /// the cloud has another row under its key: they would hang from a stranger's row.
+    pub(super) fn park_dependents(&mut self) {
+        loop {
+            let mut found = Vec::new();
+            for (index, item) in self.items.iter().enumerate() {
+                if !matches!(item.fate, Fate::Write(_) | Fate::Open) || item.is_delete() {
+                    continue;
+                }
+                let missing = item.table.references.iter().find_map(|reference| {
+                    let values = item.refers_to(reference)?;
+                    let parent = self.find(reference, &values).filter(|parent| *parent != index && self.is_missing(*parent))?;
+                    (item.referred_to(reference).as_ref() != Some(&values)).then_some((parent, reference))
+                });
+                if let Some((parent, reference)) = missing {
+                    found.push((index, parent, self.names(item.table, &reference.columns)));
+                }
+            }
+            if found.is_empty() {
+                return;
+            }
+            for (index, parent, columns) in found {
+                let root = match &self.items[parent].fate {
+                    Fate::Parked(park) => park.root.unwrap_or(parent),
+                    _ => parent,
+                };
+                let reason = format!("{columns} names a row that was not accepted itself");
+                let park = Park::new(ConflictKind::ForeignKey, self.items[index].edited(), reason);
+                self.items[index].fate = Fate::Parked(Park { root: Some(root), ..park });
+            }
+        }
+    }
+
+    /// Whether the row was parked and the site's row is not at the cloud under its key.
+    fn is_missing(&self, index: usize) -> bool {
+        let item = &self.items[index];
+        matches!(item.fate, Fate::Parked(_)) && (item.is_insert() || item.current.is_none())
+    }
+
+    /// Columns by name, for a person.
+    pub(super) fn names(&self, table: &Table, columns: &[ColumnNo]) -> String {
+        let names: Vec<&str> = columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// What no look at the database would change.
+fn refused_at_once(item: &Item<'_>) -> Option<String> {
+    let table = item.table;
+    if table.engine {
+        return Some(format!("{} is the engine's own: sites do not write it", table.name));
+    }
+    for key in [&item.change.key, item.cloud_key()] {
+        let fits = key.0.len() == table.key.len()
+            && table
+                .key_columns()
+                .zip(&key.0)
+                .all(|(column, value)| !value.is_null() && column.ty.accept(value.clone()).is_ok_and(|canonical| canonical == *value));
+        if !fits {
+            return Some(format!("{key} is no key of {}", table.name));
+        }
+    }
+    if matches!(item.change.op, Op::Rekey(..)) && table.scope == ScopeRule::Root {
+        return Some("the key of a scope's root cannot be changed: every row below it would move to another scope".to_owned());
+    }
+    None
+}
+
+/// The conflicts of parked items, by item.
+pub(super) type Conflicts = HashMap<usize, ConflictId>;

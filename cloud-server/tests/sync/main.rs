@@ -1,0 +1,14 @@
+//! Push, pull and conflicts against a real PostgreSQL, driven by hand-written messages. The histories are those that broke the first drafts
+//! of the design; each has its number in the test's name.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs, reason = "the tests' own modules")]
+
+mod cloud;
+mod site;
+
+mod conflicts;
+mod deletes;
+mod identity;
+mod pull;
+mod push;
+mod refusals;
+mod scopes;
