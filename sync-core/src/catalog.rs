@@ -217,19 +217,17 @@ impl Catalog {
         })
     }
 
-    /// The tables with every table after those it refers to; a cycle is cut at the table with the lowest number.
+    /// The tables with every table after those it refers to. A circle is cut at a reference that may be NULL, else at the lowest number.
     #[must_use]
     pub fn parents_first(&self) -> Vec<&Table> {
         let mut done: Vec<&Table> = Vec::with_capacity(self.tables.len());
         let mut rest: Vec<&Table> = self.tables.iter().collect();
         while !rest.is_empty() {
-            let ready = |table: &&Table| {
-                table
-                    .references
-                    .iter()
-                    .all(|reference| reference.table == table.no || !rest.iter().any(|other| other.no == reference.table))
-            };
-            let next = rest.iter().position(ready).unwrap_or(0);
+            let waits =
+                |table: &&Table, reference: &Reference| reference.table != table.no && rest.iter().any(|other| other.no == reference.table);
+            let ready = |table: &&Table| !table.references.iter().any(|reference| waits(table, reference));
+            let cut = |table: &&Table| !table.references.iter().any(|reference| waits(table, reference) && !table.may_be_null(reference));
+            let next = rest.iter().position(ready).or_else(|| rest.iter().position(cut)).unwrap_or(0);
             done.push(rest.remove(next));
         }
         done
@@ -299,6 +297,12 @@ impl Table {
         };
         let values: Result<Vec<_>, _> = self.key_columns().zip(&texts).map(|(column, text)| column.ty.parse(text)).collect();
         values.map(|values| Some(Key(values)))
+    }
+
+    /// Whether a row may refer to nothing by this reference.
+    #[must_use]
+    pub fn may_be_null(&self, reference: &Reference) -> bool {
+        reference.columns.iter().any(|no| self.column(*no).is_some_and(|column| !column.not_null))
     }
 
     /// The position of the soft-delete mark, where the table has one.

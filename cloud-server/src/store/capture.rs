@@ -241,7 +241,7 @@ BEGIN
     IF TG_OP = 'INSERT' OR {rekeyed} THEN
         was := greatest(was, (SELECT max(t.version) FROM rejoin.tombstones t WHERE t.table_no = {no} AND t.key = {key}));
     END IF;
-    NEW.{version} := greatest(was + 1, least(NEW.{version}, was + {VERSION_LEAD_MAX}));
+    NEW.{version} := greatest(was + 1, least(coalesce(NEW.{version}, 0), was + {VERSION_LEAD_MAX}));
     NEW.{updated_at} := {updated_now};
     NEW.{modified_by} := rejoin.author();
     NEW.{synced_at} := {synced_now};

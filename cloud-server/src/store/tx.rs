@@ -95,13 +95,30 @@ impl<'c> WriteTx<'c> {
         );
         let lock = self.transaction.prepare_cached(&lock).await?;
         let mut held = self.lock_heads(&lock, &wanted).await?;
-        if held.len() < wanted.len() {
-            let make = "INSERT INTO rejoin.scopes (scope) SELECT unnest($1::text[]) ON CONFLICT (scope) DO NOTHING";
-            if self.transaction.execute(&self.transaction.prepare_cached(make).await?, &[&wanted]).await? > 0 || !skip_busy {
-                held = self.lock_heads(&lock, &wanted).await?;
-            }
+        if held.len() < wanted.len() && self.make_heads(&wanted, skip_busy).await? {
+            held = self.lock_heads(&lock, &wanted).await?;
         }
         Ok(scopes.difference(&held).cloned().collect())
+    }
+
+    /// Makes the heads of scopes that are new. Those that are there are left out beforehand: ON CONFLICT would wait for whoever holds them.
+    /// `skip_busy`: somebody may be about to make one of them; then none is made.
+    async fn make_heads(&self, wanted: &[&str], skip_busy: bool) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO rejoin.scopes (scope) SELECT u.scope FROM unnest($1::text[]) AS u(scope)
+                   WHERE NOT EXISTS (SELECT 1 FROM rejoin.scopes s WHERE s.scope = u.scope) ORDER BY u.scope COLLATE \"C\"
+                   ON CONFLICT (scope) DO NOTHING";
+        let make = self.transaction.prepare_cached(sql).await?;
+        if !skip_busy {
+            return Ok(self.transaction.execute(&make, &[&wanted]).await? > 0);
+        }
+        self.transaction.batch_execute("SAVEPOINT rejoin_heads").await?;
+        let (made, end) = match self.transaction.execute(&make, &[&wanted]).await.map_err(StoreError::from) {
+            Ok(made) => (made > 0, "RELEASE rejoin_heads"),
+            Err(StoreError::Busy(_)) => (false, "ROLLBACK TO rejoin_heads; RELEASE rejoin_heads"),
+            Err(error) => return Err(error),
+        };
+        self.transaction.batch_execute(end).await?;
+        Ok(made)
     }
 
     async fn lock_heads(&self, lock: &Statement, wanted: &[&str]) -> Result<BTreeSet<ScopeId>, StoreError> {

@@ -5,10 +5,4 @@
 mod cloud;
 mod site;
 
-mod conflicts;
-mod deletes;
-mod identity;
-mod pull;
 mod push;
-mod refusals;
-mod scopes;

@@ -29,7 +29,7 @@ async fn rows_of_several_tables_are_accepted_exactly_and_a_new_root_grants_its_s
             site.insert("productions", &json!({"id": p, "name": "new", "code": "N1"})),
         ])
         .await;
-    assert_eq!(verdicts(&answers), ["exact", "exact", "exact"]);
+    assert_eq!(verdicts(&answers), ["exact", "exact", "exact"], "{:?}", site.reasons().await);
     let Confirmed::Exact { at, version, .. } = &answers[1].confirmed else { panic!("{answers:?}") };
     assert_eq!((at.scope.0.as_str(), at.tick.0, *version), (format!("productions/{p}").as_str(), 1, 2));
     let by: String = cloud.one("SELECT rejoin_modified_by || ' ' || (rejoin_synced_at IS NOT NULL) FROM sources").await;

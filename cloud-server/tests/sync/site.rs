@@ -143,6 +143,14 @@ impl<'c> Site<'c> {
         }
     }
 
+    /// The reasons of open conflicts, by table and record.
+    pub async fn reasons(&self) -> Vec<String> {
+        let sql = "SELECT kind || ' ' || table_name || ' ' || record_id || ': ' || reason FROM rejoin.sync_conflicts
+                   WHERE site_name = $1 AND resolution = 'PENDING' ORDER BY table_no, record_id";
+        let rows = self.cloud.sql.query(sql, &[&self.enrolled.name]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     pub async fn push_one(&mut self, row: RowChange) -> RowAnswer {
         self.push(vec![row]).await.remove(0)
     }
@@ -315,5 +323,5 @@ pub fn verdicts(answers: &[RowAnswer]) -> Vec<&'static str> {
 
 /// Ids of rows, in the order of their letters.
 pub fn id(letter: char, no: u32) -> String {
-    format!("0198c0de-0000-7000-8000-0000000{:x}{no:04}", u32::from(letter) % 256 + 256)
+    format!("0198c0de-0000-7000-8000-000000{:02x}{no:04}", u32::from(letter) % 256)
 }

@@ -43,7 +43,7 @@ impl Taking<'_> {
             return Ok(Admission::Fork);
         }
         // The site names the previous push, so it has that one's answer: it is kept no longer.
-        let record = "WITH named AS (UPDATE rejoin.pushes SET answer = NULL WHERE replica = $1 AND no = $2 - 1),
+        let record = "WITH named AS (UPDATE rejoin.pushes SET answer = NULL WHERE replica = $1 AND no = $2::bigint - 1),
                            moved AS (UPDATE rejoin.replicas SET last_push = $2, last_hash = $3 WHERE id = $1)
                       INSERT INTO rejoin.pushes (replica, no, hash) VALUES ($1, $2, $3)";
         tx.execute(&tx.prepare_cached(record).await?, &[&replica, &push.no.0, &self.hash]).await?;
