@@ -1,22 +1,21 @@
 //! The composition root: one cloud server, from its settings to its last request. The CLI, the demo and the tests all start it here.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use conflict_ui_api::ApiState;
+use conflict_ui_api::private_file::{self, SERVER_FILE};
 use conflict_ui_api::secret::{SecretKind, generate, hash};
-use serde_json::json;
+use conflict_ui_api::server::{Server, local_url};
 
 use crate::config::CloudConfig;
 use crate::core::{Core, Source};
 use crate::http;
 use crate::postgres::PostgresError;
 use crate::private::Private;
-use crate::secret::{SecretKey, write_private};
-use crate::server::Server;
+use crate::secret::SecretKey;
 use crate::settings::{LoadError, Settings};
 use crate::store::error::StoreError;
 use crate::store::pool::{Database, UrlError};
@@ -104,7 +103,7 @@ impl Cloud {
         let db = Database::open(&url.unwrap_or_default(), config.pool_size)?;
         match Self::serve(&config, key, db.clone()).await {
             Ok((server, url, token, first_admin_secret)) => {
-                let server_file = config.data.join("server.json");
+                let server_file = config.data.join(SERVER_FILE);
                 Ok(Self { url, token, first_admin_secret, server_file, stop_grace: config.stop_grace, server, db, private })
             }
             Err(error) => {
@@ -130,12 +129,10 @@ impl Cloud {
         let router = http::router(&core, ApiState::new(core.clone(), core.clone(), api));
         let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
         let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
-        let url = url(server.address(), config.tls.is_some());
-        let file = config.data.join("server.json");
-        let told = json!({ "url": url, "token": token, "pid": std::process::id() }).to_string();
-        if let Err(error) = write_private(&file, told.as_bytes()) {
+        let url = local_url(server.address(), config.tls.is_some());
+        if let Err(error) = private_file::announce(&config.data, &url, &token, None) {
             server.stop(Duration::ZERO).await;
-            return Err(CloudError::Io { what: file.display().to_string(), error });
+            return Err(CloudError::Io { what: config.data.join(SERVER_FILE).display().to_string(), error });
         }
         tracing::info!(url, "the cloud serves");
         Ok((server, url, token, first_admin_secret))
@@ -206,14 +203,4 @@ async fn first_admin(db: &Database) -> Result<Option<String>, StoreError> {
     let secret = generate(SecretKind::OneTime);
     let made = accounts::make_first(&db.client().await?, FIRST_ADMIN, &hash(&secret)).await?;
     Ok(made.then_some(secret))
-}
-
-/// The URL of a listening address, as seen from this machine.
-fn url(address: SocketAddr, tls: bool) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    format!("{}://{}", if tls { "https" } else { "http" }, SocketAddr::new(ip, address.port()))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use conflict_ui_api::ApiConfig;
+pub use conflict_ui_api::server::TlsFiles;
 
 use crate::postgres::Durability;
 use crate::systems::VIDEO_PRODUCTION;
@@ -34,15 +35,6 @@ pub struct CloudConfig {
     pub api: ApiConfig,
     /// How long a stop waits for requests that are under way.
     pub stop_grace: Duration,
-}
-
-/// A certificate chain and its key, in PEM.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The chain.
-    pub cert: PathBuf,
-    /// The key.
-    pub key: PathBuf,
 }
 
 impl CloudConfig {

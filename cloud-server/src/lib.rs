@@ -12,7 +12,6 @@ mod http;
 pub mod postgres;
 mod private;
 pub mod secret;
-mod server;
 pub mod settings;
 pub mod store;
 pub mod systems;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use conflict_ui_api::private_file;
+
 /// The key of the cloud's MACs over cursors and answers. Lives outside the database, so that a restored database is noticed.
 #[derive(Clone)]
 pub struct SecretKey([u8; 32]);
@@ -38,29 +40,12 @@ impl SecretKey {
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no key of 64 digits", file.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = Self(rand::random());
-                write_private(file, hex::encode(key.0).as_bytes())?;
+                private_file::write(file, hex::encode(key.0).as_bytes())?;
                 Ok(key)
             }
             Err(error) => Err(error),
         }
     }
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-///
-/// # Errors
-/// The folder cannot be written.
-pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let temporary = file.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut open = options.open(&temporary)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    std::fs::rename(&temporary, file)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! How a site joins: once with a single-use token, ever after with a key of its own, which stands in `site.key` (0600) outside the database.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use conflict_ui_api::private_file;
 use sync_core::wire::message::Enrolled;
 
 use crate::cloud_link::{CloudLink, LinkError};
@@ -88,20 +88,8 @@ fn read_key_file(path: &Path) -> Result<Option<Enrolled>, JoinError> {
     }
 }
 
-/// Writes the file in one piece: a temporary file, fsync, rename, fsync of the folder.
 fn write_key_file(path: &Path, enrolled: &Enrolled) -> Result<(), JoinError> {
-    let write = || {
-        let temporary = path.with_extension("key.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(enrolled)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
+    let write = || private_file::write(path, &serde_json::to_vec_pretty(enrolled)?);
     write().map_err(|error| JoinError::KeyFile { path: path.to_owned(), error })
 }
 

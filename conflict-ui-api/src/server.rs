@@ -1,7 +1,8 @@
 //! The listening end: TCP or TLS, patience with slow clients, an orderly stop.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,17 +11,24 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
 
-use crate::config::TlsFiles;
-
 /// How long a client may take to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How often an idle HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const ALIVE_EVERY: Duration = Duration::from_secs(30);
 const ALIVE_WAIT: Duration = Duration::from_secs(10);
 
+/// A certificate chain and its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 /// A server that serves.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
@@ -28,7 +36,10 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens and serves. The socket accepts connections when this returns.
-    pub(crate) async fn start(listen: SocketAddr, tls: Option<&TlsFiles>, router: Router) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the TLS files cannot be used.
+    pub async fn start(listen: SocketAddr, tls: Option<&TlsFiles>, router: Router) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -53,12 +64,13 @@ impl Server {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts nothing more, lets requests under way end for up to `grace`, and returns when all connections are closed.
-    pub(crate) async fn stop(mut self, grace: Duration) {
+    pub async fn stop(mut self, grace: Duration) {
         self.handle.graceful_shutdown(Some(grace));
         let ended = tokio::time::timeout(grace + Duration::from_secs(1), &mut self.task).await;
         if ended.is_err() {
@@ -66,6 +78,17 @@ impl Server {
             self.task.abort();
         }
     }
+}
+
+/// The URL of a listening address, as seen from this machine.
+#[must_use]
+pub fn local_url(address: SocketAddr, tls: bool) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("{}://{}", if tls { "https" } else { "http" }, SocketAddr::new(ip, address.port()))
 }
 
 fn be_patient(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
