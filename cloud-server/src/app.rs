@@ -130,7 +130,9 @@ impl Cloud {
         let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
         let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
         let url = local_url(server.address(), config.tls.is_some());
-        if let Err(error) = private_file::announce(&config.data, &url, &token, None) {
+        // A certificate that only its operator knows is trusted by programs that may read the file.
+        let ca = config.tls.as_ref().map(|tls| tls.cert.as_path());
+        if let Err(error) = private_file::announce(&config.data, &url, &token, ca) {
             server.stop(Duration::ZERO).await;
             return Err(CloudError::Io { what: config.data.join(SERVER_FILE).display().to_string(), error });
         }

@@ -119,3 +119,21 @@ async fn a_list_pages_through_nulls_and_equal_values_without_loss() {
     let filtered = client.list("/api/sources?note=x").await;
     assert_eq!(filtered.len(), 2);
 }
+
+#[tokio::test]
+async fn a_record_that_changes_its_production_moves_to_that_scope_with_what_hangs_from_it() {
+    let server = Server::start().await;
+    let client = server.admin();
+    let (from, to) = (client.production("From").await, client.production("To").await);
+    let source = client.create("sources", json!({ "productionId": from, "type": "CAMERA", "name": "CAM" })).await;
+    let output = client.create("source_outputs", json!({ "sourceId": source, "connector": "SDI" })).await;
+    let moved = client.patch(&format!("/api/sources/{source}"), json!({ "productionId": to })).await;
+    assert_eq!((moved.status, &moved.body["productionId"]), (StatusCode::OK, &json!(to)));
+    let (client, connection) = tokio_postgres::connect(server.database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql = "SELECT rejoin_scope = $1 AND rejoin_tick = (SELECT head FROM rejoin.scopes WHERE scope = $1) FROM sources
+               UNION ALL SELECT rejoin_scope = $1 FROM source_outputs
+               UNION ALL SELECT bool_and(left_scope) AND count(*) = 2 FROM rejoin.tombstones WHERE scope = $2";
+    let rows = client.query(sql, &[&format!("productions/{to}"), &format!("productions/{from}")]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get::<_, bool>(0)).collect::<Vec<_>>(), [true; 3], "{output}");
+}

@@ -97,7 +97,7 @@ async fn read_one(db: &impl GenericClient, table: &Table, key: &Key, lock: &str)
     let mut query = Query::default();
     let condition = query.is_key(table, key);
     query.sql = format!("SELECT {} FROM {} t WHERE {condition}{lock}", select_list(table, "t"), table_sql(table));
-    let row = db.query_opt(&query.sql, &query.params()).await?;
+    let row = db.query_opt(&db.prepare_cached(&query.sql).await?, &query.params()).await?;
     row.map(|row| read_row(table, &row, 0)).transpose()
 }
 
