@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use crate::core::Core;
 use crate::store::accounts::{self, Changed};
 use crate::store::error::StoreError;
-use crate::store::{digest, records, sync_log};
+use crate::store::{conflicts, digest, records, sync_log};
 
 /// What `sync_log` and the status call the cloud.
 const NAME: &str = "cloud";
@@ -62,18 +62,15 @@ impl Backend for Core {
     }
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
-        let _ = query;
-        Ok(Vec::new())
+        Ok(conflicts::list(&self.client().await?, &Self::catalog(self), query).await?)
     }
 
     async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
-        let _ = id;
-        Ok(None)
+        Ok(conflicts::get(&self.client().await?, &Self::catalog(self), id).await?)
     }
 
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
-        let _ = by;
-        Err(BackendError::NotFound(format!("conflict {}", command.conflict)))
+        conflicts::resolve(&self.db, &Self::catalog(self), &by.name, command).await
     }
 
     async fn digests(&self) -> Result<Digests> {

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conflict_ui_api::error::BackendError;
 use conflict_ui_api::problem::{Answer, Code, Problem};
-use sync_core::wire::message::{Enrol, Enrolled, Replica, Speaker};
+use sync_core::id::ScopeId;
+use sync_core::limits::LOG_ROWS_MAX;
+use sync_core::wire::codec::CodecError;
+use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
-use super::wire::{Encoded, Message, Peer, Speaking};
+use super::wire::{Encoded, Message, Peer, Raw, Speaking};
 use crate::core::Core;
+use crate::store::error::StoreError;
 use crate::store::sites::{self, SiteError};
+use crate::store::speaker::SyncError;
+use crate::store::{pull, push, sync_log};
 
 /// `POST /sync/v1/enrol`: a site joins with its single-use token. The only one without a site key.
 pub(super) async fn enrol(State(core): State<Arc<Core>>, Peer(peer): Peer, Message(enrol): Message<Enrol>) -> Answer<Encoded<Enrolled>> {
@@ -45,4 +52,55 @@ pub(super) async fn replica(
     let (replica, epoch) = sites::new_replica(&client, site.site).await.map_err(BackendError::from)?;
     tracing::warn!(site = site.name, old = %speaker.replica, new = %replica, "a copy of a site became a replica of its own");
     Ok(Encoded(Replica { replica, epoch, cloud_epoch: core.epoch }))
+}
+
+/// `POST /sync/v1/push`: one change set. Its bytes are its name, so they are hashed as they came.
+pub(super) async fn push(State(core): State<Arc<Core>>, Speaking(site): Speaking, Raw(body): Raw) -> Answer<Encoded<PushAnswer>> {
+    let catalog = core.catalog();
+    push::push(&core.db, &core.key, &catalog, &site, &body).await.map(Encoded).map_err(problem)
+}
+
+/// `POST /sync/v1/pull`: what is new in the site's scopes, one page.
+pub(super) async fn pull(State(core): State<Arc<Core>>, Speaking(site): Speaking, Message(pull): Message<Pull>) -> Answer<Encoded<Page>> {
+    let catalog = core.catalog();
+    let page = pull::pull(&core.db, &core.key, &catalog, &site, &pull).await.map_err(problem)?;
+    // A scope that was taken from the site, and of which it names no cursor any more, is let go.
+    let gone: Vec<&ScopeId> = site.leaving.iter().filter(|scope| pull.cursors.iter().all(|cursor| cursor.scope != **scope)).collect();
+    if !gone.is_empty() {
+        let client = core.db.client().await.map_err(BackendError::from)?;
+        sites::forget_scopes(&client, site.site, &gone).await.map_err(BackendError::from)?;
+    }
+    Ok(Encoded(page))
+}
+
+/// `POST /sync/v1/log`: the site's ended runs, so that an admin sees what failed while the link was down.
+pub(super) async fn log(
+    State(core): State<Arc<Core>>,
+    Speaking(site): Speaking,
+    Message(upload): Message<LogUpload>,
+) -> Answer<StatusCode> {
+    if upload.runs.len() > LOG_ROWS_MAX {
+        return Err(Problem::new(Code::BodyTooLarge, format!("A message holds at most {LOG_ROWS_MAX} runs.")));
+    }
+    let client = core.db.client().await.map_err(BackendError::from)?;
+    match sync_log::record(&client, &site.name, &upload.runs).await {
+        Err(StoreError::Database(error)) if error.code().is_some_and(|code| code.code().starts_with("22")) => {
+            Err(Problem::new(Code::BadJson, "A time, or the errors or cursors of a run, cannot be read."))
+        }
+        stored => Ok(stored.map(|()| StatusCode::NO_CONTENT).map_err(BackendError::from)?),
+    }
+}
+
+/// What a site is told. Each is for that site alone; the codes tell it what to do.
+fn problem(error: SyncError) -> Problem {
+    let words = format!("{error}.");
+    match error {
+        SyncError::Unreadable(CodecError::Limit(_)) => Problem::new(Code::BodyTooLarge, words),
+        SyncError::Unreadable(_) => Problem::new(Code::BadJson, words),
+        SyncError::Replica(_) | SyncError::Fork(_) => Problem::new(Code::UnknownReplica, words),
+        SyncError::CloudEpoch { .. } | SyncError::Restored(_) => Problem::new(Code::CloudEpoch, words),
+        SyncError::ForeignCursor(_) => Problem::new(Code::ForeignCursor, words),
+        SyncError::TooLarge { .. } => Problem::new(Code::RowTooLarge, words),
+        SyncError::Store(error) => BackendError::from(error).into(),
+    }
 }

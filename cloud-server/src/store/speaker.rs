@@ -65,11 +65,12 @@ impl SiteIdentity {
         ScopeId::of_site(self.site)
     }
 
-    /// Whether the site may read and write rows of this scope.
+    /// Whether the site may read and write rows of this scope: those it holds, and for a while those it is giving up.
     #[must_use]
     pub fn holds(&self, scope: &ScopeId) -> bool {
         let of_a_site = scope.0.starts_with("site/");
         scope.0 == ScopeId::GLOBAL
+            || self.leaving.contains(scope)
             || match &self.scopes {
                 Grants::All if !of_a_site => true,
                 Grants::These(scopes) if !of_a_site => scopes.contains(scope),

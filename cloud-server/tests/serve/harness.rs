@@ -34,6 +34,8 @@ pub(crate) struct Answer {
 impl Server {
     /// A cloud with the video-production system.
     pub(crate) async fn start() -> Self {
+        // What the server logged is shown with a test that failed.
+        drop(tracing_subscriber::fmt().with_env_filter("warn").with_test_writer().try_init());
         let database = database_like("video_production", |url| async move {
             let folder = tempfile::tempdir().unwrap();
             Cloud::start(config(&folder, &url)).await.unwrap().stop().await;

@@ -4,6 +4,7 @@ mod accounts;
 mod deletes;
 mod harness;
 mod import;
+mod protocol;
 mod records;
 mod server;
 mod sites;

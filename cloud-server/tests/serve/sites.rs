@@ -17,6 +17,9 @@ pub(crate) async fn call<M: Serialize, A: DeserializeOwned>(url: &str, path: &st
     let request = reqwest::Client::new().post(format!("{url}/sync/v1/{path}")).header("content-type", MEDIA_TYPE).bearer_auth(key);
     let response = request.body(codec::encode(message).unwrap()).send().await.unwrap();
     let (status, body) = (response.status(), response.bytes().await.unwrap());
+    if !status.is_success() {
+        println!("{path}: {}", String::from_utf8_lossy(&body));
+    }
     (status, status.is_success().then(|| codec::decode(&body).unwrap()))
 }
 
