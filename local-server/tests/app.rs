@@ -1,0 +1,130 @@
+//! A site's server from start to stop, with the uplink cut.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use conflict_ui_api::conformance::System;
+use local_server::store::install::install;
+use local_server::store::{Database, DbError, StoreError};
+use local_server::{Site, SiteConfig, SiteError};
+use serde_json::{Value, json};
+use sync_core::id::{CloudEpoch, ReplicaEpoch, ReplicaId, SiteId};
+use sync_core::wire::message::Enrolled;
+use uuid::Uuid;
+
+/// A port that nobody listens on.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// A folder of a site that has joined its cloud; with its tables, if it has fetched the catalog, too.
+async fn joined(folder: &Path, fetched: bool) -> SiteConfig {
+    let enrolled = Enrolled {
+        site: SiteId(Uuid::from_u128(1)),
+        name: "venue".into(),
+        replica: ReplicaId(Uuid::from_u128(2)),
+        epoch: ReplicaEpoch(Uuid::from_u128(3)),
+        key: "rjk_0123".into(),
+        cloud_epoch: CloudEpoch(Uuid::from_u128(4)),
+    };
+    std::fs::write(folder.join("site.key"), serde_json::to_vec(&enrolled).unwrap()).unwrap();
+    if fetched {
+        let db = Database::open(folder).unwrap();
+        let catalog = Arc::new(System::VideoProduction.catalog());
+        db.apply(move |connection| install(connection, None, &catalog, "venue").map_err(StoreError::from)).await.unwrap();
+        db.close().await;
+    }
+    let mut config = SiteConfig::new(folder);
+    config.cloud = Some(NOWHERE.into());
+    config
+}
+
+async fn ask(site: &Site, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let mut builder = reqwest::Client::builder();
+    if let Some(own) = site.own_ca() {
+        builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&std::fs::read(&own.ca).unwrap()).unwrap()]);
+    }
+    let mut request = builder.build().unwrap().request(method, format!("{}{path}", site.url())).bearer_auth(site.token());
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
+}
+
+async fn get(site: &Site, path: &str) -> (u16, Value) {
+    ask(site, reqwest::Method::GET, path, None).await
+}
+
+#[tokio::test]
+async fn a_site_serves_offline_keeps_what_was_written_and_stops_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = joined(folder.path(), true).await;
+    let site = Site::start(config.clone()).await.unwrap();
+    assert_eq!(site.name(), "venue");
+    let told: Value = serde_json::from_slice(&std::fs::read(folder.path().join("server.json")).unwrap()).unwrap();
+    assert_eq!((&told["url"], &told["token"]), (&json!(site.url()), &json!(site.token())));
+    let body = json!({ "client": "Acme", "showName": "Gala" });
+    let (status, made) = ask(&site, reqwest::Method::POST, "/api/productions", Some(body)).await;
+    assert_eq!(status, 201, "{made}");
+    let (status, sync) = get(&site, "/api/sync").await;
+    assert_eq!((status, &sync["server"], &sync["pending"], &sync["online"]), (200, &json!("venue"), &json!(1), &json!(false)), "{sync}");
+    assert!(matches!(Site::start(config.clone()).await, Err(SiteError::Database(DbError::InUse(_)))), "one process serves a folder");
+    site.stop().await;
+    assert!(!folder.path().join("server.json").exists() && !folder.path().join("site.db-wal").exists());
+
+    // It knows its cloud, and needs neither link nor token to start again.
+    config.cloud = None;
+    let again = Site::start(config).await.unwrap();
+    let (status, read) = get(&again, &format!("/api/productions/{}", made["id"].as_str().unwrap())).await;
+    assert_eq!((status, read), (200, made));
+    let (status, digests) = get(&again, "/api/rejoin/digests").await;
+    assert_eq!(
+        (status, &digests["rows"], &digests["held"]),
+        (200, &json!(0), &json!(0)),
+        "what the cloud has not accepted is in no digest"
+    );
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_without_tables_says_that_it_lives_and_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start(joined(folder.path(), false).await).await.unwrap();
+    assert_eq!(get(&site, "/health").await.0, 200);
+    assert_eq!(get(&site, "/ready").await.0, 503);
+    let (status, problem) = get(&site, "/api/productions").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
+    assert_eq!(get(&site, "/api/sync").await.0, 200, "how the sync stands can be asked");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_serves_tls_by_its_own_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = joined(folder.path(), true).await;
+    config.lan_ca = true;
+    let site = Site::start(config.clone()).await.unwrap();
+    assert!(site.url().starts_with("https://127.0.0.1:"), "{}", site.url());
+    assert_eq!(get(&site, "/api/productions").await, (200, json!([])));
+    let stranger = reqwest::Client::new().get(format!("{}/health", site.url())).send().await;
+    assert!(stranger.is_err(), "who has not been told to trust it does not");
+    let fingerprint = site.own_ca().unwrap().fingerprint.clone();
+    site.stop().await;
+    let again = Site::start(config).await.unwrap();
+    assert_eq!(again.own_ca().unwrap().fingerprint, fingerprint);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_that_has_not_joined_says_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = SiteConfig::new(folder.path());
+    assert!(matches!(Site::start(config.clone()).await, Err(SiteError::NoCloud)));
+    config.cloud = Some(NOWHERE.into());
+    let error = Site::start(config.clone()).await.err().unwrap();
+    assert!(error.to_string().contains("rejoin sites add"), "{error}");
+    config.token = Some("rje_1".into());
+    let error = Site::start(config).await.err().unwrap();
+    assert!(error.to_string().contains("out of reach"), "{error}");
+}
