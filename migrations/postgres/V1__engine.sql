@@ -222,9 +222,9 @@ CREATE INDEX sync_conflicts_recent ON rejoin.sync_conflicts (created_at DESC, id
 --   rejoin.last  'tick@scope', the last one taken by anybody; only a short cut.
 --   rejoin.author, rejoin.replica, rejoin.push_no  who writes (empty: the database role).
 
--- The tick of this transaction in a scope; takes the scope's head if that was not done yet.
+-- The tick of this transaction in a scope; takes the scope's head if that was not done yet. For functions that fix their search_path.
 CREATE FUNCTION rejoin.tick_of(wanted text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     last text := current_setting('rejoin.last', true);
     tick bigint;

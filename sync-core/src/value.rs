@@ -132,12 +132,17 @@ fn real_text(number: f64) -> String {
     }
 }
 
-/// Uuids travel as MessagePack extension 1, all else as the plain MessagePack type.
+/// Uuids travel as MessagePack extension 1, all else as the plain MessagePack type. JSON, in which catalogs are stored, has neither
+/// uuids nor bytes nor infinity: there they are an object of one member named after the kind.
 const UUID_EXTENSION: i8 = 1;
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = serializer.is_human_readable();
         match self {
+            Self::Bytes(_) if named => serializer.collect_map([("bytes", self.to_text())]),
+            Self::Uuid(_) if named => serializer.collect_map([("uuid", self.to_text())]),
+            Self::Float(real) if named && !real.0.is_finite() => serializer.collect_map([("float", self.to_text())]),
             Self::Null => serializer.serialize_unit(),
             Self::Bool(flag) => serializer.serialize_bool(*flag),
             Self::Int(number) => serializer.serialize_i64(*number),
@@ -208,6 +213,17 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Value, E> {
         Ok(Value::Bytes(bytes))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let member: Option<(String, String)> = members.next_entry()?;
+        let value = match member.as_ref().map(|(kind, text)| (kind.as_str(), text)) {
+            Some(("bytes", text)) => ColumnType::Bytea.parse(text),
+            Some(("uuid", text)) => ColumnType::Uuid.parse(text),
+            Some(("float", text)) => ColumnType::Float8.parse(text),
+            _ => return Err(de::Error::custom("an object that is no value")),
+        };
+        value.map_err(de::Error::custom)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -566,12 +582,15 @@ mod tests {
             Value::Int(i64::MIN),
             Value::Int(300),
             Value::Float(Real::new(59.94)),
+            Value::Float(Real::new(f64::NEG_INFINITY)),
             Value::Text("Käse".into()),
             Value::Bytes(vec![0, 255]),
             Value::Uuid(Uuid::from_u128(7)),
         ];
         let bytes = rmp_serde::to_vec(&values).unwrap();
         assert_eq!(rmp_serde::from_slice::<Vec<Value>>(&bytes).unwrap(), values);
+        let json = serde_json::to_value(&values).unwrap();
+        assert_eq!(serde_json::from_value::<Vec<Value>>(json).unwrap(), values, "and a stored catalog");
     }
 
     #[test]

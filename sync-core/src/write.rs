@@ -77,7 +77,10 @@ pub fn insert_row(
         let value = match (draft.get(&column.no), &column.default) {
             (Some(value), _) => value.clone(),
             (None, Some(DefaultValue::Constant(value))) => value.clone(),
-            (None, Some(DefaultValue::Now)) => column.ty.parse(now).unwrap_or(Value::Null),
+            // A `timestamp` holds UTC and has no `Z`.
+            (None, Some(DefaultValue::Now)) => {
+                column.ty.parse(now).or_else(|_| column.ty.parse(now.trim_end_matches('Z'))).unwrap_or(Value::Null)
+            }
             (None, Some(DefaultValue::Uuid)) => match column.ty.parse(&id().to_string()) {
                 Ok(value) => value,
                 Err(_) => Value::Null,
@@ -139,4 +142,27 @@ pub fn columns_to_json<'a>(table: &Table, values: impl Iterator<Item = (ColumnNo
 #[must_use]
 pub fn row_from_json(table: &Table, json: &serde_json::Value) -> Vec<Option<Value>> {
     table.columns.iter().map(|column| json.get(&column.name).and_then(|json| column.ty.from_json(json).ok())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::ColumnType;
+
+    #[test]
+    fn a_timestamp_without_zone_takes_the_time_of_the_write_too() {
+        let json = serde_json::json!({
+            "version": 1, "system": "s", "api": {}, "tables": [{
+                "no": 1, "schema": "public", "name": "t", "path": "t", "engine": false, "key": [1], "uniques": [], "indexes": [],
+                "references": [], "scope": "global", "soft_delete": null,
+                "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
+                "columns": [{"no": 1, "name": "at", "ty": "timestamp", "sql_type": "timestamp", "not_null": true, "default": "now",
+                             "max_length": null}],
+            }]
+        });
+        let catalog: Catalog = serde_json::from_value(json).unwrap();
+        let now = "2026-01-31T12:00:00.000000Z";
+        let row = insert_row(&catalog, &catalog.tables[0], &Draft::new(), now, uuid::Uuid::nil).unwrap();
+        assert_eq!(row, [ColumnType::Timestamp.parse("2026-01-31T12:00:00").unwrap()]);
+    }
 }

@@ -1,0 +1,330 @@
+//! The text of one table's trigger functions and triggers.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use sync_core::catalog::{Catalog, ScopeRule, Table};
+use sync_core::id::ColumnNo;
+use sync_core::limits::VERSION_LEAD_MAX;
+use sync_core::value::ColumnType;
+
+use super::super::introspect::assemble::ENGINE_COLUMNS;
+use super::super::row::{quote, table_sql};
+use super::{key_array, literal, matches, parent, scope_expression};
+
+/// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
+const TRIGGER_VERSION: &str = "~rejoin_v1";
+
+/// Settings under which text forms mean the same whoever the session belongs to, and joins go by the keys' indexes.
+const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
+     SET extra_float_digits = 1 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
+
+/// One table's generator.
+pub(super) struct Source<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) table: &'a Table,
+    pub(super) naive: &'a BTreeSet<String>,
+}
+
+impl Source<'_> {
+    fn function_name(&self, of: &str) -> String {
+        format!("rejoin.{of}_{}", self.table.no)
+    }
+
+    fn function(&self, of: &str, settings: &str, body: &str) -> String {
+        let mut tag = "$rejoin$".to_owned();
+        while body.contains(&tag) {
+            tag.insert(1, '_');
+        }
+        format!(
+            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings} AS {tag}\n{body}{tag};",
+            self.function_name(of)
+        )
+    }
+
+    fn safe_function(&self, of: &str, settings: &str, body: &str) -> String {
+        let space = if settings.is_empty() { "" } else { " " };
+        self.function(of, &format!(" SET search_path = pg_catalog, pg_temp{space}{settings}"), body)
+    }
+
+    /// `OLD.a IS DISTINCT FROM NEW.a OR ..` over these columns.
+    fn differ(&self, columns: &[ColumnNo]) -> String {
+        let names = columns.iter().filter_map(|no| self.table.column(*no)).map(|column| quote(&column.name));
+        names.map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}")).collect::<Vec<_>>().join(" OR ")
+    }
+
+    fn path(&self) -> &[ColumnNo] {
+        match self.table.scope {
+            ScopeRule::Through(at) => self.table.references.get(at).map_or(&[], |reference| &reference.columns),
+            ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
+        }
+    }
+
+    /// Derive, take the head, derive again: between the two somebody may have moved the parent. Under a head that is held already once
+    /// is enough.
+    fn derive(&self) -> String {
+        let orphan = match self.table.scope {
+            ScopeRule::Through(at) => self.orphan(at),
+            // A NULL in the key: PostgreSQL refuses it right after us.
+            _ => "        IF derived IS NULL THEN RETURN NEW; END IF;\n".to_owned(),
+        };
+        format!(
+            r#"    LOOP
+        derived := {};
+{orphan}        EXIT WHEN derived = held;
+        last := current_setting('rejoin.last', true);
+        IF substr(last, strpos(last, '@') + 1) = derived AND coalesce(OLD.rejoin_scope, derived) = derived THEN
+            NEW.rejoin_tick := split_part(last, '@', 1)::bigint;
+            EXIT;
+        END IF;
+        IF OLD.rejoin_scope COLLATE "C" < derived THEN PERFORM rejoin.tick_of(OLD.rejoin_scope); END IF;
+        NEW.rejoin_tick := rejoin.tick_of(derived);
+        IF OLD.rejoin_scope COLLATE "C" > derived THEN PERFORM rejoin.tick_of(OLD.rejoin_scope); END IF;
+        held := derived;
+    END LOOP;
+"#,
+            scope_expression(self.catalog, self.table, "NEW")
+        )
+    }
+
+    /// The parent is not there: said in PostgreSQL's own words, which come a moment too late for us.
+    fn orphan(&self, at: usize) -> String {
+        let Some((parent, reference)) = parent(self.catalog, self.table, at) else { return String::new() };
+        let names: Vec<&str> =
+            reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
+        let news: Vec<String> = names.iter().map(|name| format!("NEW.{}", quote(name))).collect();
+        let values: Vec<String> = news.iter().map(|new| format!("{new}::text")).collect();
+        let message = format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", self.table.name, reference.name);
+        let detail = format!(") is not present in table \"{}\".", parent.name);
+        format!(
+            r"        IF derived IS NULL THEN
+            IF {} THEN RETURN NEW; END IF;
+            RAISE foreign_key_violation USING MESSAGE = {},
+                DETAIL = {} || concat_ws(', ', {}) || {},
+                SCHEMA = {}, TABLE = {}, CONSTRAINT = {};
+        END IF;
+",
+            news.iter().map(|new| format!("{new} IS NULL")).collect::<Vec<_>>().join(" OR "),
+            literal(&message),
+            literal(&format!("Key ({})=(", names.join(", "))),
+            values.join(", "),
+            literal(&detail),
+            literal(&self.table.schema),
+            literal(&self.table.name),
+            literal(&reference.name),
+        )
+    }
+
+    pub(super) fn stamp(&self) -> String {
+        let stamps = &self.table.stamps;
+        let now = |name: &String| if self.naive.contains(name) { "now() AT TIME ZONE 'UTC'" } else { "now()" };
+        let version = quote(&stamps.version);
+        let body = format!(
+            r"DECLARE
+    stamped boolean := coalesce(current_setting('rejoin.one', true), '') <> '' AND rejoin.counts(NEW.rejoin_scope, NEW.rejoin_tick);
+    derived text;
+    held text;
+    last text;
+    was bigint;
+BEGIN
+    IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
+{derive}    IF stamped AND NEW.rejoin_scope = derived THEN RETURN NEW; END IF;
+    NEW.rejoin_scope := derived;
+    was := coalesce(OLD.{version}, 0);
+    IF TG_OP = 'INSERT' OR {rekeyed} THEN
+        was := greatest(was, (SELECT max(t.version) FROM rejoin.tombstones t WHERE t.table_no = {no} AND t.key = {key}));
+    END IF;
+    NEW.{version} := greatest(was + 1, least(coalesce(NEW.{version}, 0), was + {VERSION_LEAD_MAX}));
+    NEW.{updated_at} := {updated_now};
+    NEW.{modified_by} := rejoin.author();
+    NEW.{synced_at} := {synced_now};
+    RETURN NEW;
+END
+",
+            derive = self.derive(),
+            rekeyed = self.differ(&self.table.key),
+            no = self.table.no,
+            key = key_array(self.table, "NEW"),
+            updated_at = quote(&stamps.updated_at),
+            updated_now = now(&stamps.updated_at),
+            modified_by = quote(&stamps.last_modified_by),
+            synced_at = quote(&stamps.synced_at),
+            synced_now = now(&stamps.synced_at),
+        );
+        self.safe_function("stamp", "", &body)
+    }
+
+    pub(super) fn arrived(&self) -> String {
+        let body = format!(
+            r"BEGIN
+    IF EXISTS (SELECT FROM rejoin.tombstones t WHERE t.table_no = {no}) THEN
+        DELETE FROM rejoin.tombstones t USING arrived a WHERE t.scope = a.rejoin_scope AND t.table_no = {no} AND t.key = {key};
+    END IF;
+    RETURN NULL;
+END
+",
+            no = self.table.no,
+            key = key_array(self.table, "a"),
+        );
+        self.safe_function("arrived", BULK_SETTINGS, &body)
+    }
+
+    /// Tombstones for the rows of `from`, but for those that live on or again in their scope.
+    fn bury(&self, from: &str, unless_living: bool) -> String {
+        let living = if unless_living {
+            let key: Vec<String> =
+                self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = g.{name}")).collect();
+            let table = table_sql(self.table);
+            // Not by the feed's index, which would read the whole scope for each row.
+            format!(
+                "\n        WHERE NOT EXISTS (SELECT FROM {table} l WHERE {} AND l.rejoin_scope || '' = g.rejoin_scope)",
+                key.join(" AND ")
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            r#"DECLARE
+    one text;
+BEGIN
+    -- A row without a scope was there before us and is not stamped yet: nobody was ever sent it.
+    FOR one IN SELECT DISTINCT g.rejoin_scope COLLATE "C" FROM {from} g WHERE g.rejoin_scope IS NOT NULL ORDER BY 1 LOOP
+        PERFORM rejoin.tick_of(one);
+    END LOOP;
+    INSERT INTO rejoin.tombstones AS t (scope, table_no, key, tick, version, at, author, left_scope, image)
+        SELECT g.rejoin_scope, {no}, {key}, s.head, g.{version} + 1, now(), rejoin.author(), false,
+            {image}
+        FROM {from} g JOIN rejoin.scopes s ON s.scope = g.rejoin_scope{living}
+        ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(t.version, excluded.version),
+            at = excluded.at, author = excluded.author, left_scope = false, image = excluded.image;
+    RETURN NULL;
+END
+"#,
+            no = self.table.no,
+            key = key_array(self.table, "g"),
+            version = quote(&self.table.stamps.version),
+            image = self.image("g"),
+        )
+    }
+
+    /// The row's last image, without stamps, from which a delete can be taken back; decimals as text, which JSON readers would round.
+    /// The engine's own rows (users) leave none.
+    fn image(&self, alias: &str) -> String {
+        if self.table.engine {
+            return "NULL::jsonb".to_owned();
+        }
+        let stamps = &self.table.stamps;
+        let mut names: Vec<&str> = ENGINE_COLUMNS.to_vec();
+        let mapped = [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at];
+        names.extend(mapped.into_iter().map(String::as_str).filter(|name| !ENGINE_COLUMNS.contains(name)));
+        let names: Vec<String> = names.into_iter().map(literal).collect();
+        let decimals = self.table.columns.iter().filter(|column| column.ty == ColumnType::Numeric);
+        let decimals: Vec<String> =
+            decimals.map(|column| format!("{}, {alias}.{}::text", literal(&column.name), quote(&column.name))).collect();
+        let decimals = if decimals.is_empty() { String::new() } else { format!(" || jsonb_build_object({})", decimals.join(", ")) };
+        format!("to_jsonb({alias}) - ARRAY[{}]{decimals}", names.join(", "))
+    }
+
+    pub(super) fn gone(&self) -> String {
+        self.safe_function("gone", BULK_SETTINGS, &self.bury("gone", true))
+    }
+
+    pub(super) fn truncated(&self) -> String {
+        self.safe_function("truncated", BULK_SETTINGS, &self.bury(&table_sql(self.table), false))
+    }
+
+    /// A row left a key or a scope.
+    pub(super) fn moved(&self) -> String {
+        let key: Vec<String> =
+            self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = OLD.{name}")).collect();
+        let body = format!(
+            r"BEGIN
+    IF OLD.rejoin_scope IS NULL THEN RETURN NULL; END IF;
+    IF {rekeyed} THEN
+        -- Keys may have been swapped.
+        IF NOT EXISTS (SELECT FROM {table} l WHERE {key} AND l.rejoin_scope || '' = OLD.rejoin_scope) THEN
+            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, OLD.{version} + 1, false,
+                {image});
+        END IF;
+    ELSE
+        PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, NEW.{version}, true, NULL);
+    END IF;
+    PERFORM rejoin.mark_there(NEW.rejoin_scope, {no}, {new_key});
+    RETURN NULL;
+END
+",
+            rekeyed = self.differ(&self.table.key),
+            table = table_sql(self.table),
+            key = key.join(" AND "),
+            no = self.table.no,
+            old_key = key_array(self.table, "OLD"),
+            new_key = key_array(self.table, "NEW"),
+            version = quote(&self.table.stamps.version),
+            image = self.image("OLD"),
+        );
+        self.safe_function("moved", BULK_SETTINGS, &body)
+    }
+
+    /// What hangs from a row goes where it goes. NULL is a tick that counts for nobody, so the children's triggers derive anew.
+    pub(super) fn restamp(&self) -> Option<String> {
+        let children = self.catalog.tables.iter().filter_map(|child| match child.scope {
+            ScopeRule::Through(at) => child.references.get(at).filter(|found| found.table == self.table.no).map(|found| (child, found)),
+            _ => None,
+        });
+        let mut body = String::new();
+        for (child, reference) in children {
+            let matches = matches(self.table, &reference.target, "NEW", child, &reference.columns, "c", "OPERATOR(pg_catalog.=)");
+            let _ = writeln!(
+                body,
+                "    UPDATE {} c SET rejoin_tick = NULL WHERE {matches} AND c.rejoin_scope OPERATOR(pg_catalog.<>) NEW.rejoin_scope;",
+                table_sql(child)
+            );
+        }
+        (!body.is_empty()).then(|| self.function("restamp", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
+    }
+
+    pub(super) fn triggers(&self) -> Vec<(String, String)> {
+        let table = table_sql(self.table);
+        // A setting that this session never had is NULL, and a row without stamps is NULL too: they must not be equal.
+        let counts = "NEW.rejoin_scope || '=' || NEW.rejoin_tick IS DISTINCT FROM coalesce(current_setting('rejoin.one', true), '')";
+        let site: Vec<ColumnNo> = match self.table.scope {
+            ScopeRule::Site => self.table.column_named("site_id").map(|column| column.no).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let mut watched: Vec<ColumnNo> = Vec::new();
+        for column in self.table.key.iter().chain(self.path()).chain(&site) {
+            if !watched.contains(column) {
+                watched.push(*column);
+            }
+        }
+        let rekeyed = self.differ(&self.table.key);
+        let moved = "OLD.rejoin_scope IS DISTINCT FROM NEW.rejoin_scope";
+        let stamp = self.function_name("stamp");
+        let function = |of: &str| format!("EXECUTE FUNCTION {}()", self.function_name(of));
+        let mut triggers = vec![
+            ("insert", format!("BEFORE INSERT ON {table} FOR EACH ROW\n    WHEN ({counts}) EXECUTE FUNCTION {stamp}()")),
+            (
+                "update",
+                format!(
+                    "BEFORE UPDATE ON {table} FOR EACH ROW\n    WHEN ({counts} OR {moved} OR {})\n    EXECUTE FUNCTION {stamp}()",
+                    self.differ(&watched)
+                ),
+            ),
+            ("arrived", format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT {}", function("arrived"))),
+            ("gone", format!("AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone FOR EACH STATEMENT {}", function("gone"))),
+            (
+                "moved",
+                format!(
+                    "AFTER UPDATE ON {table} FOR EACH ROW\n    WHEN (OLD.rejoin_scope <> NEW.rejoin_scope OR {rekeyed}) {}",
+                    function("moved")
+                ),
+            ),
+            ("truncate", format!("BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {}", function("truncated"))),
+        ];
+        if self.restamp().is_some() {
+            let form = format!("AFTER UPDATE ON {table} FOR EACH ROW WHEN (OLD.rejoin_scope <> NEW.rejoin_scope) {}", function("restamp"));
+            triggers.push(("restamp", form));
+        }
+        triggers.into_iter().map(|(of, form)| (format!("{TRIGGER_VERSION}_{of}"), form)).collect()
+    }
+}
