@@ -17,15 +17,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use conflict_ui_api::api::path::RESERVED;
 use serde::Deserialize;
 use sync_core::catalog::ApiStyle;
 use toml::Spanned;
 
 /// A name in `rejoin.toml` that knows where it stands.
 pub type Named = Spanned<String>;
-
-/// Paths that the engine's own routes take: `/api/conflicts` and so on.
-const RESERVED_PATHS: [&str; 5] = ["conflicts", "sync", "events", "tables", "rejoin"];
 
 /// The whole of `rejoin.toml`. Tables are named `table` (of the schema `public`) or `schema.table`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -195,7 +193,7 @@ impl Settings {
 
 /// Whether the engine's own routes take this path.
 pub(crate) fn is_reserved_path(path: &str) -> bool {
-    RESERVED_PATHS.contains(&path)
+    RESERVED.contains(&path)
 }
 
 /// Whether `name` (`table` or `schema.table`) names this table.
