@@ -22,6 +22,7 @@ use super::plan::{Plan, TableSql};
 use super::released;
 use super::rows::HeldState;
 use super::sync_writer::{Because, SyncWriter};
+use super::unheard::Unheard;
 use super::{dropping, identity, spool};
 use crate::fault;
 
@@ -85,6 +86,7 @@ struct Apply<'a> {
     dirty: HashSet<TableNo>,
     cursors: HashMap<ScopeId, Tick>,
     resolved: HashSet<ConflictId>,
+    unheard: Unheard,
     applied: Applied,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Apply<'a> {
             dirty,
             cursors: heads.iter().map(|head| (head.scope.clone(), head.tick)).collect(),
             resolved: HashSet::new(),
+            unheard: Unheard::new(connection, plan, heads)?,
             applied: Applied::default(),
         })
     }
@@ -120,6 +123,10 @@ impl<'a> Apply<'a> {
     }
 
     fn finish(mut self, heads: &[Cursor]) -> Result<Applied> {
+        for (no, key, image) in std::mem::take(&mut self.unheard).gone(&self.cursors) {
+            let (table, sql) = self.table(no)?;
+            self.image(table, sql, &key, &image)?;
+        }
         let cursors = std::mem::take(&mut self.cursors);
         let cursor = |scope: &ScopeId| cursors.get(scope).copied();
         let connection = self.writer.connection;
@@ -180,6 +187,9 @@ impl<'a> Apply<'a> {
 
     /// One image of the cloud meets what is here.
     fn image(&mut self, table: &Table, sql: &TableSql, key: &Key, image: &Image) -> Result<()> {
+        if image.row().is_some() {
+            self.unheard.heard(table.no, key);
+        }
         let connection = self.writer.connection;
         let found = if self.dirty.contains(&table.no) {
             entry::by_key(connection, table, sql, key)
@@ -200,6 +210,15 @@ impl<'a> Apply<'a> {
         };
         let cursor = |scope: &ScopeId| self.cursors.get(scope).copied();
         let mut row = before.row.clone();
+        if before.held == HeldState::Ghost && row.base.is_none() {
+            // What counts of a ghost is when it went.
+            let went = sql.dirty.as_ref().map(|dirty| entry::theirs(connection, table, dirty, key)).transpose()?.flatten();
+            match (went, &mut row.live) {
+                (Some(went), Some(live)) if image.row().is_some() => live.at = Some(went.at),
+                (Some(_), _) => return Ok(()),
+                (None, _) => {}
+            }
+        }
         if row.base.is_some() {
             row = step(table, row, &Event::Asked, &cursor).row;
         }

@@ -32,6 +32,7 @@ pub mod released;
 pub mod run_log;
 pub mod spool;
 pub mod sync_writer;
+mod unheard;
 
 pub use db::{Database, DbError};
 pub use error::{Result, StoreError};

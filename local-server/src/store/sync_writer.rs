@@ -3,8 +3,8 @@
 //! Runs where triggers and foreign keys are off. Cascades need no code: whatever the cloud cascaded arrives in the feed. What this writer
 //! adds is what no single row can know:
 //! - a row that dirty rows refer to is not removed but becomes a *ghost* until they are settled;
-//! - a row whose unique values another one holds gets them: a dirty twin is held until it is answered, a clean one is set aside until the
-//!   end, when whatever takes its place has been written (a swap);
+//! - a clean row whose unique values another one holds gets them: a dirty twin is held until it is answered, a clean one is set aside
+//!   until the end, when whatever takes its place has been written (a swap);
 //! - an image of a key that is taken here by another row waits in theirs until the key is free;
 //! - the version of a removed key is remembered, so that it never goes back.
 
@@ -76,12 +76,14 @@ impl<'a> SyncWriter<'a> {
             }
             (had, Some(live)) => {
                 let held = held_state(before, after, because);
+                let live = &back_again(before, live);
                 if had.as_ref() != Some(live) || before.held != held {
-                    rejoin_row = self.write_live(table, sql, rejoin_row, had.is_some(), live, held)?;
+                    rejoin_row = self.write_live(table, sql, (rejoin_row, had.is_some()), live, held, after.base.is_some())?;
                     if rejoin_row.is_none() {
                         return self.wait_for_key(table, sql, before, live);
                     }
                 }
+                self.leave_keys(table, sql, before, live)?;
             }
         }
         self.save_base(table, sql, before, after.base.as_ref(), rejoin_row)?;
@@ -232,40 +234,51 @@ impl<'a> SyncWriter<'a> {
         Ok(())
     }
 
+    /// A row that got or lost a key here leaves keys behind; whatever takes one of them later must not begin below it.
+    fn leave_keys(&self, table: &Table, sql: &TableSql, before: &Entry, live: &Live) -> Result<()> {
+        let (Some(dirty), Some(had)) = (&sql.dirty, &before.row.live) else { return Ok(()) };
+        let (key, shown) = (table.key_of(&live.row), table.key_of(&had.row));
+        for left in [Some(shown), before.cloud_key(table)].into_iter().flatten().filter(|left| *left != key) {
+            self.remember_version(dirty, &left, had.stamp.version)?;
+        }
+        Ok(())
+    }
+
     fn remember_version(&self, dirty: &DirtySql, key: &Key, version: i64) -> Result<()> {
-        self.connection.prepare_cached(&dirty.delete_gone)?.execute(params_from_iter(key.0.iter().map(Bound)))?;
+        let version = self.forget_version(dirty, key)?.unwrap_or(0).max(version);
         let values: Vec<Bound<'_>> = key.0.iter().map(Bound).collect();
         let params = values.iter().map(|value| value as &dyn ToSql).chain([&version as &dyn ToSql]);
         self.connection.prepare_cached(&dirty.put_gone)?.execute(params_from_iter(params))?;
         Ok(())
     }
 
-    /// The version that a new row of this key must have at least.
-    fn recall_version(&self, dirty: &DirtySql, key: &Key) -> Result<Option<i64>> {
+    /// Takes the version that was remembered of a key.
+    fn forget_version(&self, dirty: &DirtySql, key: &Key) -> Result<Option<i64>> {
         let key = || params_from_iter(key.0.iter().map(Bound));
         let version =
             self.connection.prepare_cached(&dirty.gone_version)?.query_row(key(), |row| row.get::<_, Option<i64>>(0)).optional()?;
         if version.is_some() {
             self.connection.prepare_cached(&dirty.delete_gone)?.execute(key())?;
         }
-        Ok(version.flatten().map(|version| version + 1))
+        Ok(version.flatten())
     }
 
-    /// Writes a live row; those that hold its unique values make way. Its `rejoin_row`; `None` where its key is taken.
+    /// Writes a live row, given its `rejoin_row` and whether it exists. For a clean one those that hold its unique values make way; a dirty
+    /// one is held until it is answered. Its `rejoin_row`; `None` where its key is taken.
     fn write_live(
         &mut self,
         table: &Table,
         sql: &TableSql,
-        rejoin_row: Option<i64>,
-        exists: bool,
+        (rejoin_row, exists): (Option<i64>, bool),
         live: &Live,
-        held: HeldState,
+        mut held: HeldState,
+        dirty: bool,
     ) -> Result<Option<i64>> {
         let mut live = live.clone();
         if let (false, Some(dirty)) = (exists, &sql.dirty)
-            && let Some(least) = self.recall_version(dirty, &table.key_of(&live.row))?
+            && let Some(last) = self.forget_version(dirty, &table.key_of(&live.row))?
         {
-            live.stamp.version = live.stamp.version.max(least);
+            live.stamp.version = live.stamp.version.max(last + 1);
         }
         let text = if exists { &sql.update_live } else { &sql.insert_live };
         for attempt in 0..2 {
@@ -277,8 +290,10 @@ impl<'a> SyncWriter<'a> {
                 Err(error) => return Err(error.into()),
             }
             drop(statement);
-            if attempt == 0 {
-                self.make_way(table, sql, &live, rejoin_row.unwrap_or(0))?;
+            match (attempt, dirty) {
+                (0, true) => held = HeldState::Held,
+                (0, false) => self.make_way(table, sql, &live, rejoin_row.unwrap_or(0))?,
+                _ => {}
             }
         }
         Ok(None)
@@ -389,6 +404,15 @@ impl<'a> SyncWriter<'a> {
         }
         Ok(keys)
     }
+}
+
+/// A row that was deleted here and is back counts on from where it was deleted.
+fn back_again(before: &Entry, live: &Live) -> Live {
+    let mut live = live.clone();
+    if let (None, Some((Some(version), ..))) = (&before.row.live, before.mark.as_ref().map(|mark| &mark.gone)) {
+        live.stamp.version = live.stamp.version.max(version + 1);
+    }
+    live
 }
 
 /// A row held by a conflict is held; one that made way for another stays so until it is accepted or clean; all else is ordinary.

@@ -212,3 +212,17 @@ async fn a_local_value_that_no_merge_can_read_stops_no_pull() {
     assert_eq!(site.rows("SELECT id, a FROM shows ORDER BY id").await, "a|5;b|5");
     site.assert_clean().await;
 }
+
+#[tokio::test]
+async fn a_row_of_a_scope_made_here_that_was_deleted_before_its_first_pull_goes() {
+    let site = Site::new(1).await;
+    site.sql("INSERT INTO shows (id) VALUES ('a'); INSERT INTO items (id, show, slot) VALUES ('i', 'a', 1), ('j', 'a', 2)").await;
+    let push = site.cut().await.unwrap();
+    let a = scope("a");
+    site.applied(&push, vec![exact(&a, 1, 1), exact(&a, 1, 1), exact(&a, 1, 1)]).await;
+    // Another site deleted j at tick 2; a first pull has live rows only.
+    site.pull(page(&[(&a, 2)]).live(SHOWS, 0, 1, 1, vec![text("a"), Value::Null, Value::Null]).live(ITEMS, 0, 1, 1, item("i", "a", 1, "")))
+        .await;
+    assert_eq!(site.rows("SELECT id FROM items").await, "i");
+    assert_eq!(site.rows("SELECT id FROM shows").await, "a");
+}
