@@ -226,3 +226,17 @@ async fn a_row_of_a_scope_made_here_that_was_deleted_before_its_first_pull_goes(
     assert_eq!(site.rows("SELECT id FROM items").await, "i");
     assert_eq!(site.rows("SELECT id FROM shows").await, "a");
 }
+
+#[tokio::test]
+async fn h01_an_insert_taken_and_deleted_at_the_cloud_before_its_answer_arrives_is_gone() {
+    let a = scope("a");
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, ""))).await;
+    site.sql("INSERT INTO items (id, show, slot) VALUES ('i', 'a', 1)").await;
+    let push = site.cut().await.unwrap();
+    site.pull(page(&[(&a, 12)]).gone(ITEMS, 0, 12, "i", false)).await;
+    assert_eq!(site.rows("SELECT id FROM items").await, "i", "nobody knows yet whose insert that was");
+    site.applied(&push, vec![exact(&a, 11, 1)]).await;
+    assert_eq!(site.rows("SELECT id FROM items").await, "");
+    site.assert_clean().await;
+}

@@ -13,7 +13,10 @@ pub(super) fn pulled(table: &Table, row: &mut SiteRow, image: &Image, cursor: Cu
         }
         return;
     };
-    if !takes_place(image, newest(row, base), cursor) {
+    let newest = newest(row, base);
+    // The cloud may have taken an insert whose answer is still under way, and lost the row again: that is news of this row too.
+    let taken_and_gone = base.in_flight && newest.is_none() && image.row().is_none();
+    if !taken_and_gone && !takes_place(image, newest, cursor) {
         return;
     }
     row.theirs = Some(image.clone());
