@@ -180,11 +180,12 @@ fn later_edit(table: &Table, row: &SiteRow, change: &RowChange, answer: &RowAnsw
 fn follow_theirs(table: &Table, row: &mut SiteRow, confirmed: Option<&Image>, cursor: Cursors<'_>) {
     let newer = |theirs: &Image| {
         let Some(at) = confirmed.map(|image| &image.at) else { return true };
-        if theirs.at.scope == at.scope {
-            theirs.at.tick > at.tick
-        } else {
-            // What is gone from another scope says nothing of the row in this one.
-            theirs.row().is_some() && cursor(&at.scope).is_none_or(|tick| tick >= at.tick)
+        match cursor(&at.scope) {
+            _ if theirs.at.scope == at.scope => theirs.at.tick > at.tick,
+            // That pull had seen the confirmed image.
+            Some(tick) => tick >= at.tick,
+            // A scope made here, of which nothing was pulled yet: what is gone from another scope says nothing of the row in this one.
+            None => theirs.row().is_some(),
         }
     };
     match (row.theirs.take().filter(newer), &row.base) {
