@@ -73,6 +73,12 @@ impl Cloud {
         Self { db, catalog, key, sql, epoch, database }
     }
 
+    /// After the schema was changed.
+    pub async fn prepared_again(mut self) -> Self {
+        self.catalog = prepare(&self.db, &Settings::parse(SETTINGS).unwrap(), None).await.unwrap();
+        self
+    }
+
     pub fn url(&self) -> &str {
         self.database.url()
     }

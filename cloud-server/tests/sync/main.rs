@@ -5,4 +5,7 @@
 mod cloud;
 mod site;
 
+mod order;
 mod push;
+mod refusals;
+mod scopes;

@@ -1,6 +1,6 @@
 //! Which rows of a refused part are the guilty ones, asked in one query where the constraint is known; halving finds the rest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sync_core::catalog::{Reference, Table, Unique};
 use sync_core::id::{Key, TableNo};
@@ -44,30 +44,33 @@ impl Applying<'_, '_> {
         unique: &Unique,
     ) -> Result<Guilty, StoreError> {
         let given_up = given_up(self.set);
-        let mut wanted: BTreeMap<Vec<Value>, usize> = BTreeMap::new();
-        let mut guilty = Vec::new();
+        let mut wanted: BTreeMap<Vec<Value>, Vec<usize>> = BTreeMap::new();
         for &index in indexes {
             let item = &self.set.items[index];
-            let Some(tuple) = (item.table.no == table.no).then(|| new_tuple(item, &unique.columns)).flatten() else { continue };
-            match wanted.get(&tuple) {
-                Some(first) => guilty.push((index, Some(self.set.items[*first].change.key.clone()))),
-                None => drop(wanted.insert(tuple, index)),
+            if let Some(tuple) = (item.table.no == table.no).then(|| new_tuple(item, &unique.columns)).flatten() {
+                wanted.entry(tuple).or_default().push(index);
             }
         }
-        let freed = |tuple: &Vec<Value>, holder: &Key| {
-            let index = self.set.at_cloud_key(table.no, holder);
-            given_up.get(&(table.no, no, tuple.clone())).copied().filter(|giver| {
-                let deleted = matches!(self.set.items[*giver].fate, Fate::Delete) && !self.kept.contains(giver);
-                Some(*giver) == index && (deleted || indexes.contains(giver))
+        let freed = |tuple: &[Value], holder: &Key| {
+            let giver = given_up.get(&(table.no, no, tuple.to_vec())).copied();
+            giver.is_some_and(|giver| {
+                let deleted = matches!(self.set.items[giver].fate, Fate::Delete) && !self.kept.contains(&giver);
+                self.set.at_cloud_key(table.no, holder) == Some(giver) && (deleted || indexes.contains(&giver))
             })
         };
-        let tuples: Vec<(&Vec<Value>, usize)> = wanted.iter().map(|(tuple, index)| (tuple, *index)).collect();
+        let tuples: Vec<&[Value]> = wanted.keys().map(Vec::as_slice).collect();
+        let mut guilty = Vec::new();
+        let mut taken = BTreeSet::new();
         for (at, holder) in self.holders(tx, table, unique, &tuples).await? {
-            let (tuple, index) = tuples[at];
-            let own = self.set.items[index].cloud_key() == &holder;
-            if !own && freed(tuple, &holder).is_none() {
-                guilty.push((index, Some(holder)));
+            if !freed(tuples[at], &holder) {
+                taken.insert(at);
+                let others = wanted[tuples[at]].iter().filter(|index| self.set.items[**index].cloud_key() != &holder);
+                guilty.extend(others.map(|index| (*index, Some(holder.clone()))));
             }
+        }
+        for (_, (_, indexes)) in wanted.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
+            let first = &self.set.items[indexes[0]].change.key;
+            guilty.extend(indexes[1..].iter().map(|index| (*index, Some(first.clone()))));
         }
         Ok(guilty)
     }
@@ -78,12 +81,11 @@ impl Applying<'_, '_> {
         tx: &WriteTx<'_>,
         table: &Table,
         unique: &Unique,
-        tuples: &[(&Vec<Value>, usize)],
+        tuples: &[&[Value]],
     ) -> Result<Vec<(usize, Key)>, StoreError> {
         let positions: Vec<usize> = unique.columns.iter().filter_map(|no| table.position(*no)).collect();
-        let values: Vec<&[Value]> = tuples.iter().map(|(tuple, _)| tuple.as_slice()).collect();
         let select = table.key_columns().map(|column| column_sql(column, "t")).collect::<Vec<_>>().join(", ");
-        let found = scope::find(&**tx, table, &positions, &values, &select).await?;
+        let found = scope::find(&**tx, table, &positions, tuples, &select).await?;
         let keyed = found.into_iter().map(|(at, row)| {
             let values: Result<Vec<_>, _> =
                 table.key_columns().enumerate().map(|(no, column)| read_value(table, column, &row, no + 1)).collect();

@@ -16,7 +16,8 @@ pub(super) fn units(set: &Set<'_>) -> Vec<Unit> {
     let order = order(set);
     let place: HashMap<usize, usize> = order.iter().enumerate().map(|(place, index)| (*index, place)).collect();
     let mut groups = Groups { parent: (0..order.len()).collect() };
-    for (later, earlier) in forward_references(set, &place).into_iter().chain(wanted_tuples(set, &place)) {
+    let pairs = forward_references(set, &place).into_iter().chain(wanted_tuples(set, &place)).chain(wanted_keys(set, &place));
+    for (later, earlier) in pairs {
         groups.join(place[&later], place[&earlier]);
     }
     let mut units: BTreeMap<usize, Unit> = BTreeMap::new();
@@ -89,6 +90,16 @@ fn wanted_tuples(set: &Set<'_>, place: &HashMap<usize, usize>) -> Vec<(usize, us
         }
     }
     pairs
+}
+
+/// Pairs of rekeys of which the first wants the key that the second gives up.
+fn wanted_keys(set: &Set<'_>, place: &HashMap<usize, usize>) -> Vec<(usize, usize)> {
+    let wanted = place.keys().filter_map(|&index| {
+        let item = &set.items[index];
+        let holder = set.at_cloud_key(item.table.no, &item.change.key).filter(|holder| *holder != index)?;
+        place.contains_key(&holder).then_some((index, holder))
+    });
+    wanted.collect()
 }
 
 /// The unique values that rows of the set give up, by (table, unique key, values).

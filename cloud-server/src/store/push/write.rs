@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sync_core::catalog::{Table, Unique};
+use sync_core::catalog::{Column, Table, Unique};
 use sync_core::change::{Op, Row};
 use sync_core::id::{Key, ScopeId, TableNo};
 use sync_core::value::{ColumnType, Value};
@@ -249,10 +249,14 @@ fn free_value(ty: &ColumnType, max_length: Option<u32>, no: usize) -> Option<Val
     }
 }
 
-/// A key that nobody has.
+/// A key that nobody has; columns of a reference are left alone.
 fn aside_key(table: &Table, key: &Key) -> Option<Key> {
     let mut aside = key.clone();
-    let (at, column) = table.key_columns().enumerate().find(|(_, column)| free_value(&column.ty, column.max_length, 0).is_some())?;
-    aside.0[at] = free_value(&column.ty, column.max_length, 0)?;
+    let free = |column: &Column| {
+        let referring = table.references.iter().any(|reference| reference.columns.contains(&column.no));
+        if referring { None } else { free_value(&column.ty, column.max_length, 0) }
+    };
+    let (at, value) = table.key_columns().enumerate().find_map(|(at, column)| free(column).map(|value| (at, value)))?;
+    aside.0[at] = value;
     Some(aside)
 }
