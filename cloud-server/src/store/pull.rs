@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::{Client, GenericClient, Transaction};
 use sync_core::catalog::Catalog;
-use sync_core::id::{ChangeId, ReplicaId, ScopeId, SiteId, Tick};
+use sync_core::id::{ChangeId, ReplicaId, ScopeId, Tick};
 use sync_core::limits::SCOPES_MAX;
 use sync_core::wire::message::{Page, Pull, PushName, Window};
 use tokio_postgres::IsolationLevel;
@@ -41,7 +41,7 @@ pub async fn pull(db: &Database, key: &SecretKey, catalog: &Catalog, site: &Site
     let page = read(&transaction, key, catalog, site, pull).await?;
     transaction.commit().await?;
     if pull.next.is_none() && page.catalog == pull.speaker.catalog {
-        record(&client, site.site, pull).await?;
+        record(&client, pull).await?;
     }
     Ok(page)
 }
@@ -129,8 +129,8 @@ async fn heads(db: &impl GenericClient, site: &SiteIdentity) -> Result<Heads, Sy
     heads.collect()
 }
 
-/// Remembers where the replica stands, forgets exact rows that it has passed, and lets go scopes that it has let go.
-async fn record(client: &Client, site: SiteId, pull: &Pull) -> Result<(), StoreError> {
+/// Remembers where the replica stands, and forgets exact rows that it has passed.
+async fn record(client: &Client, pull: &Pull) -> Result<(), StoreError> {
     let ReplicaId(replica) = pull.speaker.replica;
     let scopes: Vec<&str> = pull.cursors.iter().map(|cursor| cursor.scope.0.as_str()).collect();
     let ticks: Vec<i64> = pull.cursors.iter().map(|cursor| cursor.tick.0).collect();
@@ -146,9 +146,5 @@ async fn record(client: &Client, site: SiteId, pull: &Pull) -> Result<(), StoreE
                           WHERE t.value::bigint > coalesce(c.tick, 0))";
         client.execute(&client.prepare_cached(passed).await?, &[&replica, &answered.no.0]).await?;
     }
-    let dropped = "DELETE FROM rejoin.subscriptions u WHERE u.site_id = $1 AND u.dropped_at IS NOT NULL AND NOT EXISTS (
-                       SELECT 1 FROM rejoin.cursors c JOIN rejoin.replicas r ON r.id = c.replica
-                       WHERE r.site_id = $1 AND c.scope = u.scope)";
-    client.execute(&client.prepare_cached(dropped).await?, &[&site.0]).await?;
     Ok(())
 }

@@ -74,8 +74,12 @@ impl Cloud {
     }
 
     /// After the schema was changed.
-    pub async fn prepared_again(mut self) -> Self {
-        self.catalog = prepare(&self.db, &Settings::parse(SETTINGS).unwrap(), None).await.unwrap();
+    pub async fn prepared_again(self) -> Self {
+        self.prepared_with(SETTINGS).await
+    }
+
+    pub async fn prepared_with(mut self, settings: &str) -> Self {
+        self.catalog = prepare(&self.db, &Settings::parse(settings).unwrap(), None).await.unwrap();
         self
     }
 

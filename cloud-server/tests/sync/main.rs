@@ -5,7 +5,10 @@
 mod cloud;
 mod site;
 
+mod conflicts;
+mod identity;
 mod order;
+mod pull;
 mod push;
 mod refusals;
 mod scopes;

@@ -1,0 +1,364 @@
+//! Conflicts: parked whole, joined, shown, resolved once, with what hangs from them.
+
+use cloud_server::store::conflicts::{get, list, resolve};
+use conflict_ui_api::backend::{Conflict, ConflictQuery};
+use conflict_ui_api::error::BackendError;
+use serde_json::json;
+use sync_core::change::{Confirmed, RowChange, Verdict};
+use sync_core::conflict::{ConflictKind, Resolution};
+use sync_core::id::ColumnNo;
+use sync_core::value::Value;
+use sync_core::wire::message::{CommandAnswer, ResolveCommand};
+
+use crate::cloud::Cloud;
+use crate::site::{Site, id, verdict, verdicts};
+
+fn source(site: &Site<'_>, id: &str, production: &str, slot: i64) -> RowChange {
+    site.insert("sources", &json!({"id": id, "production_id": production, "name": format!("s{slot}"), "slot": slot, "number": slot}))
+}
+
+fn command(conflict: &Conflict, resolution: Resolution) -> ResolveCommand {
+    ResolveCommand {
+        conflict: conflict.id,
+        revision: conflict.revision,
+        cloud_etag: conflict.cloud_etag.clone(),
+        resolution,
+        values: Vec::new(),
+        by: "eve".to_owned(),
+    }
+}
+
+async fn open(cloud: &Cloud) -> Vec<Conflict> {
+    let query = ConflictQuery { resolution: Some(Resolution::Pending), limit: 100, ..ConflictQuery::default() };
+    list(&cloud.db.client().await.unwrap(), &cloud.catalog, &query).await.unwrap()
+}
+
+async fn decide(cloud: &Cloud, conflict: &Conflict, resolution: Resolution) -> Conflict {
+    resolve(&cloud.db, &cloud.catalog, "eve", &command(conflict, resolution)).await.unwrap()
+}
+
+fn column(cloud: &Cloud, name: &str) -> ColumnNo {
+    cloud.table("sources").column_named(name).unwrap().no
+}
+
+/// One production with one source, whose name the site and the cloud both changed.
+async fn clashed<'c>(cloud: &'c Cloud) -> (Site<'c>, Conflict) {
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let change = site.update("sources", &s, &json!({"name": "mine", "width": 1}));
+    cloud.run("UPDATE sources SET name = 'theirs'").await;
+    let answer = site.push_one(change).await;
+    assert_eq!((verdict(&answer), answer.clashed.as_slice()), ("parked", &[column(cloud, "name")][..]));
+    let conflict = open(cloud).await.remove(0);
+    (site, conflict)
+}
+
+#[tokio::test]
+async fn a_clash_parks_its_column_with_all_sides_and_takes_the_rest() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    assert_eq!((conflict.kind, conflict.columns.as_slice(), conflict.held), (ConflictKind::UpdateUpdate, &["name".to_owned()][..], false));
+    assert_eq!(conflict.base_data, Some(json!({"name": "s1", "width": null})));
+    let (theirs, mine) = (conflict.cloud_data.as_ref().unwrap(), conflict.local_data.as_ref().unwrap());
+    assert_eq!((&theirs["name"], &theirs["width"], &mine["name"]), (&json!("theirs"), &json!(1), &json!("mine")));
+    assert_eq!((conflict.site.as_str(), conflict.push, conflict.revision), ("a", 1, 1));
+    assert!(conflict.cloud_etag.is_some());
+    assert_eq!(site.value("sources", &id('s', 1), "name"), json!("theirs"), "the cloud's state everywhere");
+    assert_eq!(site.value("sources", &id('s', 1), "width"), json!(1));
+    let pulled = site.pull().await;
+    assert!(pulled.rows.iter().any(|(table, _)| table == "sync_conflicts"), "a site sees its own parked edits: {pulled:?}");
+}
+
+#[tokio::test]
+async fn cloud_wins_leaves_the_row_and_closes_the_conflict() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    site.pull().await;
+    let resolved = decide(&cloud, &conflict, Resolution::CloudWins).await;
+    assert_eq!((resolved.resolution, resolved.resolved_by.as_deref(), resolved.revision), (Resolution::CloudWins, Some("eve"), 2));
+    assert_eq!(cloud.one::<String>("SELECT name FROM sources").await, "theirs");
+    let pulled = site.pull().await;
+    assert_eq!(pulled.rows.iter().map(|(table, _)| table.as_str()).collect::<Vec<_>>(), ["sync_conflicts"]);
+}
+
+#[tokio::test]
+async fn local_wins_writes_the_clashed_columns_like_any_other_write() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    cloud.run("UPDATE sources SET height = 5").await;
+    let conflict = get(&cloud.db.client().await.unwrap(), &cloud.catalog, conflict.id).await.unwrap().unwrap();
+    decide(&cloud, &conflict, Resolution::LocalWins).await;
+    let row = cloud.sql.query_one("SELECT name, height, rejoin_modified_by FROM sources", &[]).await.unwrap();
+    assert_eq!((row.get::<_, String>(0), row.get::<_, i32>(1), row.get::<_, String>(2)), ("mine".into(), 5, "eve".into()));
+    site.pull().await;
+    assert_eq!(site.value("sources", &id('s', 1), "name"), json!("mine"));
+    site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn manual_writes_the_values_given() {
+    let cloud = Cloud::start().await;
+    let (_, conflict) = clashed(&cloud).await;
+    let mut manual = command(&conflict, Resolution::Manual);
+    manual.values = vec![(column(&cloud, "name"), Value::Text("both".into()))];
+    resolve(&cloud.db, &cloud.catalog, "eve", &manual).await.unwrap();
+    assert_eq!(cloud.one::<String>("SELECT name FROM sources").await, "both");
+    let (_, conflict) = (0, conflict);
+    let again = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await;
+    assert!(matches!(again, Err(BackendError::Outdated(now)) if now.resolution == Resolution::Manual), "the first one wins");
+}
+
+#[tokio::test]
+async fn a_decision_on_an_older_state_is_refused_with_the_one_in_force() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    cloud.run("UPDATE sources SET name = 'newer'").await;
+    let outdated = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await;
+    let Err(BackendError::Outdated(now)) = outdated else { panic!("{outdated:?}") };
+    assert_ne!(now.cloud_etag, conflict.cloud_etag);
+    // rh09: a later edit of the same row joins: its revision is another one.
+    site.pull().await;
+    let change = site.update("sources", &id('s', 1), &json!({"name": "mine too", "height": 2}));
+    cloud.run("UPDATE sources SET name = 'newest', height = 3").await;
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    let joined = open(&cloud).await;
+    assert_eq!(joined.len(), 1);
+    assert_eq!((joined[0].id, joined[0].revision), (conflict.id, 2));
+    let mine = joined[0].local_data.as_ref().unwrap();
+    assert_eq!((&mine["name"], &mine["height"]), (&json!("mine too"), &json!(2)));
+    assert_eq!(joined[0].columns, ["height", "name"]);
+    let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(&now, Resolution::LocalWins)).await;
+    assert!(matches!(refused, Err(BackendError::Outdated(_))));
+    decide(&cloud, &joined[0], Resolution::LocalWins).await;
+    assert_eq!(cloud.one::<String>("SELECT name || ' ' || height FROM sources").await, "mine too 2");
+}
+
+#[tokio::test]
+async fn what_is_parked_of_other_columns_is_not_lost_when_a_later_clash_joins() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    site.pull().await;
+    let change = site.update("sources", &id('s', 1), &json!({"height": 2}));
+    cloud.run("UPDATE sources SET height = 3").await;
+    site.push_one(change).await;
+    let joined = open(&cloud).await.remove(0);
+    let mine = joined.local_data.as_ref().unwrap();
+    assert_eq!((joined.id, &mine["name"], &mine["height"]), (conflict.id, &json!("mine"), &json!(2)));
+    assert_eq!(joined.base_data, Some(json!({"height": null, "name": "s1", "width": null})));
+    decide(&cloud, &joined, Resolution::LocalWins).await;
+    assert_eq!(cloud.one::<String>("SELECT name || ' ' || height FROM sources").await, "mine 2");
+}
+
+#[tokio::test]
+async fn an_edit_of_a_deleted_row_can_bring_it_back_whole() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    cloud.run("UPDATE sources SET width = 1920, price = 12.50, tags = '{a,b}'").await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let change = site.update("sources", &s, &json!({"name": "mine"}));
+    cloud.run("DELETE FROM sources").await;
+    let answer = site.push_one(change).await;
+    assert!(matches!(&answer.confirmed, Confirmed::Image(image) if image.row().is_none()), "{answer:?}");
+    let conflict = open(&cloud).await.remove(0);
+    assert_eq!((conflict.kind, conflict.cloud_etag.clone()), (ConflictKind::UpdateDelete, None));
+    let mine = conflict.local_data.as_ref().unwrap();
+    assert_eq!((&mine["name"], &mine["width"], &mine["price"]), (&json!("mine"), &json!(1920), &json!("12.5")));
+    decide(&cloud, &conflict, Resolution::LocalWins).await;
+    let row: String = cloud.one("SELECT concat_ws(' ', name, width, price, tags) FROM sources").await;
+    assert_eq!(row, "mine 1920 12.50 {a,b}");
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn a_parked_delete_is_done_when_the_site_wins() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let change = site.delete("sources", &s);
+    cloud.run("UPDATE sources SET name = 'changed'").await;
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    assert!(site.has("sources", &s), "the row comes back at the site");
+    let conflict = open(&cloud).await.remove(0);
+    assert_eq!((conflict.kind, conflict.local_data.as_ref()), (ConflictKind::DeleteUpdate, None));
+    decide(&cloud, &conflict, Resolution::LocalWins).await;
+    assert_eq!(cloud.count("sources").await, 0);
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn local_wins_on_a_unique_clash_replaces_the_cloud_row_unless_others_refer_to_it() {
+    let cloud = Cloud::start().await;
+    let (p, theirs, mine) = (id('p', 1), id('s', 1), id('s', 2));
+    cloud.production(&p, &[&theirs]).await;
+    cloud.run(&format!("INSERT INTO outputs VALUES ('{theirs}', '1', 'x')")).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let rows = vec![source(&site, &mine, &p, 1), site.insert("outputs", &json!({"source_id": mine, "port": "7", "label": "hangs"}))];
+    assert_eq!(verdicts(&site.push(rows).await), ["held", "held"]);
+    let conflicts = open(&cloud).await;
+    let unique = conflicts.iter().find(|conflict| conflict.kind == ConflictKind::Unique).unwrap();
+    assert_eq!(unique.cloud_data.as_ref().unwrap()["id"], json!(theirs));
+    let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(unique, Resolution::LocalWins)).await;
+    let Err(BackendError::Undecidable(reason)) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("outputs"), "{reason}");
+    cloud.run("DELETE FROM outputs").await;
+    decide(&cloud, unique, Resolution::LocalWins).await;
+    assert_eq!(cloud.one::<String>("SELECT id::text FROM sources").await, mine);
+    // What was held because of it came in with it.
+    assert_eq!(cloud.one::<String>("SELECT label FROM outputs").await, "hangs");
+    assert_eq!(open(&cloud).await.len(), 0);
+}
+
+#[tokio::test]
+async fn manual_on_a_unique_clash_renames_mine_and_a_new_root_is_granted_then() {
+    let cloud = Cloud::start().await;
+    cloud.production(&id('p', 1), &[]).await;
+    cloud.run("UPDATE productions SET code = 'X'").await;
+    let mut site = cloud.site("a", &[]).await;
+    let (p, s) = (id('p', 2), id('s', 1));
+    let rows = vec![site.insert("productions", &json!({"id": p, "name": "mine", "code": "X"})), source(&site, &s, &p, 1)];
+    assert_eq!(verdicts(&site.push(rows).await), ["held", "held"]);
+    let conflicts = open(&cloud).await;
+    let unique = conflicts.iter().find(|conflict| conflict.kind == ConflictKind::Unique).unwrap();
+    let mut manual = command(unique, Resolution::Manual);
+    manual.values = vec![(cloud.table("productions").column_named("code").unwrap().no, Value::Text("Y".into()))];
+    resolve(&cloud.db, &cloud.catalog, "eve", &manual).await.unwrap();
+    assert_eq!(cloud.count("sources").await, 1, "its source came in with it");
+    let pulled = site.pull().await;
+    assert!(pulled.rows.contains(&("productions".to_owned(), p)), "{pulled:?}");
+}
+
+#[tokio::test]
+async fn a_held_row_offered_again_closes_its_conflict_when_it_is_accepted() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 2));
+    cloud.production(&p, &[&id('s', 1)]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    assert_eq!(verdict(&site.push_one(source(&site, &s, &p, 1)).await), "held");
+    assert_eq!(verdict(&site.push_one(source(&site, &s, &p, -1)).await), "held");
+    assert_eq!(open(&cloud).await[0].revision, 2);
+    assert_eq!(verdict(&site.push_one(source(&site, &s, &p, 2)).await), "exact");
+    assert_eq!(open(&cloud).await.len(), 0);
+    let closed = cloud.one::<String>("SELECT resolution || ' ' || resolved_by FROM rejoin.sync_conflicts").await;
+    assert_eq!(closed, "LOCAL_WINS site:a");
+}
+
+#[tokio::test]
+async fn h23_rows_that_hang_from_a_held_row_are_held_too_also_where_a_stranger_has_its_key() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    // The cloud has another row under this key; a plain look at the reference would find it.
+    let rows = vec![source(&site, &s, &p, 2), site.insert("outputs", &json!({"source_id": s, "port": "1", "label": "mine"}))];
+    let answers = site.push(rows).await;
+    assert_eq!(verdicts(&answers), ["held", "held"]);
+    assert_eq!(cloud.count("outputs").await, 0);
+    let kinds: Vec<String> = cloud.one("SELECT array_agg(kind ORDER BY kind) FROM rejoin.sync_conflicts").await;
+    assert_eq!(kinds, ["foreign_key", "insert_insert"]);
+    // An existing row that is made to refer to a held one waits with it.
+    site.pull().await;
+    let rows = vec![
+        site.insert("kinds", &json!({"id": "k", "label": "x"})),
+        source(&site, &id('s', 5), &p, 1),
+        site.update("sources", &s, &json!({"above": id('s', 5)})),
+    ];
+    let answers = site.push(rows).await;
+    assert_eq!(verdicts(&answers), ["exact", "held", "parked"]);
+}
+
+#[tokio::test]
+async fn rb10_a_command_in_a_push_runs_before_its_rows_and_only_once() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    site.pull().await;
+    let mut push = site.next_push(vec![site.update("sources", &id('s', 1), &json!({"name": "edited after"}))]);
+    push.commands = vec![command(&conflict, Resolution::CloudWins), command(&conflict, Resolution::LocalWins)];
+    let answer = site.push_whole(&push).await;
+    let sync_core::wire::message::PushResult::Applied { rows, commands } = answer.result else { panic!() };
+    assert_eq!(commands[0], CommandAnswer::Done);
+    assert!(matches!(&commands[1], CommandAnswer::Refused(reason) if reason.contains("resolved already")), "{commands:?}");
+    assert_eq!(verdicts(&rows), ["exact"]);
+    let closed = cloud.one::<String>("SELECT resolution || ' ' || resolved_by FROM rejoin.sync_conflicts").await;
+    assert_eq!(closed, "CLOUD_WINS eve at a");
+}
+
+#[tokio::test]
+async fn a_site_resolves_its_own_conflicts_only_and_never_outside_its_scopes() {
+    let cloud = Cloud::start().await;
+    let (_, conflict) = clashed(&cloud).await;
+    let mut other = cloud.site("b", &["*"]).await;
+    let answer = other.command(command(&conflict, Resolution::LocalWins)).await;
+    assert!(matches!(answer, CommandAnswer::Refused(_)), "{answer:?}");
+    assert_eq!(cloud.one::<String>("SELECT name FROM sources").await, "theirs");
+
+    // A key that belongs to another tenant: the cloud's admin may decide, the site may not.
+    let mine = id('p', 7);
+    cloud.production(&mine, &[]).await;
+    let mut site = cloud.site("c", &[&mine]).await;
+    site.push_one(source(&site, &id('s', 1), &mine, 1)).await;
+    let rejected = open(&cloud).await.into_iter().find(|conflict| conflict.site == "c").unwrap();
+    assert_eq!(rejected.kind, ConflictKind::Rejected);
+    let answer = site.command(command(&rejected, Resolution::LocalWins)).await;
+    assert!(matches!(answer, CommandAnswer::Refused(_)), "{answer:?}");
+    assert_eq!(cloud.one::<String>("SELECT production_id::text FROM sources").await, id('p', 1));
+}
+
+#[tokio::test]
+async fn a_decision_that_a_constraint_refuses_changes_nothing() {
+    let cloud = Cloud::start().await;
+    let (_, conflict) = clashed(&cloud).await;
+    let mut manual = command(&conflict, Resolution::Manual);
+    manual.values = vec![(column(&cloud, "slot"), Value::Int(-1))];
+    let refused = resolve(&cloud.db, &cloud.catalog, "eve", &manual).await;
+    assert!(matches!(&refused, Err(BackendError::Undecidable(reason)) if reason.contains("check")), "{refused:?}");
+    manual.values = vec![(column(&cloud, "slot"), Value::Text("seven".into()))];
+    assert!(matches!(resolve(&cloud.db, &cloud.catalog, "eve", &manual).await, Err(BackendError::Undecidable(_))));
+    let none = ResolveCommand { conflict: sync_core::id::ConflictId(uuid::Uuid::nil()), ..manual };
+    assert!(matches!(resolve(&cloud.db, &cloud.catalog, "eve", &none).await, Err(BackendError::NotFound(_))));
+    assert_eq!(open(&cloud).await[0].revision, 1);
+}
+
+#[tokio::test]
+async fn rh18_a_reoffered_insert_onto_a_tombstone_parks() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    cloud.run("DELETE FROM sources").await;
+    let mut push = site.next_push(vec![source(&site, &s, &p, 1)]);
+    push.reoffer = true;
+    let answer = site.push_whole(&push).await;
+    let sync_core::wire::message::PushResult::Applied { rows, .. } = answer.result else { panic!() };
+    assert!(matches!(rows[0].verdict, Verdict::Held(_)));
+    assert_eq!(cloud.count("sources").await, 0);
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_and_paged() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[&id('s', 1)]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    for no in 10..15 {
+        site.push_one(source(&site, &id('s', no), &p, 1)).await;
+    }
+    site.push_one(source(&site, &id('s', 20), &p, -1)).await;
+    let client = cloud.db.client().await.unwrap();
+    let find = async |query: ConflictQuery| list(&client, &cloud.catalog, &query).await.unwrap();
+    let uniques = ConflictQuery { kind: Some(ConflictKind::Unique), limit: 3, ..ConflictQuery::default() };
+    let first = find(uniques.clone()).await;
+    assert_eq!(first.iter().map(|conflict| conflict.record_id.as_str()).collect::<Vec<_>>(), [id('s', 14), id('s', 13), id('s', 12)]);
+    let rest = find(ConflictQuery { after: Some(first[2].id), ..uniques }).await;
+    assert_eq!(rest.len(), 2);
+    assert_eq!(find(ConflictQuery { site: Some("b".into()), limit: 10, ..ConflictQuery::default() }).await.len(), 0);
+    assert_eq!(find(ConflictQuery { table: Some("sources".into()), limit: 10, ..ConflictQuery::default() }).await.len(), 6);
+}
