@@ -25,7 +25,7 @@ impl Fixture for Cloud {
             async move {
                 let db = Database::open(&url, 2).unwrap();
                 db.client().await.unwrap().batch_execute(system.sql()).await.unwrap();
-                prepare::prepare(&db, &settings, None).await.unwrap();
+                prepare(&db, &settings, None).await.unwrap();
                 db.close();
                 // A template with a session cannot be copied.
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -33,7 +33,7 @@ impl Fixture for Cloud {
         })
         .await;
         let db = Database::open(database.url(), 4).unwrap();
-        let catalog = prepare::prepare(&db, &settings, None).await.unwrap();
+        let catalog = prepare(&db, &settings, None).await.unwrap();
         let epoch = state::begin_epoch(&db.client().await.unwrap()).await.unwrap();
         let key = SecretKey::from_hex(&"ab".repeat(32)).unwrap();
         let core = Arc::new(Core::new(db, key, epoch, Source { settings, system: None }, catalog));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
 use conflict_ui_api::secret::{self, SecretKind};
 use deadpool_postgres::GenericClient;
 use serde::Serialize;
@@ -169,7 +169,7 @@ fn invite(name: &str, ttl: Duration) -> Invited {
         id: SiteId(Uuid::now_v7()),
         name: name.to_owned(),
         token: secret::generate(SecretKind::Enrolment),
-        expires_at: Utc::now() + ttl,
+        expires_at: (Utc::now() + ttl).trunc_subsecs(0),
     }
 }
 

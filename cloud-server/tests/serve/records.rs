@@ -137,3 +137,26 @@ async fn a_record_that_changes_its_production_moves_to_that_scope_with_what_hang
     let rows = client.query(sql, &[&format!("productions/{to}"), &format!("productions/{from}")]).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.get::<_, bool>(0)).collect::<Vec<_>>(), [true; 3], "{output}");
 }
+
+#[tokio::test]
+async fn a_row_that_a_program_holds_is_busy_for_a_while_and_then_written() {
+    let server = Server::start().await;
+    let client = server.admin();
+    let id = client.production("Gala").await;
+    let path = format!("/api/productions/{id}");
+    let (mut holder, connection) = tokio_postgres::connect(server.database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let transaction = holder.transaction().await.unwrap();
+    transaction.batch_execute(&format!("UPDATE productions SET venue = 'Hall' WHERE id = '{id}'")).await.unwrap();
+
+    let busy = client.patch(&path, json!({ "room": "1" })).await;
+    assert_eq!(busy.problem(), (503, "busy"), "{}", busy.body);
+    assert!(busy.headers.contains_key("retry-after"));
+    assert_eq!(client.delete(&path).await.problem(), (503, "busy"));
+    assert_eq!(client.get(&path).await.body["venue"], Value::Null, "readers are not held up");
+    client.production("Another").await;
+
+    transaction.commit().await.unwrap();
+    let written = client.patch(&path, json!({ "room": "1" })).await;
+    assert_eq!((written.status, &written.body["venue"]), (StatusCode::OK, &json!("Hall")), "the program was not the victim");
+}

@@ -65,7 +65,7 @@ pub async fn write(db: &Database, catalog: &Catalog, by: &Principal, table: Tabl
 /// Writes the rows of a data set in one transaction. A row that has the given values already is not written.
 ///
 /// # Errors
-/// As [`write`]; nothing is written then.
+/// As [`write()`]; nothing is written then.
 pub async fn import(db: &Database, catalog: &Catalog, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported, BackendError> {
     let rows = import::with_ids(catalog, rows);
     let mut retry = Retry::new();
