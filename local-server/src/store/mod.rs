@@ -15,6 +15,7 @@ pub mod records;
 pub mod references;
 pub mod rows;
 pub mod schema;
+pub mod settle;
 pub mod status;
 
 // What the sync does with them: out (`outbox`, `cut`), back (`answers`), in (`spool`, `apply`), and by what means.

@@ -20,6 +20,7 @@ use super::error::{Result, StoreError};
 use super::identity;
 use super::plan::Plan;
 use super::rows::base_table;
+use super::settle;
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;
@@ -59,6 +60,10 @@ impl Default for Pass {
 }
 
 impl Pass {
+    fn is_at_its_beginning(&self) -> bool {
+        (self.step, self.table, self.after) == (Some(Step::FIRST), 0, 0)
+    }
+
     /// The last push, of this many rows, could not be taken as a whole: cuts smaller ones from the beginning, until what is wrong stands
     /// alone, is noted and passed by.
     pub fn refused(&mut self, rows: usize, why: &str) {
@@ -96,6 +101,11 @@ pub enum Seat {
 pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut Pass) -> Result<Option<StoredPush>> {
     if let Some(push) = unanswered(connection)? {
         return Ok(Some(push));
+    }
+    if pass.is_at_its_beginning() {
+        for (table, _) in plan.parents_first() {
+            settle::trade_keys(connection, table)?;
+        }
     }
     loop {
         let (no, previous) = chain_end(connection)?;

@@ -187,3 +187,55 @@ pub(crate) fn system_catalog() -> Catalog {
     (users.engine, users.schema, users.stamps) = (true, "rejoin".into(), engine_stamps());
     catalog(vec![productions, sources, sends, kinds, users])
 }
+
+/// The engine's own synced tables, as the cloud's introspection publishes them.
+pub(crate) fn engine_tables() -> Vec<Table> {
+    use ColumnType::{Array, Bool, Enum, Int4, Int8, Json, Text, Timestamptz, Uuid};
+    let engine = |no: u32, name: &str, scope: ScopeRule, columns: &[(&str, ColumnType)]| {
+        let columns = columns.iter().zip(1..).map(|((name, ty), no)| column(no, name, ty.clone())).collect();
+        Table { engine: true, schema: "rejoin".into(), stamps: engine_stamps(), scope, ..table(no, name, columns) }
+    };
+    let resolution = Enum(["PENDING", "CLOUD_WINS", "LOCAL_WINS", "MANUAL"].map(str::to_owned).into());
+    let conflicts = [
+        ("id", Uuid),
+        ("table_name", Text),
+        ("record_id", Text),
+        ("cloud_version", Int8),
+        ("local_version", Int8),
+        ("cloud_data", Json),
+        ("local_data", Json),
+        ("cloud_updated_at", Timestamptz),
+        ("local_updated_at", Timestamptz),
+        ("resolution", resolution),
+        ("resolved_at", Timestamptz),
+        ("resolved_by", Text),
+        ("created_at", Timestamptz),
+        ("kind", Text),
+        ("reason", Text),
+        ("columns", Array(Box::new(Text))),
+        ("base_data", Json),
+        ("cloud_record_id", Text),
+        ("table_no", Int4),
+        ("site_id", Uuid),
+        ("site_name", Text),
+        ("replica", Uuid),
+        ("push_no", Int8),
+        ("root_id", Uuid),
+        ("revision", Int8),
+        ("held", Bool),
+    ];
+    let users = [("name", Text), ("role", Text), ("password_hash", Text), ("one_time_hash", Text), ("disabled", Bool)];
+    let tokens = [
+        ("id", Text),
+        ("user_name", Text),
+        ("label", Text),
+        ("secret_hash", Text),
+        ("created_at", Timestamptz),
+        ("expires_at", Timestamptz),
+    ];
+    vec![
+        engine(101, "sync_conflicts", ScopeRule::Site, &conflicts),
+        engine(102, "users", ScopeRule::Global, &users),
+        engine(103, "tokens", ScopeRule::Global, &tokens),
+    ]
+}

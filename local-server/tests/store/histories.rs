@@ -1,5 +1,6 @@
 //! Named histories of INTERLEAVINGS.md: each under every conflict clause, pragma and program.
 
+use local_server::store::settle::trade_keys;
 use rusqlite::Connection;
 
 use crate::capture::{CONFIRMED, State, check_captured};
@@ -153,6 +154,27 @@ fn rb5_a_changed_key_keeps_its_base_and_its_old_key_is_free() {
     everywhere("UPDATE t SET id = 'k4' WHERE id = 'k3'; UPDATE t SET id = 'k3' WHERE id = 'k4'", &[""], |_, now, what| {
         assert_eq!(now.diff(), Vec::<String>::new(), "{what}");
     });
+}
+
+#[test]
+fn a_deleted_rows_key_given_to_another_row_is_a_change_of_the_one_and_a_delete_of_the_other() {
+    let table = &crate::fixture::capture_catalog().tables[0];
+    let last = "DELETE FROM t WHERE id = 'k2'; UPDATE t SET id = 'k2' WHERE id = 'k3'";
+    let circle = "UPDATE t SET id = 'k4' WHERE id = 'k2'; UPDATE t SET id = 'k2' WHERE id = 'k3'; DELETE FROM t WHERE id = 'k4'";
+    let new = "DELETE FROM t WHERE id = 'k2'; INSERT INTO t (id) VALUES ('k5'); UPDATE t SET id = 'k2' WHERE id = 'k5'";
+    for (script, expected) in
+        [(last, &["delete k3", "update k2 a,b,u"][..]), (circle, &["delete k3", "update k2 a,b,u"]), (new, &["update k2 a,b,u"])]
+    {
+        let site = Site::with(CONFIRMED);
+        let connection = site.open();
+        connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {script}")).unwrap();
+        trade_keys(&connection, table).unwrap();
+        assert_eq!(State::read(&connection, "t").diff(), expected, "{script}");
+        let gone = "SELECT count(*) FROM rejoin_base_1 WHERE id = 'k3' AND rejoin_gone_version > 7 AND rejoin_gone_by = 'site:venue' AND rejoin_gone_at IS NOT NULL";
+        let gone: i64 = connection.query_row(gone, [], |row| row.get(0)).unwrap();
+        assert_eq!(gone, i64::from(expected.len() == 2), "{script}");
+        assert_eq!(trade_keys(&connection, table).unwrap(), 0, "{script}: it is done");
+    }
 }
 
 #[test]

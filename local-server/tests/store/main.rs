@@ -6,4 +6,5 @@ mod capture;
 mod fixture;
 mod histories;
 mod schema;
+mod serving;
 mod shell;
