@@ -31,7 +31,7 @@ async fn joined(folder: &Path, fetched: bool) -> SiteConfig {
     if fetched {
         let db = Database::open(folder).unwrap();
         let catalog = Arc::new(System::VideoProduction.catalog());
-        db.apply(move |connection| install(connection, None, &catalog, "venue").map_err(StoreError::from)).await.unwrap();
+        db.apply(move |connection| install(connection, None, &catalog, "venue")).await.map_err(|error: StoreError| error).unwrap();
         db.close().await;
     }
     let mut config = SiteConfig::new(folder);
