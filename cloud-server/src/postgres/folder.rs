@@ -28,7 +28,8 @@ impl Folder {
         let dir = dir.canonicalize().map_err(PostgresError::io("find", dir))?;
         account.check_reaches(&dir)?;
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(PostgresError::io("create", &path))?;
+        // Closed to others: whoever can open it could hold it against us.
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(PostgresError::io("create", &path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir, account, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(PostgresError::InUse { dir }),
