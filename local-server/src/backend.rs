@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictQuery, Digests, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token,
-    User, Write,
+    Accounts, Backend, Conflict, ConflictQuery, Digests, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
+    Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
 use sync_core::id::{ConflictId, Key, TableNo};
 use sync_core::wire::message::{ResolveCommand, Run};
+use sync_core::write::Draft;
 
 use crate::daemon::Daemon;
 use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, records, status};
@@ -70,6 +71,11 @@ impl Backend for SiteBackend {
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
         let (catalog, by, write) = (self.catalog()?, by.clone(), write.clone());
         self.db.write(move |connection| records::write(connection, &catalog, &by, table, &write)).await
+    }
+
+    async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
+        let (catalog, by, rows) = (self.catalog()?, by.clone(), rows.to_vec());
+        self.db.write(move |connection| records::import(connection, &catalog, &by, &rows)).await
     }
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {

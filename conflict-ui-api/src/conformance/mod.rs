@@ -29,6 +29,7 @@ mod suite;
 
 pub mod accounts;
 pub mod catalogs;
+pub mod imports;
 pub mod lists;
 pub mod nested;
 pub mod records;

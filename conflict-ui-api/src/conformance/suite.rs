@@ -30,6 +30,8 @@ macro_rules! conformance_suite {
             types::every_type_goes_in_and_comes_out_canonical,
             types::every_type_can_be_filtered_by_its_own_value,
             types::values_of_another_type_are_refused,
+            imports::an_import_writes_what_differs_and_nothing_twice,
+            imports::an_import_that_cannot_be_written_changes_nothing,
             accounts::users_sign_in_change_passwords_and_lose_their_rights,
             accounts::a_session_lives_where_it_was_made,
         }

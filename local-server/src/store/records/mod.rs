@@ -2,17 +2,19 @@
 //! sets the row's stamps in the same statement, so that they have nothing left to do.
 
 mod closure;
+mod import;
 mod list;
 mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use sync_core::catalog::{Catalog, Table};
 use sync_core::id::{Key, TableNo};
 use sync_core::value::timestamp_text;
+use sync_core::write::Draft;
 
 use crate::store::error::StoreError;
 use crate::store::rows::{Bound, HeldState, LiveRow, base_table, key_condition, live_list, live_table, live_width, read_live};
@@ -58,6 +60,14 @@ pub fn get(connection: &Connection, catalog: &Catalog, table: TableNo, key: &Key
 pub fn write(connection: &Connection, catalog: &Catalog, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
     let table = user_table(catalog, table)?;
     write::Writer { connection, catalog, by, now: timestamp_text(Utc::now()) }.run(table, write)
+}
+
+/// A whole data set, inside a transaction of [`Database::write`](crate::store::Database::write).
+///
+/// # Errors
+/// As [`write`](fn@write), of the first row that cannot be written.
+pub fn import(connection: &Connection, catalog: &Catalog, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
+    import::run(&write::Writer { connection, catalog, by, now: timestamp_text(Utc::now()) }, rows)
 }
 
 fn user_table(catalog: &Catalog, no: TableNo) -> Result<&Table> {
