@@ -44,7 +44,7 @@ pub(crate) struct CloudArgs {
     /// Origin whose pages may call the API; may be repeated
     #[arg(long, env = "REJOIN_CLOUD_CORS_ORIGIN", value_name = "ORIGIN")]
     cors_origin: Vec<String>,
-    /// File with the key that signs cursors and answers [default: DIR/secret]
+    /// File with the key that signs cursors and answers [default: DIR/secret.key]
     #[arg(long, env = "REJOIN_CLOUD_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<String>,
 }

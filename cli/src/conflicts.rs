@@ -174,8 +174,8 @@ pub(crate) fn side_by_side(conflict: &Value) -> String {
         conflict.get("columns").map_or_else(Vec::new, |list| output::items(list).iter().filter_map(Value::as_str).collect());
     for name in names {
         let values = sides.map(|side| side.and_then(|side| side.get(name)).map_or_else(String::new, shown));
-        // Columns that are the same everywhere tell nothing.
-        let same = values[1] == values[2] && (values[0] == values[1] || values[0].is_empty());
+        // Columns that are the same everywhere tell nothing, but for two inserts: there it is the sameness that clashes.
+        let same = sides[0].is_some() && values[1] == values[2] && (values[0] == values[1] || values[0].is_empty());
         if !same || clashed.contains(&name.as_str()) {
             let mark = if clashed.contains(&name.as_str()) { "!" } else { "" };
             let [base, cloud, local] = values;

@@ -4,6 +4,7 @@ mod client;
 mod cloud;
 mod config_command;
 mod conflicts;
+mod demo;
 mod exit;
 mod import;
 mod logs;
@@ -47,6 +48,10 @@ struct Cli {
 enum Command {
     /// Run the cloud server
     Cloud(cloud::CloudArgs),
+    /// Run a site's server: joins once, serves ever after
+    Site(site::SiteArgs),
+    /// See the whole path on a cloud and two sites made for it
+    Demo(demo::DemoArgs),
     /// Manage the sites of a cloud
     Sites(sites::SitesArgs),
     /// Manage users
@@ -96,7 +101,9 @@ impl Command {
     /// What is logged where `RUST_LOG` says nothing: servers tell what they do, commands only what goes wrong.
     fn log_level(&self) -> &'static str {
         match self {
-            Self::Cloud(_) => "info",
+            Self::Cloud(_) | Self::Site(_) => "info",
+            // What the demo's servers warn of is what the demo does to them.
+            Self::Demo(_) => "error",
             _ => "warn",
         }
     }
@@ -109,6 +116,8 @@ async fn run(cli: Cli, matches: &ArgMatches) -> Result {
     match cli.command {
         // These stop in an orderly way by themselves.
         Command::Cloud(_) => cloud::run(matches, config, json).await,
+        Command::Site(_) => site::run(matches, config, json).await,
+        Command::Demo(args) => demo::run(args, json).await,
         Command::Config(args) => config_command::run(&args, config, json),
         command => signals::or_interrupted(client_command(command, matches, config, json)).await,
     }
@@ -125,7 +134,7 @@ async fn client_command(command: Command, matches: &ArgMatches, config: Option<&
         Command::Import(args) => import::run(args, json).await,
         Command::Migrate(args) => migrate::run(args, matches, config, json).await,
         Command::Status(args) => status::run(args, json).await,
-        Command::Cloud(_) | Command::Config(_) => Ok(()),
+        Command::Cloud(_) | Command::Site(_) | Command::Demo(_) | Command::Config(_) => Ok(()),
     }
 }
 

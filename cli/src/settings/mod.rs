@@ -53,6 +53,7 @@ pub(crate) const DECLARED: &[Declared] = &[
     declare("site", "tls-cert", Kind::Path, None),
     declare("site", "tls-key", Kind::Path, None),
     declare("site", "lan-ca", Kind::Flag, Some("false")),
+    declare("site", "lan-name", Kind::List, None),
     declare("site", "allow-http", Kind::Flag, Some("false")),
     declare("site", "cloud-ca", Kind::Path, None),
     declare("site", "cors-origin", Kind::List, None),
@@ -266,6 +267,15 @@ mod tests {
                     .to_string();
                 assert!(help.contains(&format!("[default: {default}]")), "{}: {help}", declared.key);
             }
+        }
+    }
+
+    #[test]
+    fn the_page_lists_every_setting() {
+        let page = include_str!("../../../docs/COMMANDS.md");
+        for declared in DECLARED {
+            let row = format!("| `{}.{}` | `{}` |", declared.section, declared.key, environment_name(declared));
+            assert!(page.contains(&row), "docs/COMMANDS.md lacks {row}");
         }
     }
 }
