@@ -1,5 +1,7 @@
 //! The demo as a newcomer runs it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
+
 use std::process::Command;
 
 use serde_json::{Value, json};
