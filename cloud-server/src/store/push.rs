@@ -26,7 +26,7 @@ use sync_core::change::{Op, RowAnswer};
 use sync_core::id::{ConflictId, Key, ScopeId};
 use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
-use sync_core::wire::codec::{body_hash, decode};
+use sync_core::wire::codec::{CodecError, body_hash, decode};
 use sync_core::wire::message::{CommandAnswer, Push, PushAnswer, PushResult, Refusal};
 use sync_core::write::row_from_json;
 
@@ -52,10 +52,13 @@ pub async fn push(db: &Database, key: &SecretKey, catalog: &Catalog, site: &Site
     let push: Push = decode(body)?;
     let taking = Taking { key, catalog, site, push: &push, hash: body_hash(body), author: format!("site:{}", site.name) };
     let mut retry = Retry::new();
+    let mut rows = push.rows.len();
     loop {
         let mut client = db.client().await?;
-        match taking.attempt(&mut client, retry.is_last()).await {
+        match taking.attempt(&mut client, rows, retry.is_last()).await {
             Err(SyncError::Store(error)) if retry.again(&error).await => {}
+            // The rows that come back make a message over the limits: the second half waits for the next push.
+            Err(SyncError::Unreadable(CodecError::Limit(_))) if rows > 1 => rows /= 2,
             outcome => return outcome,
         }
     }
@@ -72,7 +75,8 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    async fn attempt(&self, client: &mut Client, last: bool) -> Result<PushAnswer, SyncError> {
+    /// `rows`: how many of the push's rows are taken; the others are deferred. `last`: so is what is busy.
+    async fn attempt(&self, client: &mut Client, rows: usize, last: bool) -> Result<PushAnswer, SyncError> {
         let (push, speaker) = (self.push, &self.push.speaker);
         let author = Author { name: &self.author, push: Some((speaker.replica, push.no)) };
         let mut tx = WriteTx::begin(client, author).await?;
@@ -85,7 +89,10 @@ impl<'a> Taking<'a> {
         super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
         let (result, exact) = match self.set() {
             Err(refusal) => (PushResult::Refused(refusal), Vec::new()),
-            Ok(set) => self.take(&mut tx, set, last).await?,
+            Ok(mut set) => {
+                set.defer_from(rows);
+                self.take(&mut tx, set, last).await?
+            }
         };
         let answer = PushAnswer {
             no: push.no,
@@ -128,7 +135,7 @@ impl<'a> Taking<'a> {
         let commands = self.commands(tx, &scopes, last).await?;
 
         set.defer(&busy);
-        set.lock(tx, last).await?;
+        set.lock(tx, self.site, last).await?;
         self.same_scopes(&set, &scopes)?;
         set.read_deferred(tx).await?;
         set.decide(self.site, self.push.reoffer);
@@ -189,7 +196,8 @@ impl<'a> Taking<'a> {
         let readable = |key: &Key| after.row(item.table.no, key).filter(|stored| self.site.holds(&stored.at.scope));
         let own = readable(item.cloud_key());
         let blocker = park.blocker.as_ref().filter(|key| readable(key).is_some());
-        let known = match (own.map(|stored| &stored.row), item.tombstone.as_ref().and_then(|tombstone| tombstone.image.as_ref())) {
+        let tombstone = item.tombstone.as_ref().filter(|tombstone| self.site.holds(&tombstone.at.scope));
+        let known = match (own.map(|stored| &stored.row), tombstone.and_then(|tombstone| tombstone.image.as_ref())) {
             (Some(row), _) if !item.is_insert() => row.iter().cloned().map(Some).collect(),
             (None, Some(image)) if !item.is_insert() => row_from_json(item.table, image),
             _ => vec![None; item.table.columns.len()],

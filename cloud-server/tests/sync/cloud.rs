@@ -87,6 +87,10 @@ impl Cloud {
         self.database.url()
     }
 
+    pub fn superuser_url(&self) -> &str {
+        self.database.superuser_url()
+    }
+
     /// A site that holds these productions, or all.
     pub async fn site(&self, name: &str, productions: &[&str]) -> Site<'_> {
         let grants = match productions {

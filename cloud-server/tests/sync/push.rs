@@ -287,3 +287,29 @@ async fn other_columns_merge_and_the_row_comes_back_whole() {
     assert_eq!((site.value("sources", &s, "name"), site.value("sources", &s, "width")), (json!("mine"), json!(1920)));
     assert!(matches!(site.update("sources", &s, &json!({})).op, Op::Update(_)));
 }
+
+#[tokio::test]
+async fn rows_whose_answer_no_message_can_carry_are_deferred_until_it_can() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    let sources: Vec<String> = (1..=20).map(|no| id('s', no)).collect();
+    cloud.production(&p, &sources.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // Noise does not compress: 20 rows of 900 kB.
+    let noise =
+        "UPDATE sources SET extra = to_jsonb((SELECT string_agg(md5(random()::text || slot || n), '') FROM generate_series(1, 28800) n))";
+    cloud.run(noise).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let mut changes: Vec<RowChange> = sources.iter().map(|id| site.update("sources", id, &json!({"name": "mine"}))).collect();
+    cloud.run("UPDATE sources SET width = 5").await;
+    let mut pushes = 0;
+    while !changes.is_empty() {
+        let answers = site.push(changes.clone()).await;
+        assert!(answers.iter().any(|answer| answer.verdict == Verdict::Accepted));
+        let mut deferred = answers.iter().map(|answer| answer.verdict == Verdict::Deferred);
+        changes.retain(|_| deferred.next().unwrap());
+        pushes += 1;
+    }
+    assert!(pushes > 1);
+    assert_eq!(cloud.count("sources WHERE name = 'mine' AND width = 5").await, 20);
+}

@@ -1,8 +1,13 @@
 //! Nobody writes or reads outside his scopes, whatever he sends, and rows always stand in the scope that is theirs.
 
+use cloud_server::store::conflicts::{list, resolve};
+use conflict_ui_api::backend::ConflictQuery;
+use conflict_ui_api::error::BackendError;
 use serde_json::json;
 use sync_core::change::{Confirmed, Op, RowChange};
+use sync_core::conflict::Resolution;
 use sync_core::value::Value;
+use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::{Cloud, connect};
 use crate::site::{Site, id, stamp, verdict, verdicts};
@@ -128,6 +133,25 @@ async fn the_engines_tables_and_keys_that_are_none_are_parked_and_stop_nobody() 
     let answers = site.push(vec![admin, nonsense, source(&site, &id('s', 2), &p, 2)]).await;
     assert_eq!(verdicts(&answers), ["held", "held", "exact"]);
     assert_eq!(cloud.count("rejoin.users").await, 0);
+    // Nobody can let them in by a decision either, but they can be put away.
+    let client = cloud.db.client().await.unwrap();
+    let open = list(&client, &cloud.catalog, &ConflictQuery { limit: 10, ..ConflictQuery::default() }).await.unwrap();
+    assert_eq!(open.len(), 2);
+    for conflict in open {
+        let command = |resolution| ResolveCommand {
+            conflict: conflict.id,
+            revision: conflict.revision,
+            cloud_etag: conflict.cloud_etag.clone(),
+            resolution,
+            values: Vec::new(),
+            by: "eve".to_owned(),
+        };
+        let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(Resolution::LocalWins)).await;
+        assert!(matches!(refused, Err(BackendError::Undecidable(_))), "{refused:?}");
+        let closed = resolve(&cloud.db, &cloud.catalog, "eve", &command(Resolution::CloudWins)).await.unwrap();
+        assert_eq!(closed.resolution, Resolution::CloudWins);
+    }
+    assert_eq!(cloud.count("rejoin.users").await, 0);
 }
 
 #[tokio::test]
@@ -149,4 +173,34 @@ async fn a_row_that_moves_takes_its_subtree_and_leaves_marks() {
     both.assert_same_as_cloud().await;
     assert_eq!(first.pull().await.gone.len(), 2);
     first.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn h15d_an_edit_of_another_tenants_deleted_row_does_not_show_what_it_held() {
+    let cloud = Cloud::start().await;
+    let (mine, theirs, s) = (id('p', 1), id('p', 2), id('s', 1));
+    cloud.production(&mine, &[]).await;
+    cloud.production(&theirs, &[&s]).await;
+    cloud.run("UPDATE sources SET tags = '{secret}'; DELETE FROM sources").await;
+    let mut site = cloud.site("a", &[&mine]).await;
+    let table = cloud.table("sources");
+    let column = table.column_named("name").unwrap().no;
+    let edit = sync_core::change::Edit { column, base: Value::Text("x".into()), new: Value::Text("y".into()) };
+    let guess = RowChange { table: table.no, key: site.key("sources", &s), stamp: stamp(3), base: None, op: Op::Update(vec![edit]) };
+    let answer = site.push_one(guess).await;
+    assert_eq!((verdict(&answer), &answer.confirmed), ("parked", &Confirmed::Nothing));
+    assert_eq!(cloud.one::<String>("SELECT local_data::text FROM rejoin.sync_conflicts").await, r#"{"name": "y"}"#);
+}
+
+#[tokio::test]
+async fn a_row_of_another_tenant_that_somebody_holds_keeps_nobody_waiting() {
+    let cloud = Cloud::start().await;
+    let (mine, theirs, s) = (id('p', 1), id('p', 2), id('s', 1));
+    cloud.production(&mine, &[]).await;
+    cloud.production(&theirs, &[&s]).await;
+    let mut site = cloud.site("a", &[&mine]).await;
+    let other = connect(cloud.url()).await;
+    other.batch_execute("BEGIN; UPDATE sources SET name = 'held'").await.unwrap();
+    let rows = vec![source(&site, &s, &mine, 5), source(&site, &id('s', 2), &mine, 6)];
+    assert_eq!(verdicts(&site.push(rows).await), ["held", "exact"]);
 }

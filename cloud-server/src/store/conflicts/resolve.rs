@@ -8,7 +8,7 @@ use conflict_ui_api::error::BackendError;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::change::etag;
-use sync_core::conflict::{ConflictKind, Effect, Parked, decide};
+use sync_core::conflict::{ConflictKind, Effect, Parked, Resolution, decide};
 use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
 use sync_core::value::Value;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
@@ -41,6 +41,19 @@ pub(super) struct Stored<'a> {
     pub(super) revision: i64,
     pub(super) pending: bool,
     pub(super) held: bool,
+}
+
+/// A conflict as it is found.
+enum Found<'a> {
+    Whole(Stored<'a>),
+    /// The schema no longer has its table, the key is none, or the table is the engine's own: nothing of it can ever be written.
+    Rowless {
+        id: Uuid,
+        scope: ScopeId,
+        site: Uuid,
+        revision: i64,
+        pending: bool,
+    },
 }
 
 /// Why a decision was not carried out.
@@ -168,7 +181,11 @@ pub(crate) async fn run_command(
 /// The scopes that a decision will touch, looked at without locks.
 async fn foresee(tx: &WriteTx<'_>, catalog: &Catalog, command: &ResolveCommand) -> Result<BTreeSet<ScopeId>, StoreError> {
     let mut scopes = BTreeSet::new();
-    let Some(stored) = read(&**tx, catalog, command.conflict, "").await? else { return Ok(scopes) };
+    let stored = match read(&**tx, catalog, command.conflict, "").await? {
+        Some(Found::Whole(stored)) => stored,
+        Some(Found::Rowless { scope, .. }) => return Ok(BTreeSet::from([scope])),
+        None => return Ok(scopes),
+    };
     scopes.insert(stored.scope.clone());
     let current = row_at(tx, stored.table, &stored.key, Lock::None).await?;
     scopes.extend(current.iter().map(|current| current.at.scope.clone()));
@@ -187,7 +204,26 @@ async fn carry_out(
     command: &ResolveCommand,
     held: &BTreeSet<ScopeId>,
 ) -> Result<Result<(), Refused>, StoreError> {
-    let Some(stored) = read(&**tx, catalog, command.conflict, " FOR NO KEY UPDATE NOWAIT").await? else { return Ok(Err(Refused::Unknown)) };
+    let settling = Settling { catalog, judge, by, held, command };
+    let stored = match read(&**tx, catalog, command.conflict, " FOR NO KEY UPDATE NOWAIT").await? {
+        Some(Found::Whole(stored)) => stored,
+        Some(Found::Rowless { id, scope, site, revision, pending }) => {
+            if matches!(judge, Judge::Site(by) if by.site.0 != site) {
+                return Ok(Err(Refused::Unknown));
+            }
+            if !pending || revision != command.revision {
+                return Ok(Err(Refused::Outdated));
+            }
+            if command.resolution != Resolution::CloudWins {
+                return Ok(Err(Refused::Undecidable(
+                    "nothing of this can be written at the cloud: only CLOUD_WINS can be decided".to_owned(),
+                )));
+            }
+            settling.close(tx, id, &scope, Resolution::CloudWins).await?;
+            return Ok(Ok(()));
+        }
+        None => return Ok(Err(Refused::Unknown)),
+    };
     if matches!(judge, Judge::Site(site) if site.site.0 != stored.site) {
         return Ok(Err(Refused::Unknown));
     }
@@ -205,7 +241,6 @@ async fn carry_out(
         Ok(effect) => effect,
         Err(reason) => return Ok(Err(Refused::Undecidable(reason))),
     };
-    let settling = Settling { catalog, judge, by, held, command };
     settling.settle(tx, &stored, current, effect).await
 }
 
@@ -230,10 +265,19 @@ pub(super) async fn row_at(tx: &WriteTx<'_>, table: &Table, key: &Key, lock: Loc
 const COLUMNS: &str = "c.id, c.table_no, c.record_id, c.kind, c.columns, c.local_data, c.local_version, c.cloud_record_id, c.rejoin_scope,
     c.site_id, c.revision, c.resolution = 'PENDING', c.held";
 
-async fn read<'a>(db: &impl GenericClient, catalog: &'a Catalog, id: ConflictId, lock: &str) -> Result<Option<Stored<'a>>, StoreError> {
+async fn read<'a>(db: &impl GenericClient, catalog: &'a Catalog, id: ConflictId, lock: &str) -> Result<Option<Found<'a>>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.id = $1{lock}");
-    let row = db.query_opt(&db.prepare_cached(&sql).await?, &[&id.0]).await?;
-    row.map(|row| stored(catalog, &row)).transpose().map(Option::flatten)
+    let Some(row) = db.query_opt(&db.prepare_cached(&sql).await?, &[&id.0]).await? else { return Ok(None) };
+    Ok(Some(match stored(catalog, &row)? {
+        Some(stored) => Found::Whole(stored),
+        None => Found::Rowless {
+            id: row.try_get(0)?,
+            scope: ScopeId(row.try_get(8)?),
+            site: row.try_get(9)?,
+            revision: row.try_get(10)?,
+            pending: row.try_get(11)?,
+        },
+    }))
 }
 
 /// The open conflicts that hang from this one.
@@ -251,9 +295,10 @@ pub(super) async fn dependents<'a>(db: &impl GenericClient, catalog: &'a Catalog
     Ok(found)
 }
 
-/// `None` where the schema no longer has the table or the key is of another form: nothing can be decided then.
+/// `None` where nothing of the row can be written: see [`Found::Rowless`].
 fn stored<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Option<Stored<'a>>, StoreError> {
-    let Some(table) = u32::try_from(row.try_get::<_, i32>(1)?).ok().and_then(|no| catalog.table(TableNo(no))) else { return Ok(None) };
+    let table = u32::try_from(row.try_get::<_, i32>(1)?).ok().and_then(|no| catalog.table(TableNo(no)));
+    let Some(table) = table.filter(|table| !table.engine) else { return Ok(None) };
     let Ok(Some(key)) = table.parse_key(row.try_get(2)?) else { return Ok(None) };
     let against = row.try_get::<_, Option<&str>>(7)?.and_then(|record| table.parse_key(record).ok().flatten());
     let kind: &str = row.try_get(3)?;

@@ -9,6 +9,7 @@ use sync_core::id::{Key, ScopeId};
 use sync_core::limits::VERSION_LEAD_MAX;
 use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
+use uuid::Uuid;
 
 use super::resolve::{Judge, Refused, Stored, dependents, row_at};
 use crate::store::bulk::{self, Lock, RowWrite};
@@ -43,7 +44,7 @@ impl Settling<'_> {
         if came_in {
             self.bring_dependents(tx, stored).await?;
         }
-        self.close(tx, stored, self.command.resolution).await?;
+        self.close(tx, stored.id, &stored.scope, self.command.resolution).await?;
         Ok(Ok(()))
     }
 
@@ -197,7 +198,7 @@ impl Settling<'_> {
             let ticks = tx.ticks().clone();
             tx.batch_execute("SAVEPOINT rejoin_dependent").await?;
             if self.try_effect(tx, &dependent, current, Effect::Write(row)).await?.is_ok() {
-                self.close(tx, &dependent, Resolution::LocalWins).await?;
+                self.close(tx, dependent.id, &dependent.scope, Resolution::LocalWins).await?;
                 tx.batch_execute("RELEASE rejoin_dependent").await?;
             } else {
                 tx.batch_execute("ROLLBACK TO rejoin_dependent; RELEASE rejoin_dependent").await?;
@@ -207,15 +208,15 @@ impl Settling<'_> {
         Ok(())
     }
 
-    async fn close(&self, tx: &mut WriteTx<'_>, stored: &Stored<'_>, resolution: Resolution) -> Result<(), StoreError> {
-        tx.take(&BTreeSet::from([stored.scope.clone()])).await?;
+    pub(super) async fn close(&self, tx: &mut WriteTx<'_>, id: Uuid, scope: &ScopeId, resolution: Resolution) -> Result<(), StoreError> {
+        tx.take(&BTreeSet::from([scope.clone()])).await?;
         let sql =
             "UPDATE rejoin.sync_conflicts SET resolution = $2::text::rejoin.conflict_resolution, resolved_at = now(), resolved_by = $3,
                        revision = revision + 1, rejoin_tick = $4, rejoin_version = rejoin_version + 1, rejoin_updated_at = now(),
                        rejoin_modified_by = $3, rejoin_synced_at = now()
                    WHERE id = $1";
-        let tick = tx.tick(&stored.scope)?.0;
-        tx.execute(&tx.prepare_cached(sql).await?, &[&stored.id, &resolution.as_str(), &self.by, &tick]).await?;
+        let tick = tx.tick(scope)?.0;
+        tx.execute(&tx.prepare_cached(sql).await?, &[&id, &resolution.as_str(), &self.by, &tick]).await?;
         Ok(())
     }
 }

@@ -50,9 +50,9 @@ impl Taking<'_> {
         Ok(Admission::Next)
     }
 
-    /// Keeps the answer for a retry, and the exact rows for the pulls to come.
+    /// Keeps the answer for a retry, and the exact rows for the pulls to come. An answer that no message can carry is [`SyncError::Unreadable`].
     pub(super) async fn store_answer(&self, tx: &WriteTx<'_>, answer: &PushAnswer, exact: &[(TableNo, Key)]) -> Result<(), SyncError> {
-        let answer = encode(answer).map_err(corrupt)?;
+        let answer = encode(answer)?;
         let keys = if exact.is_empty() { None } else { Some(encode(&exact).map_err(corrupt)?) };
         let ticks: serde_json::Map<String, serde_json::Value> =
             tx.ticks().iter().map(|(scope, tick)| (scope.0.clone(), tick.0.into())).collect();

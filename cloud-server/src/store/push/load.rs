@@ -27,32 +27,35 @@ impl Set<'_> {
     }
 
     /// Reads the rows whole and locks them, with the tombstones of those that are not there, and derives their scopes anew. `skip_busy`: rows
-    /// that somebody holds are deferred instead of failing.
-    pub(super) async fn lock(&mut self, tx: &WriteTx<'_>, skip_busy: bool) -> Result<(), StoreError> {
+    /// that somebody holds are deferred instead of failing. Rows that this site may not write are read only.
+    pub(super) async fn lock(&mut self, tx: &WriteTx<'_>, site: &SiteIdentity, skip_busy: bool) -> Result<(), StoreError> {
+        let new = self.new_scopes(site);
+        let foreign: BTreeSet<usize> =
+            self.items.iter().enumerate().filter(|(_, item)| refused(item, site, &new).is_some()).map(|(index, _)| index).collect();
         for (no, indexes) in self.open_by_table() {
             let Some(table) = self.catalog.table(no) else { continue };
             let whole = bulk::all_columns(table);
             for &index in &indexes {
                 self.items[index].current = None;
             }
-            let firmly = |op: &Op| matches!(op, Op::Delete(_) | Op::Rekey(..));
-            let (delete, update): (Vec<usize>, Vec<usize>) = indexes.iter().partition(|index| firmly(&self.items[**index].change.op));
+            let (unlocked, own): (Vec<usize>, Vec<usize>) = indexes.iter().partition(|index| foreign.contains(index));
+            self.read(tx, table, &unlocked, &whole, Lock::None).await?;
             if skip_busy {
-                self.read(tx, table, &indexes, &whole, Lock::Free).await?;
+                self.read(tx, table, &own, &whole, Lock::Free).await?;
+                let absent: Vec<usize> = own.into_iter().filter(|index| self.items[*index].current.is_none()).collect();
+                self.read(tx, table, &absent, &whole, Lock::None).await?;
+                for index in absent {
+                    if self.items[index].current.is_some() {
+                        self.items[index].fate = Fate::Deferred;
+                    }
+                }
             } else {
+                let firmly = |index: &usize| matches!(self.items[*index].change.op, Op::Delete(_) | Op::Rekey(..));
+                let (delete, update): (Vec<usize>, Vec<usize>) = own.into_iter().partition(firmly);
                 self.read(tx, table, &update, &whole, Lock::Update).await?;
                 self.read(tx, table, &delete, &whole, Lock::Delete).await?;
             }
             let absent: Vec<usize> = indexes.iter().copied().filter(|index| self.items[*index].current.is_none()).collect();
-            if skip_busy {
-                self.read(tx, table, &absent, &whole, Lock::None).await?;
-                for index in &absent {
-                    if self.items[*index].current.is_some() {
-                        self.items[*index].fate = Fate::Deferred;
-                    }
-                }
-            }
-            let absent: Vec<usize> = absent.into_iter().filter(|index| self.items[*index].current.is_none()).collect();
             let keys: Vec<&Key> = absent.iter().map(|index| self.items[*index].cloud_key()).collect();
             for (index, tombstone) in absent.iter().zip(tombstone::load(&**tx, table, &keys).await?) {
                 self.items[*index].tombstone = tombstone;

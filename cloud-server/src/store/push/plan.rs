@@ -25,6 +25,13 @@ impl Set<'_> {
         }
     }
 
+    /// Defers the rows from this place of the push on.
+    pub(super) fn defer_from(&mut self, place: usize) {
+        for item in self.items.iter_mut().skip(place) {
+            item.fate = Fate::Deferred;
+        }
+    }
+
     /// Decides every open row.
     pub(super) fn decide(&mut self, site: &SiteIdentity, reoffer: bool) {
         let new = self.new_scopes(site);
