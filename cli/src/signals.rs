@@ -31,10 +31,12 @@ pub(crate) async fn unless_again<T>(work: impl Future<Output = T>) -> Result<T> 
 /// Runs a command that a signal ends.
 pub(crate) async fn or_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
-        done = work => done,
+        // The signals first: before the work has begun they are listened for.
+        biased;
         stopped = stop() => {
             stopped?;
             Err(Failure::new(Exit::Interrupted, "interrupted"))
         }
+        done = work => done,
     }
 }

@@ -1,5 +1,7 @@
 //! The command line without any server: usage, exit codes, settings, broken imports.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 use std::path::Path;
 
 use assert_cmd::Command;
