@@ -87,12 +87,12 @@ pub fn cluster_dir() -> tempfile::TempDir {
 pub async fn cluster() -> &'static Cluster {
     CLUSTER
         .get_or_init(|| async {
-            let dir = cluster_dir().keep();
-            let mut cluster = match Cluster::start(&dir, Durability::Throwaway).await {
+            let dir = cluster_dir();
+            let mut cluster = match Cluster::start(dir.path(), Durability::Throwaway).await {
                 Ok(cluster) => cluster,
                 Err(error) => panic!("{error}"),
             };
-            cluster.remove_afterwards(&dir).expect("a folder that can be found again");
+            cluster.remove_afterwards(&dir.keep()).expect("a folder that can be found again");
             cluster
         })
         .await

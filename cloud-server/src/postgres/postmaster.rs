@@ -28,7 +28,7 @@ done
 kill -INT "$1" 2>/dev/null
 [ -n "$folder" ] || exit 0
 tries=0
-while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
+while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 600 ]; do tries=$((tries + 1)); sleep 0.1; done
 rm -rf "$folder"
 "#;
 
