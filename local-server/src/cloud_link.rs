@@ -18,6 +18,8 @@ use crate::fault;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a refusal that are read.
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
+/// The problem code of a replica that the cloud takes for a clone or a restored copy.
+const UNKNOWN_REPLICA: &str = "unknown_replica";
 /// The wait after a "busy" that names none.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,9 @@ pub enum LinkError {
     /// The site's key or token is not, or no longer, accepted.
     #[error("the cloud does not accept this site's credential: {0}")]
     Unauthorized(String),
+    /// The cloud knows other pushes of this replica, or not this replica: the database is a clone or was restored.
+    #[error("{0}")]
+    UnknownReplica(String),
     /// The cloud is there and will not, now.
     #[error("the cloud is busy; it asks to be left alone for {} s", .0.as_secs())]
     Busy(Duration),
@@ -271,6 +276,7 @@ async fn refusal(status: StatusCode, response: Response) -> LinkError {
     let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
     let body = read_bounded(response, PROBLEM_BYTES_MAX).await.unwrap_or_default();
     let problem = serde_json::from_slice::<Problem>(&body).ok();
+    let unknown_replica = problem.as_ref().is_some_and(|problem| problem.code == UNKNOWN_REPLICA);
     let detail = problem.as_ref().map(|problem| {
         let words = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
         format!("{}: {words}", problem.code)
@@ -280,6 +286,7 @@ async fn refusal(status: StatusCode, response: Response) -> LinkError {
         (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => LinkError::Offline(format!("a gateway answered {status}")),
         // Only our own cloud writes problem details; a portal's or proxy's 401 says nothing about the site's key.
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(detail)) => LinkError::Unauthorized(detail),
+        (_, Some(detail)) if unknown_replica => LinkError::UnknownReplica(detail),
         (_, Some(detail)) => LinkError::Refused { status: status.as_u16(), detail },
         (_, None) => LinkError::Protocol(format!("it answered {status} without problem details")),
     }

@@ -113,6 +113,8 @@ pub struct Syncer {
     plan: Option<Arc<Plan>>,
     /// The run under way.
     current: Option<Current>,
+    /// Whether this run made this copy a replica of its own.
+    forked: bool,
     /// What the last log row said of rows that somebody must put right; said again only when it changes.
     told: Option<String>,
 }
@@ -136,7 +138,7 @@ impl Syncer {
         if cut_off > 0 {
             tracing::warn!(runs = cut_off, "closed runs that were cut off");
         }
-        Ok(Self { db, link, identity, plan: None, current: None, told: None })
+        Ok(Self { db, link, identity, plan: None, current: None, forked: false, told: None })
     }
 
     /// Runs once. Every failure is in the report; nothing is thrown. `log_offline`: whether to log a run that only found the link down.
@@ -218,11 +220,12 @@ impl Syncer {
             cursors_before: None,
             cursors_after: None,
         };
+        self.forked = false;
         self.current = Some(Current { run, logged: false, traffic: self.link.traffic() });
     }
 
     /// The row to write into the log together with the first thing that moves; `None` once it is there.
-    fn to_log(&mut self) -> Option<Run> {
+    fn unlogged(&self) -> Option<Run> {
         let current = self.current.as_ref().filter(|current| !current.logged)?;
         Some(current.run.clone())
     }
@@ -337,7 +340,6 @@ impl Syncer {
     }
 
     async fn push_all(&mut self, report: &mut Report) -> Result<Again, SyncError> {
-        let mut forked = false;
         let mut deferred = 0;
         let mut problems = Vec::new();
         for _ in 0..PASSES_MAX {
@@ -361,10 +363,8 @@ impl Syncer {
                         tracing::error!(push = push.no.0, rows, why, "the cloud refused a push as malformed");
                         pass.refused(rows, &format!("the cloud refused a push of one row: {why}"));
                     }
-                    Outcome::Fork if forked => return Err(SyncError::ForkAgain),
                     Outcome::Fork => {
                         self.become_replica().await?;
-                        forked = true;
                         pass = Pass::default();
                     }
                     Outcome::Gap(cloud) => return Err(SyncError::Gap { cloud, here: push.no }),
@@ -389,7 +389,7 @@ impl Syncer {
 
     /// The next push, stored before it is sent.
     async fn next_push(&mut self, pass: &mut Pass) -> Result<Option<StoredPush>, SyncError> {
-        let (plan, speaker, mut moved, run) = (self.plan()?, self.speaker(), pass.clone(), self.to_log());
+        let (plan, speaker, mut moved, run) = (self.plan()?, self.speaker(), pass.clone(), self.unlogged());
         let (push, moved) = self
             .db
             .apply(move |connection| {
@@ -408,13 +408,19 @@ impl Syncer {
 
     async fn send(&mut self, push: &StoredPush) -> Result<Outcome, SyncError> {
         let (plan, no) = (self.plan()?, push.no);
-        let answer = self.link.push(push.body.clone()).await?;
+        let answer = match self.link.push(push.body.clone()).await {
+            Err(LinkError::UnknownReplica(_)) => return Ok(Outcome::Fork),
+            other => other?,
+        };
         fault::point("answer-received");
         Ok(self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?)
     }
 
     /// This copy is a clone or was restored: from now on it is a replica of its own, and offers what is dirty anew.
     async fn become_replica(&mut self) -> Result<(), SyncError> {
+        if std::mem::replace(&mut self.forked, true) {
+            return Err(SyncError::ForkAgain);
+        }
         let old = self.identity.replica;
         let replica = self.link.new_replica(&self.speaker()).await?;
         let plan = self.plan()?;
@@ -468,7 +474,13 @@ impl Syncer {
             }
             let cursors = self.db.read(cursors::all).await?;
             let pull = Pull { speaker, answered: answered.clone(), cursors: cursors.clone(), next: next.take() };
-            let (body, page) = self.link.pull(&pull).await?;
+            let (body, page) = match self.link.pull(&pull).await {
+                Err(LinkError::UnknownReplica(_)) => {
+                    self.become_replica().await?;
+                    return Ok(None);
+                }
+                other => other?,
+            };
             if page.cloud_epoch != self.identity.cloud_epoch {
                 self.db.apply(spool::discard).await?;
                 let (cloud, here) = (page.cloud_epoch.to_string(), self.identity.cloud_epoch.to_string());
@@ -519,7 +531,7 @@ impl Syncer {
     }
 
     async fn spool(&mut self, page: Page, answered: Option<PushName>, body: Vec<u8>) -> Result<bool, SyncError> {
-        let run = self.to_log();
+        let run = self.unlogged();
         let kept = self
             .db
             .apply(move |connection| {
@@ -532,7 +544,7 @@ impl Syncer {
     }
 
     async fn apply(&mut self, last: Option<Page>, everything: bool) -> Result<Applied, SyncError> {
-        let (plan, run) = (self.plan()?, self.to_log());
+        let (plan, run) = (self.plan()?, self.unlogged());
         let done = self
             .db
             .apply(move |connection| {

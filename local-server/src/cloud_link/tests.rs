@@ -100,6 +100,10 @@ async fn the_clouds_own_refusals_are_told_apart() {
     let link = answering(move |_| message(StatusCode::PAYLOAD_TOO_LARGE, "application/problem+json", problem)).await;
     assert!(matches!(link.new_replica(&speaker()).await, Err(LinkError::Refused { status: 413, .. })));
 
+    let clone = r#"{"title":"..","status":409,"code":"unknown_replica","detail":"cloned"}"#;
+    let link = answering(move |_| message(StatusCode::CONFLICT, "application/problem+json", clone)).await;
+    assert!(matches!(link.new_replica(&speaker()).await, Err(LinkError::UnknownReplica(_))));
+
     let link = answering(|_| {
         let mut busy = message(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "later");
         busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("7"));

@@ -177,7 +177,11 @@ mod tests {
             assert!(spooled(connection, &page(&["global", "p/1"], false), Some(&answered)), "a scope more is no reason to begin anew");
             assert_eq!(resume(connection, &epoch, 3)?.unwrap().next, None);
             let mut pages = Vec::new();
-            each(connection, |page| Ok::<_, SpoolError>(pages.push(page))).unwrap();
+            each(connection, |page| {
+                pages.push(page);
+                Ok::<_, SpoolError>(())
+            })
+            .unwrap();
             assert_eq!(pages, [page(&["global"], true), page(&["global", "p/1"], false)]);
             Ok::<_, DbError>(())
         })

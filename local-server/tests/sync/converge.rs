@@ -207,7 +207,7 @@ impl Site {
 fn history(seed: u64) {
     let mut random = Random(seed);
     // A key that goes from row to row here has the version of whichever row has it; elsewhere no key's version ever goes back.
-    let rekeys = seed % 2 == 0;
+    let rekeys = seed.is_multiple_of(2);
     let mut cloud = Cloud::default();
     let mut sites = [Site::new(1), Site::new(2)];
     let mut told = vec![format!("seed {seed}")];

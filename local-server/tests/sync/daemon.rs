@@ -5,7 +5,6 @@ use std::time::Duration;
 use local_server::cloud_link::{CloudLink, LinkConfig};
 use local_server::daemon::{Daemon, DaemonConfig};
 use local_server::run::Syncer;
-use local_server::store::DbError;
 use local_server::store::identity::Identity;
 use local_server::store::run_log;
 use sync_core::id::{CloudEpoch, ReplicaEpoch, ReplicaId, RunId, SiteId};
@@ -89,7 +88,7 @@ async fn a_run_that_a_crash_cut_off_is_closed_at_the_next_start() {
         cursors_before: None,
         cursors_after: None,
     };
-    site.db.apply(move |connection| Ok::<_, DbError>(run_log::put(connection, &run, NOW)?)).await.unwrap();
+    site.db.apply(move |connection| run_log::put(connection, &run, NOW)).await.unwrap();
     drop(syncer(&site).await);
     assert_eq!(site.rows("SELECT status, completed_at IS NOT NULL FROM sync_log").await, "FAILED|1");
 }

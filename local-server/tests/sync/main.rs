@@ -1,6 +1,12 @@
 //! The site's half of the sync on real SQLite files, against hand-made answers and pages and against a small model of the cloud.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells how"
+)]
 
 mod bench;
 mod converge;

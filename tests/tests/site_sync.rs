@@ -1,7 +1,7 @@
-//! Much at once, between a real cloud and real sites: thousands of edits pushed, and a first sync of as many rows.
+//! Real sites and a real cloud, asked as programs ask them: thousands of edits pushed and a first sync of as many rows; a cloned site.
 //!
 //! `REJOIN_ROWS` tries another number and tells the peak memory of this process (cloud, both sites and the test in one).
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "a test says what went wrong by panicking")]
 
 use std::path::Path;
 use std::time::Instant;
@@ -36,6 +36,15 @@ impl Api {
     }
 }
 
+async fn cloud() -> (test_support::Database, tempfile::TempDir, Cloud, Api) {
+    let database = test_support::database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = CloudConfig { database_url: Some(database.url().to_owned()), ..CloudConfig::new(dir.path().join("cloud")) };
+    let server = Cloud::start(config).await.unwrap();
+    let api = Api::new(server.url(), server.token());
+    (database, dir, server, api)
+}
+
 async fn join(cloud: &Api, url: &str, name: &str, data: &Path) -> Site {
     let added = cloud.post("/api/rejoin/sites", json!({"name": name, "scopes": ["*"]})).await;
     let token = added["token"].as_str().unwrap().to_owned();
@@ -55,11 +64,7 @@ async fn run(site: &Site, direction: Direction) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_go_up_in_bounded_pushes_and_come_down_at_once() {
     let rows: i64 = std::env::var("REJOIN_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(6_000);
-    let database = test_support::database().await;
-    let dir = tempfile::tempdir().unwrap();
-    let config = CloudConfig { database_url: Some(database.url().to_owned()), ..CloudConfig::new(dir.path().join("cloud")) };
-    let server = Cloud::start(config).await.unwrap();
-    let cloud = Api::new(server.url(), server.token());
+    let (_database, dir, server, cloud) = cloud().await;
     let a = join(&cloud, server.url(), "a", &dir.path().join("a")).await;
     run(&a, Direction::Bidirectional).await;
     let production = Api::new(a.url(), a.token()).post("/api/productions", json!({"client": "Acme", "showName": "Gala"})).await;
@@ -94,5 +99,61 @@ async fn edits_go_up_in_bounded_pushes_and_come_down_at_once() {
     }
     a.stop().await;
     b.stop().await;
+    server.stop().await;
+}
+
+async fn again(data: &Path) -> Site {
+    let site = Site::start(SiteConfig::new(data)).await.unwrap();
+    site.daemon().pause().await.unwrap();
+    site
+}
+
+fn sql(data: &Path, sql: &str) {
+    rusqlite::Connection::open(data.join("site.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+fn fact(data: &Path, sql: &str) -> String {
+    rusqlite::Connection::open(data.join("site.db")).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Two copies of one site's folder go on: the second becomes a replica of its own, and no edit of either is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn h18_a_cloned_site_becomes_a_replica_of_its_own_and_both_live_on() {
+    let (_database, dir, server, cloud) = cloud().await;
+    let (first, second) = (dir.path().join("a"), dir.path().join("clone"));
+    let site = join(&cloud, server.url(), "a", &first).await;
+    run(&site, Direction::Bidirectional).await;
+    sql(&first, "INSERT INTO productions (client, show_name) VALUES ('Acme', 'Gala')");
+    run(&site, Direction::Bidirectional).await;
+    // One edit waits while the copy is made.
+    sql(&first, "UPDATE productions SET venue = 'Hall'");
+    site.stop().await;
+    std::fs::create_dir(&second).unwrap();
+    for file in ["site.db", "site.key"] {
+        std::fs::copy(first.join(file), second.join(file)).unwrap();
+    }
+
+    let site = again(&first).await;
+    run(&site, Direction::Bidirectional).await;
+    sql(&first, "UPDATE productions SET client = 'Acme AG'");
+    run(&site, Direction::Bidirectional).await;
+    site.stop().await;
+
+    sql(&second, "UPDATE productions SET room = 'Blue'");
+    let copy = again(&second).await;
+    run(&copy, Direction::Bidirectional).await;
+    let replica = "SELECT value FROM rejoin_state WHERE key = 'replica'";
+    assert_ne!(fact(&first, replica), fact(&second, replica));
+    let all = "SELECT client || '|' || venue || '|' || room FROM productions";
+    assert_eq!(fact(&second, all), "Acme AG|Hall|Blue");
+
+    let site = again(&first).await;
+    run(&site, Direction::Bidirectional).await;
+    assert_eq!(fact(&first, all), "Acme AG|Hall|Blue");
+    let here = cloud.digests().await;
+    assert_eq!(Api::new(site.url(), site.token()).digests().await, here);
+    assert_eq!(Api::new(copy.url(), copy.token()).digests().await, here);
+    site.stop().await;
+    copy.stop().await;
     server.stop().await;
 }
