@@ -87,3 +87,27 @@ pub(crate) async fn check(stage: &Stage, expected: &[Expected]) -> Result<usize>
     }
     Ok(expected.iter().filter(|row| row.merged).count())
 }
+
+#[cfg(test)]
+mod tests {
+    use conflict_ui_api::backend::TableDigest;
+
+    use super::*;
+
+    fn digests(sends: &str, rows: u64) -> Digests {
+        let table =
+            |table: &str, digest: &str| TableDigest { table: table.to_owned(), digest: digest.to_owned(), rows: 1, held: Vec::new() };
+        let tables = vec![table("public.sources", "a"), table("public.sends", sends)];
+        Digests { digest: format!("a{sends}"), rows, held: 0, tables }
+    }
+
+    #[test]
+    fn one_row_that_differs_at_one_site_is_found_and_its_table_named() {
+        let proof = |site_b| Proof { digests: [digests("b", 2), digests("b", 2), site_b] };
+        assert!(proof(digests("b", 2)).equal());
+        let differs = proof(digests("c", 2));
+        assert!(!differs.equal());
+        assert_eq!(differs.differing(), ["public.sends"]);
+        assert!(!proof(digests("b", 3)).equal(), "as many rows, too");
+    }
+}
