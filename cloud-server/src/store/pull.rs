@@ -63,7 +63,9 @@ async fn read(db: &Transaction<'_>, key: &SecretKey, catalog: &Catalog, site: &S
 
     let cursors: HashMap<&ScopeId, Tick> = pull.cursors.iter().map(|cursor| (&cursor.scope, cursor.tick)).collect();
     let echo = Echo::load(db, pull).await?;
-    let mut feed = Feed { db, catalog, heads: &heads, cursors: &cursors, page: Builder::new(&heads), echo };
+    let new_scopes = replica.last_push > 0 && heads.keys().any(|scope| !cursors.contains_key(scope));
+    let written_since = if new_scopes { Echo::written_since(db, pull).await? } else { HashMap::new() };
+    let mut feed = Feed { db, catalog, heads: &heads, cursors: &cursors, page: Builder::new(&heads), echo, written_since };
     let mut window = pull.next.clone().unwrap_or_else(|| Window { from: Vec::new(), heads: feed.ahead(&[]), after: None });
     let next = loop {
         if let Some(position) = feed.fill(&window).await? {

@@ -87,6 +87,7 @@ impl Cloud {
         self.database.url()
     }
 
+    #[allow(dead_code, reason = "for the measurement, which shares this file")]
     pub fn superuser_url(&self) -> &str {
         self.database.superuser_url()
     }

@@ -10,5 +10,6 @@ mod identity;
 mod order;
 mod pull;
 mod push;
+mod random;
 mod refusals;
 mod scopes;

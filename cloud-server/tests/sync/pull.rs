@@ -232,3 +232,18 @@ async fn every_type_survives_the_way_down_and_up() {
     assert_eq!(after, before);
     assert_ne!(zoo.no, TableNo(0));
 }
+
+#[tokio::test]
+async fn a_first_sync_tells_what_is_gone_of_the_rows_that_the_site_pushed_before_it() {
+    let cloud = Cloud::start().await;
+    let mut site = cloud.site("a", &[]).await;
+    let (p, s1, s2) = (id('p', 1), id('s', 1), id('s', 2));
+    let source =
+        |id: &str, slot: i32| site.insert("sources", &json!({"id": id, "production_id": p, "name": "x", "slot": slot, "number": slot}));
+    let rows = vec![site.insert("productions", &json!({"id": p, "name": "made here"})), source(&s1, 1), source(&s2, 2)];
+    assert_eq!(verdicts(&site.push(rows).await), ["exact", "exact", "exact"]);
+    // Before the site pulls the scope that it made, somebody deletes a row of it.
+    cloud.run(&format!("DELETE FROM sources WHERE id = '{s1}'")).await;
+    assert_eq!(site.pull().await.gone.len(), 1);
+    site.assert_same_as_cloud().await;
+}

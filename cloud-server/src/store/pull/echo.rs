@@ -35,6 +35,15 @@ impl Echo {
         Ok(Self { replica, pushes: pushes?, exact: HashMap::new() })
     }
 
+    /// Since which tick the replica has written in scopes whose beginning it has not pulled yet. What is gone from them since then it has to be
+    /// told on its first sync too: it may hold such rows by the answers to its pushes.
+    pub(super) async fn written_since(db: &impl GenericClient, pull: &Pull) -> Result<HashMap<ScopeId, Tick>, StoreError> {
+        let sql = "SELECT t.key, min(t.value::bigint) FROM rejoin.pushes p, jsonb_each_text(p.ticks) t
+                   WHERE p.replica = $1 AND p.ticks IS NOT NULL GROUP BY t.key";
+        let rows = db.query(&db.prepare_cached(sql).await?, &[&pull.speaker.replica.0]).await?;
+        rows.iter().map(|row| Ok((ScopeId(row.try_get(0)?), Tick(row.try_get(1)?)))).collect()
+    }
+
     /// Whether the replica has this row already.
     pub(super) async fn has(
         &mut self,

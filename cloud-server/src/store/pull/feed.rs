@@ -29,6 +29,8 @@ pub(super) struct Feed<'a> {
     pub(super) cursors: &'a HashMap<&'a ScopeId, Tick>,
     pub(super) page: Builder,
     pub(super) echo: Echo,
+    /// Where the replica wrote in scopes that are new to it.
+    pub(super) written_since: HashMap<ScopeId, Tick>,
 }
 
 /// The part of one scope's feed that a window covers.
@@ -36,8 +38,10 @@ struct Span<'w> {
     scope: &'w ScopeId,
     from: Tick,
     to: Tick,
-    /// The scope is new to the site: live rows only.
+    /// The scope is new to the site: nothing of it is left out as known.
     first: bool,
+    /// Since when what is gone is told; `None`: not at all, the site cannot have it.
+    gone_from: Option<Tick>,
 }
 
 impl Feed<'_> {
@@ -59,7 +63,8 @@ impl Feed<'_> {
             .filter(|(scope, _)| self.heads.contains_key(scope) && !behind(scope))
             .map(|(scope, to)| {
                 let cursor = from.get(scope).or_else(|| self.cursors.get(scope)).copied();
-                Span { scope, from: cursor.unwrap_or(Tick::ZERO), to, first: cursor.is_none() }
+                let gone_from = cursor.or_else(|| self.written_since.get(scope).copied());
+                Span { scope, from: cursor.unwrap_or(Tick::ZERO), to, first: cursor.is_none(), gone_from }
             })
             .filter(|span| span.from < span.to)
             .collect();
@@ -87,27 +92,25 @@ impl Feed<'_> {
 
     /// Which sources have anything in each span, in the feed's order: one query for all of them.
     async fn probe(&self, spans: &[Span<'_>]) -> Result<Vec<Vec<TableNo>>, SyncError> {
-        let within =
-            |alias: &str, scope: &str, tick: &str| format!("{alias}.{scope} = u.c1 AND {alias}.{tick} > u.c2 AND {alias}.{tick} <= u.c3");
-        let gone = format!("EXISTS (SELECT 1 FROM rejoin.tombstones t WHERE {})", within("t", "scope", "tick"));
-        let tables = self
-            .catalog
-            .tables
-            .iter()
-            .map(|table| format!("EXISTS (SELECT 1 FROM {} t WHERE {})", table_sql(table), within("t", "rejoin_scope", "rejoin_tick")));
+        let gone = "EXISTS (SELECT 1 FROM rejoin.tombstones t WHERE t.scope = u.c1 AND t.tick > u.c4 AND t.tick <= u.c3)".to_owned();
+        let tables = self.catalog.tables.iter().map(|table| {
+            let within = "t.rejoin_scope = u.c1 AND t.rejoin_tick > u.c2 AND t.rejoin_tick <= u.c3";
+            format!("EXISTS (SELECT 1 FROM {} t WHERE {within})", table_sql(table))
+        });
         let probes: Vec<String> = [gone].into_iter().chain(tables).collect();
-        let sql = format!("SELECT u.c0, ARRAY[{}] FROM {}", probes.join(", "), unnest("u", &["integer", "text", "bigint", "bigint"], 1));
+        let types = ["integer", "text", "bigint", "bigint", "bigint"];
+        let sql = format!("SELECT u.c0, ARRAY[{}] FROM {}", probes.join(", "), unnest("u", &types, 1));
         let numbers: Vec<i32> = (0..spans.len()).filter_map(|no| i32::try_from(no).ok()).collect();
         let scopes: Vec<&str> = spans.iter().map(|span| span.scope.0.as_str()).collect();
         let (from, to): (Vec<i64>, Vec<i64>) = spans.iter().map(|span| (span.from.0, span.to.0)).unzip();
+        // NULL: nothing is above it.
+        let gone: Vec<Option<i64>> = spans.iter().map(|span| span.gone_from.map(|tick| tick.0)).collect();
         let mut sources = vec![Vec::new(); spans.len()];
-        for row in self.db.query(&self.db.prepare_cached(&sql).await?, &[&numbers, &scopes, &from, &to]).await? {
+        for row in self.db.query(&self.db.prepare_cached(&sql).await?, &[&numbers, &scopes, &from, &to, &gone]).await? {
             let no = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default();
             let found: Vec<bool> = row.try_get(1)?;
             let names = [GONE].into_iter().chain(self.catalog.tables.iter().map(|table| table.no));
-            let first = spans[no].first;
-            sources[no] =
-                names.zip(found).filter(|(source, found)| *found && !(first && *source == GONE)).map(|(source, _)| source).collect();
+            sources[no] = names.zip(found).filter(|(_, found)| *found).map(|(source, _)| source).collect();
         }
         Ok(sources)
     }
@@ -157,7 +160,8 @@ impl Feed<'_> {
     }
 
     async fn gone(&mut self, span: &Span<'_>, after: Option<&Position>) -> Result<Option<Position>, SyncError> {
-        let mut params: Vec<Param<'_>> = vec![Box::new(span.scope.0.as_str()), Box::new(span.from.0), Box::new(span.to.0)];
+        let Some(from) = span.gone_from else { return Ok(None) };
+        let mut params: Vec<Param<'_>> = vec![Box::new(span.scope.0.as_str()), Box::new(from.0), Box::new(span.to.0)];
         let mut beyond = "";
         if let Some(after) = after {
             let (no, key) = after.key.0.split_first().ok_or_else(|| StoreError::Corrupt("a place without a key".to_owned()))?;
@@ -199,7 +203,7 @@ impl Feed<'_> {
         };
         let key = read_key(table, texts)?;
         let tick = Tick(row.try_get(2)?);
-        if self.echo.has(self.db, span.scope, tick, table.no, &key).await? {
+        if !span.first && self.echo.has(self.db, span.scope, tick, table.no, &key).await? {
             self.page.skip();
             return Ok(());
         }
