@@ -93,8 +93,13 @@ impl Cluster {
                     // Backends of a killed postmaster let go of its memory a moment after it; a port may have been taken meanwhile.
                     let lingering = log.contains("pre-existing shared memory block");
                     let port_taken = log.contains("could not create any TCP/IP sockets");
-                    if Instant::now() > deadline || !(lingering || port_taken) {
+                    // The postmaster that a killed process had just begun to start wrote its lock file after we looked.
+                    let overtaken = log.contains("lock file \"postmaster.pid\" already exists");
+                    if Instant::now() > deadline || !(lingering || port_taken || overtaken) {
                         return Err(PostgresError::DidNotStart { dir: folder.dir.clone(), log });
+                    }
+                    if overtaken {
+                        folder.settle_last_postmaster().await?;
                     }
                     port = if lingering { Some(candidate) } else { None };
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -145,11 +145,11 @@ impl Syncer {
     pub async fn run(&mut self, direction: Direction, log_offline: bool) -> Report {
         self.begin(direction);
         let mut report = Report { run: None, status: RunStatus::Completed, moved: false, records: 0, conflicts: 0, errors: Vec::new() };
-        let mut halves = 0;
-        let mut failed = 0;
-        let mut count = |result: &Result<(), ()>| {
-            halves += 1;
-            failed += u32::from(result.is_err());
+        // An upload that had nothing to send succeeded in nothing: only a pull that was answered, or rows that moved, count.
+        let (mut failed, mut answered) = (false, false);
+        let mut count = |pulled: bool, result: Result<(), ()>| {
+            failed |= result.is_err();
+            answered |= pulled && result.is_ok();
         };
         let pull_first = match self.prepare().await {
             Ok(pull_first) => pull_first,
@@ -161,24 +161,24 @@ impl Syncer {
         };
         let (up, down) = (direction != Direction::Download, direction != Direction::Upload);
         if pull_first {
-            count(&self.download(&mut report).await);
+            count(true, self.download(&mut report).await);
         }
         if up {
             let refused = self.upload(&mut report).await;
-            count(&refused.map(drop));
+            count(false, refused.map(drop));
             if refused == Ok(Again::AfterPull) {
                 // The catalog changed: pull what came with it, then cut anew.
-                count(&self.download(&mut report).await);
-                count(&self.upload(&mut report).await.map(drop));
+                count(true, self.download(&mut report).await);
+                count(false, self.upload(&mut report).await.map(drop));
             }
         }
         if down && !pull_first {
-            count(&self.download(&mut report).await);
+            count(true, self.download(&mut report).await);
         }
-        report.status = match (failed, halves) {
-            (0, _) => RunStatus::Completed,
-            (failed, halves) if failed == halves && !report.moved => RunStatus::Failed,
-            _ => RunStatus::Partial,
+        report.status = match (failed, answered || report.moved) {
+            (false, _) => RunStatus::Completed,
+            (true, false) => RunStatus::Failed,
+            (true, true) => RunStatus::Partial,
         };
         self.end(report, log_offline).await
     }

@@ -23,6 +23,7 @@ use std::collections::{BTreeSet, HashMap};
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::change::{Op, RowAnswer};
+use sync_core::conflict::ConflictKind;
 use sync_core::id::{ConflictId, Key, ScopeId};
 use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
@@ -225,7 +226,7 @@ impl<'a> Taking<'a> {
             deleted: item.is_delete(),
             local_version: item.change.stamp.version,
             local_updated_at: &item.change.stamp.updated_at,
-            held: item.is_insert(),
+            held: item.is_insert() && !(park.kind == ConflictKind::InsertInsert && own.is_some()),
             root: park.root.and_then(|root| place.get(&root).copied()),
         })
     }

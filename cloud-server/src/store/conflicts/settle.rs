@@ -38,11 +38,14 @@ impl Settling<'_> {
         effect: Effect,
     ) -> Result<Result<(), Refused>, StoreError> {
         let came_in = matches!(effect, Effect::Write(_) | Effect::Replace(_)) && current.is_none();
+        let dropped = stored.held && effect == Effect::Nothing;
         if let Err(reason) = self.try_effect(tx, stored, current, effect).await? {
             return Ok(Err(Refused::Undecidable(reason)));
         }
         if came_in {
             self.bring_dependents(tx, stored).await?;
+        } else if dropped {
+            self.drop_dependents(tx, stored).await?;
         }
         self.close(tx, stored.id, &stored.scope, self.command.resolution).await?;
         Ok(Ok(()))
@@ -179,9 +182,29 @@ impl Settling<'_> {
         Ok(Ok(()))
     }
 
-    /// Tries the rows that were held because this one was, parents first. Those that are refused still stay parked.
+    /// A held row that is dropped takes the rows with it that were held because of it, to any depth; each one's image stays in its conflict.
+    async fn drop_dependents(&self, tx: &mut WriteTx<'_>, root: &Stored<'_>) -> Result<(), StoreError> {
+        let mut open = vec![root.id];
+        while let Some(above) = open.pop() {
+            for dependent in dependents(&**tx, self.catalog, above).await?.into_iter().filter(|dependent| dependent.held) {
+                self.close(tx, dependent.id, &dependent.scope, Resolution::CloudWins).await?;
+                open.push(dependent.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries the rows that were held because this one was, parents first, to any depth. Those that are refused still stay parked.
     async fn bring_dependents(&self, tx: &mut WriteTx<'_>, root: &Stored<'_>) -> Result<(), StoreError> {
-        for dependent in dependents(&**tx, self.catalog, root.id).await? {
+        let mut open = vec![root.id];
+        while let Some(above) = open.pop() {
+            self.bring_dependents_of(tx, above, &mut open).await?;
+        }
+        Ok(())
+    }
+
+    async fn bring_dependents_of(&self, tx: &mut WriteTx<'_>, above: Uuid, brought: &mut Vec<Uuid>) -> Result<(), StoreError> {
+        for dependent in dependents(&**tx, self.catalog, above).await? {
             let current = row_at(tx, dependent.table, &dependent.key, Lock::Update).await?;
             let whole: Option<Row> = match &current {
                 None => dependent.local.iter().cloned().collect(),
@@ -199,6 +222,7 @@ impl Settling<'_> {
             tx.batch_execute("SAVEPOINT rejoin_dependent").await?;
             if self.try_effect(tx, &dependent, current, Effect::Write(row)).await?.is_ok() {
                 self.close(tx, dependent.id, &dependent.scope, Resolution::LocalWins).await?;
+                brought.push(dependent.id);
                 tx.batch_execute("RELEASE rejoin_dependent").await?;
             } else {
                 tx.batch_execute("ROLLBACK TO rejoin_dependent; RELEASE rejoin_dependent").await?;

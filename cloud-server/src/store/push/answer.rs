@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sync_core::catalog::Table;
 use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, State, Verdict};
+use sync_core::conflict::ConflictKind;
 use sync_core::id::{Key, TableNo};
 use sync_core::wire::message::Push;
 
@@ -66,7 +67,11 @@ impl After {
         let clashed = item.park().map(|park| park.clashed.clone()).unwrap_or_default();
         let conflict = conflicts.get(&index).copied();
         let verdict = match (&item.fate, conflict) {
-            (Fate::Parked(_), Some(conflict)) if item.is_insert() => Verdict::Held(conflict),
+            (Fate::Parked(park), Some(conflict)) if item.is_insert() => {
+                // Where the key itself is taken, the cloud's row takes it at the site as well.
+                let taken = park.kind == ConflictKind::InsertInsert && matches!(self.image(site, item), Confirmed::Image(_));
+                if taken { Verdict::Parked(conflict) } else { Verdict::Held(conflict) }
+            }
             (Fate::Parked(_) | Fate::Write(_), Some(conflict)) => Verdict::Parked(conflict),
             (Fate::Write(_) | Fate::Delete, None) => Verdict::Accepted,
             (Fate::NoOp, _) => Verdict::NoOp,
