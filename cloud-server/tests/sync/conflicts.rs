@@ -260,7 +260,7 @@ async fn h23_rows_that_hang_from_a_held_row_are_held_too_also_where_a_stranger_h
     // The cloud has another row under this key; a plain look at the reference would find it.
     let rows = vec![source(&site, &s, &p, 2), site.insert("outputs", &json!({"source_id": s, "port": "1", "label": "mine"}))];
     let answers = site.push(rows).await;
-    assert_eq!(verdicts(&answers), ["held", "held"]);
+    assert_eq!(verdicts(&answers), ["parked", "held"], "the cloud's row takes the key, mine is kept in the conflict");
     assert_eq!(cloud.count("outputs").await, 0);
     let kinds: Vec<String> = cloud.one("SELECT array_agg(kind ORDER BY kind) FROM rejoin.sync_conflicts").await;
     assert_eq!(kinds, ["foreign_key", "insert_insert"]);

@@ -37,8 +37,8 @@ impl Settling<'_> {
         current: Option<StoredRow>,
         effect: Effect,
     ) -> Result<Result<(), Refused>, StoreError> {
-        let came_in = matches!(effect, Effect::Write(_) | Effect::Replace(_)) && current.is_none();
-        let dropped = stored.held && effect == Effect::Nothing;
+        let came_in = matches!(effect, Effect::Write(_) | Effect::Replace(_));
+        let dropped = effect == Effect::Nothing;
         if let Err(reason) = self.try_effect(tx, stored, current, effect).await? {
             return Ok(Err(Refused::Undecidable(reason)));
         }
@@ -182,7 +182,7 @@ impl Settling<'_> {
         Ok(Ok(()))
     }
 
-    /// A held row that is dropped takes the rows with it that were held because of it, to any depth; each one's image stays in its conflict.
+    /// An insert that is dropped takes the rows with it that were held because of it, to any depth; each one's image stays in its conflict.
     async fn drop_dependents(&self, tx: &mut WriteTx<'_>, root: &Stored<'_>) -> Result<(), StoreError> {
         let mut open = vec![root.id];
         while let Some(above) = open.pop() {
