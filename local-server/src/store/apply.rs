@@ -198,9 +198,8 @@ impl<'a> Apply<'a> {
         };
         let before = match found {
             Ok(AtKey::Row(entry)) => *entry,
-            // The row here that has this key is another one; the image waits until that one is answered.
-            Ok(AtKey::Taken) if image.row().is_some() => return self.writer.keep_theirs(table, sql, key, image),
-            Ok(AtKey::Taken) => return Ok(()),
+            // The row here that has this key is another one, or has it at the cloud too by now: the image waits until that one is answered.
+            Ok(AtKey::Taken) => return self.writer.keep_theirs(table, sql, key, image),
             Err(StoreError::Row(error)) => {
                 // Somebody wrote what no merge can read: nothing is overwritten, and the cloud's image is there once it is put right.
                 self.applied.problems.push(error.to_string());

@@ -240,3 +240,17 @@ async fn h01_an_insert_taken_and_deleted_at_the_cloud_before_its_answer_arrives_
     assert_eq!(site.rows("SELECT id FROM items").await, "");
     site.assert_clean().await;
 }
+
+#[tokio::test]
+async fn h01_a_key_changed_and_then_deleted_at_the_cloud_before_its_answer_arrives_is_gone() {
+    let a = scope("a");
+    let site = Site::new(1).await;
+    site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "")).live(ITEMS, 0, 1, 1, item("k", "a", 1, ""))).await;
+    site.sql("UPDATE items SET id = 'm'").await;
+    let push = site.cut().await.unwrap();
+    site.pull(page(&[(&a, 8)]).gone(ITEMS, 0, 8, "k", false).live(ITEMS, 0, 8, 2, item("m", "a", 1, ""))).await;
+    site.pull(page(&[(&a, 9)]).gone(ITEMS, 0, 9, "m", false)).await;
+    site.applied(&push, vec![exact(&a, 8, 2)]).await;
+    assert_eq!(site.rows("SELECT id FROM items").await, "");
+    site.assert_clean().await;
+}
