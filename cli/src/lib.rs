@@ -1,4 +1,5 @@
-//! `rejoin`: the one binary. One file per subcommand; [`settings`] and [`client`] are what they share.
+//! `rejoin`: the one binary, as a library, so that tests build it with fault points. One file per subcommand; `settings` and `client` are
+//! what they share.
 
 mod client;
 mod cloud;
