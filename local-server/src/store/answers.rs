@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::Table;
-use sync_core::change::{Confirmed, Op, RowAnswer, RowChange, Verdict};
+use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
-use sync_core::site::{Event, step};
+use sync_core::site::{Event, SiteRow, step};
 use sync_core::wire::codec;
 use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
 
@@ -138,6 +138,9 @@ fn take_row(
         Err(error) => return Err(error),
     };
     let mut stepped = step(table, before.row.clone(), &Event::Answered(change, answer), &cursor);
+    if let Some(gone) = gone_unheard(&before.row, answer, &cursor) {
+        stepped.row = step(table, stepped.row, &Event::Pulled(&gone), &cursor).row;
+    }
     if let Some(later) = &stepped.later {
         keep_later(writer.connection, later)?;
     }
@@ -154,6 +157,19 @@ fn take_row(
         (_, None) => Because::Step,
     };
     writer.save(table, sql, &before, &stepped.row, because)
+}
+
+/// The answer says that the row was written at a tick that a pull has passed already, and that pull brought nothing of it. So the row is gone
+/// again: the first pull of a scope, which is one that this very push made, has live rows only.
+fn gone_unheard(before: &SiteRow, answer: &RowAnswer, cursor: &dyn Fn(&ScopeId) -> Option<Tick>) -> Option<Image> {
+    let at = match (&answer.verdict, &answer.confirmed) {
+        (Verdict::Accepted, Confirmed::Exact { at, .. }) => at,
+        (Verdict::Accepted, Confirmed::Image(image)) if image.row().is_some() => &image.at,
+        _ => return None,
+    };
+    let known = before.theirs.is_some() || before.base.as_ref().and_then(|base| base.at.as_ref()) == Some(at);
+    let passed = cursor(&at.scope).filter(|tick| *tick > at.tick && !known)?;
+    Some(Image { at: At { scope: at.scope.clone(), tick: passed }, stamp: Stamp::default(), state: State::Deleted })
 }
 
 /// The row that a push carried: by its number, or, where it was deleted and inserted again meanwhile, by its key at the cloud.

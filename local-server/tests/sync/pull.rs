@@ -254,3 +254,16 @@ async fn h01_a_key_changed_and_then_deleted_at_the_cloud_before_its_answer_arriv
     assert_eq!(site.rows("SELECT id FROM items").await, "");
     site.assert_clean().await;
 }
+
+#[tokio::test]
+async fn h01_a_scope_made_here_and_deleted_at_the_cloud_before_its_answer_arrives_is_gone() {
+    let b = scope("b");
+    let site = Site::new(1).await;
+    site.sql("INSERT INTO shows (id) VALUES ('b')").await;
+    let push = site.cut().await.unwrap();
+    // A first pull of the scope has live rows only: nothing.
+    site.pull(page(&[(&b, 3)])).await;
+    site.applied(&push, vec![exact(&b, 1, 1)]).await;
+    assert_eq!(site.rows("SELECT id FROM shows").await, "");
+    site.assert_clean().await;
+}
