@@ -218,6 +218,62 @@ async fn local_wins_on_a_unique_clash_replaces_the_cloud_row_unless_others_refer
 }
 
 #[tokio::test]
+async fn local_wins_deletes_no_row_but_the_one_that_the_conflict_shows() {
+    let mut cloud = Cloud::start().await;
+    cloud.run("ALTER TABLE sources ADD CONSTRAINT sources_name UNIQUE (name)").await;
+    cloud = cloud.prepared_again().await;
+    let (p, shown, unseen, mine) = (id('p', 1), id('s', 1), id('s', 2), id('s', 3));
+    cloud.production(&p, &[&shown, &unseen]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    let row = json!({"id": mine, "production_id": p, "name": "s2", "slot": 1, "number": 1});
+    let row = site.insert("sources", &row);
+    assert_eq!(verdict(&site.push_one(row).await), "held");
+    let conflict = open(&cloud).await.remove(0);
+    let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await;
+    let Err(BackendError::Undecidable(reason)) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("MANUAL"), "{reason}");
+    assert_eq!(cloud.count("sources").await, 2, "neither is deleted");
+
+    // A row of another tenant has the value: its site may not read it, so its conflict names none.
+    let (q, other) = (id('p', 2), id('p', 3));
+    cloud.run(&format!("INSERT INTO productions (id, name, code) VALUES ('{other}', 'theirs', 'X')")).await;
+    let mut site = cloud.site("b", &[]).await;
+    let row = site.insert("productions", &json!({"id": q, "name": "mine", "code": "X"}));
+    assert_eq!(verdict(&site.push_one(row).await), "held");
+    let conflict = open(&cloud).await.into_iter().find(|conflict| conflict.site == "b").unwrap();
+    let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await;
+    assert!(matches!(refused, Err(BackendError::Undecidable(_))), "{refused:?}");
+    assert_eq!(cloud.count(&format!("productions WHERE id = '{other}'")).await, 1);
+}
+
+#[tokio::test]
+async fn an_edit_never_joins_a_conflict_that_somebody_resolves_meanwhile() {
+    let cloud = Cloud::start().await;
+    let (mut site, conflict) = clashed(&cloud).await;
+    site.pull().await;
+    let change = site.update("sources", &id('s', 1), &json!({"height": 2}));
+    cloud.run("UPDATE sources SET height = 3").await;
+    // A program that writes with SQL and holds no head.
+    let program = crate::cloud::connect(cloud.superuser_url()).await;
+    let sql = "SET session_replication_role = replica; BEGIN;
+               UPDATE rejoin.sync_conflicts SET resolution = 'CLOUD_WINS', resolved_at = now(), resolved_by = 'sql', revision = revision + 1";
+    program.batch_execute(sql).await.unwrap();
+    let commit = async {
+        while cloud.count("pg_locks WHERE NOT granted AND database IS NULL").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        program.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(site.push_one(change), commit);
+    assert_eq!(verdict(&answer), "parked");
+    let resolved = get(&cloud.db.client().await.unwrap(), &cloud.catalog, conflict.id).await.unwrap().unwrap();
+    assert_eq!((resolved.revision, resolved.columns.as_slice()), (2, &["name".to_owned()][..]), "as it was decided");
+    let new = open(&cloud).await;
+    assert_eq!(new.len(), 1);
+    assert_eq!(new[0].columns, ["height"]);
+}
+
+#[tokio::test]
 async fn manual_on_a_unique_clash_renames_mine_and_a_new_root_is_granted_then() {
     let cloud = Cloud::start().await;
     cloud.production(&id('p', 1), &[]).await;

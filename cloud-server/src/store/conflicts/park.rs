@@ -80,9 +80,10 @@ pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parki
     if list.is_empty() {
         return Ok(Vec::new());
     }
+    // Whoever decides takes this head too: what is open now stays open.
+    tx.take(&BTreeSet::from([source.site.own_scope()])).await?;
     let open = open_conflicts(tx, source.replica, list).await?;
     let drafts: Vec<Draft<'_>> = list.iter().map(|parking| draft(parking, open.get(&name(parking)))).collect();
-    tx.take(&BTreeSet::from([source.site.own_scope()])).await?;
     let (joined, new): (Vec<&Draft<'_>>, Vec<&Draft<'_>>) = drafts.iter().partition(|draft| draft.joins);
     write(tx, source, &drafts, &new, INSERT).await?;
     write(tx, source, &drafts, &joined, JOIN).await?;
@@ -176,8 +177,7 @@ const ROWS: &str = "unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5:
         AS u(id, table_name, record_id, cloud_version, local_version, cloud_data, local_data, cloud_updated_at, local_updated_at,
              kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held)";
 
-const JOINS: &str =
-    " WHERE c.id = u.id AND c.rejoin_scope = $21 AND ($17::uuid IS NOT NULL OR $18::text IS NOT NULL OR $19::uuid IS NOT NULL)";
+const JOINS: &str = " WHERE c.id = u.id AND c.rejoin_scope = $21 AND c.resolution = 'PENDING' AND ($17::uuid IS NOT NULL OR $18::text IS NOT NULL OR $19::uuid IS NOT NULL)";
 
 async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: &[&Draft<'_>], statement: &str) -> Result<(), StoreError> {
     if drafts.is_empty() {
@@ -221,7 +221,11 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
     ];
     let joins = if statement == JOIN { JOINS } else { "" };
     let sql = format!("{statement}{ROWS}{joins}");
-    tx.execute(&tx.prepare_cached(&sql).await?, &params).await?;
+    let written = tx.execute(&tx.prepare_cached(&sql).await?, &params).await?;
+    if written < drafts.len() as u64 {
+        // Resolved by somebody who holds no head, a program with SQL say: what was parked belongs into a new conflict.
+        return Err(StoreError::Busy("a conflict was resolved while an edit was to join it".to_owned()));
+    }
     Ok(())
 }
 

@@ -63,7 +63,7 @@ impl Settling<'_> {
             Effect::Nothing => Ok(Ok(())),
             Effect::Delete => self.delete(tx, stored.table, current.as_ref()).await,
             Effect::Write(row) => self.write(tx, stored, current.as_ref(), row).await,
-            Effect::Replace(row) => match self.clear_the_way(tx, stored.table, &row).await {
+            Effect::Replace(row) => match self.clear_the_way(tx, stored, &row).await {
                 Ok(Ok(())) => self.write(tx, stored, current.as_ref(), row).await,
                 refused => refused,
             },
@@ -158,9 +158,17 @@ impl Settling<'_> {
         Ok(Ok(()))
     }
 
-    /// Deletes the rows that hold the unique values of a row that is to come in. A row that others refer to is not deleted.
-    async fn clear_the_way(&self, tx: &mut WriteTx<'_>, table: &Table, row: &Row) -> Result<Result<(), String>, StoreError> {
+    /// Deletes the row that holds a unique value of the one that is to come in: only the one that whoever decides has seen, which is the one
+    /// whose `ETag` was compared. Nor is a row deleted that others refer to.
+    async fn clear_the_way(&self, tx: &mut WriteTx<'_>, stored: &Stored<'_>, row: &Row) -> Result<Result<(), String>, StoreError> {
+        let table = stored.table;
         for blocker in blockers(tx, table, row).await? {
+            if table.key_of(&blocker.row) != stored.against {
+                return Ok(Err(format!(
+                    "another row of {} than the one that the conflict shows has one of its unique values: decide MANUAL with other values",
+                    table.name
+                )));
+            }
             for (child, reference) in self.catalog.referrers(table.no) {
                 let values: Vec<Value> =
                     reference.target.iter().filter_map(|no| table.position(*no)).map(|at| blocker.row[at].clone()).collect();
