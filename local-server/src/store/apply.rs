@@ -23,7 +23,7 @@ use super::released;
 use super::rows::HeldState;
 use super::sync_writer::{Because, SyncWriter};
 use super::unheard::Unheard;
-use super::{dropping, identity, spool};
+use super::{dropping, identity, outbox, spool};
 use crate::fault;
 
 /// The fact that a catalog was built of which nothing was pulled yet: a push cut now would carry its placeholders as base values.
@@ -100,9 +100,11 @@ impl<'a> Apply<'a> {
                 dirty.insert(table.no);
             }
         }
+        let mut writer = SyncWriter::new(connection, plan);
+        writer.under_way = outbox::keys_under_way(connection)?;
         Ok(Self {
             plan,
-            writer: SyncWriter::new(connection, plan),
+            writer,
             fresh: Fresh::new(connection, plan)?,
             dirty,
             cursors: heads.iter().map(|head| (head.scope.clone(), head.tick)).collect(),
@@ -197,6 +199,9 @@ impl<'a> Apply<'a> {
             entry::clean_by_key(connection, table, sql, key).map(|entry| AtKey::Row(Box::new(entry)))
         };
         let before = match found {
+            Ok(AtKey::Row(entry)) if self.writer.is_under_way(table, key, &entry) => {
+                return self.writer.keep_theirs(table, sql, key, image);
+            }
             Ok(AtKey::Row(entry)) => *entry,
             // The row here that has this key is another one, or has it at the cloud too by now: the image waits until that one is answered.
             Ok(AtKey::Taken) => return self.writer.keep_theirs(table, sql, key, image),

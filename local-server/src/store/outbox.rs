@@ -4,11 +4,13 @@
 //! the one before it ended, so that a cut costs by the size of the push, not by the number of dirty rows. Rows that come back deferred lie
 //! behind the pass and wait for the next one: a busy scope never blocks the rows of another.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sync_core::catalog::Table;
-use sync_core::change::RowChange;
-use sync_core::id::{ConflictId, Key, PushNo, ScopeId};
+use sync_core::change::{Op, RowChange};
+use sync_core::id::{ConflictId, Key, PushNo, ScopeId, TableNo};
 use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PUSH_BYTES_MAX, PUSH_ROWS_MAX};
 use sync_core::wire::codec;
 use sync_core::wire::message::{Push, PushName, ResolveCommand, Speaker};
@@ -221,7 +223,7 @@ fn commands(connection: &Connection) -> Result<Vec<ResolveCommand>> {
 
 /// The cursors of the scopes that the rows touch.
 fn cursors_of(connection: &Connection, rows: &[RowChange]) -> Result<Vec<sync_core::wire::message::Cursor>> {
-    let touched: std::collections::HashSet<&ScopeId> = rows.iter().filter_map(|row| row.base.as_ref()).map(|at| &at.scope).collect();
+    let touched: HashSet<&ScopeId> = rows.iter().filter_map(|row| row.base.as_ref()).map(|at| &at.scope).collect();
     let mut all = cursors::all(connection)?;
     all.retain(|cursor| touched.contains(&cursor.scope));
     Ok(all)
@@ -238,6 +240,17 @@ pub fn sent(connection: &Connection, no: PushNo) -> Result<Option<(Push, Seats, 
     let Some((body, seats, hash)) = row else { return Ok(None) };
     let stored = |error: codec::CodecError| StoreError::Stored(error.to_string());
     Ok(Some((codec::decode(&body).map_err(stored)?, codec::decode(&seats).map_err(stored)?, hash)))
+}
+
+/// The keys that the rows of an unanswered push were given: at the cloud they may be those rows' keys by now.
+///
+/// # Errors
+/// The database, or what it holds cannot be read.
+pub fn keys_under_way(connection: &Connection) -> Result<HashSet<(TableNo, Key)>> {
+    let Some(StoredPush { body, .. }) = unanswered(connection)? else { return Ok(HashSet::new()) };
+    let push: Push = codec::decode(&body).map_err(|error| StoreError::Stored(error.to_string()))?;
+    let rekeyed = push.rows.into_iter().filter(|row| matches!(row.op, Op::Rekey(..)));
+    Ok(rekeyed.map(|row| (row.table, row.key)).collect())
 }
 
 /// Ends a push: its bytes go, its name stays as the chain's end.

@@ -8,6 +8,8 @@
 //! - an image of a key that is taken here by another row waits in theirs until the key is free;
 //! - the version of a removed key is remembered, so that it never goes back.
 
+use std::collections::HashSet;
+
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 use sync_core::catalog::Table;
@@ -27,6 +29,8 @@ pub struct SyncWriter<'a> {
     pub connection: &'a Connection,
     /// The catalog with its SQL.
     pub plan: &'a Plan,
+    /// Keys that rows under way were given here: an image of one may be that row's.
+    pub under_way: HashSet<(TableNo, Key)>,
     aside: Vec<(TableNo, i64)>,
 }
 
@@ -55,7 +59,7 @@ impl<'a> SyncWriter<'a> {
     /// A writer inside the transaction of `connection`.
     #[must_use]
     pub fn new(connection: &'a Connection, plan: &'a Plan) -> Self {
-        Self { connection, plan, aside: Vec::new() }
+        Self { connection, plan, under_way: HashSet::new(), aside: Vec::new() }
     }
 
     /// Writes what a step made of a row.
@@ -161,6 +165,12 @@ impl<'a> SyncWriter<'a> {
         Ok(())
     }
 
+    /// Whether a key that nobody has here any more was given to a row that is under way.
+    #[must_use]
+    pub fn is_under_way(&self, table: &Table, key: &Key, found: &Entry) -> bool {
+        found.rejoin_row.is_none() && !self.under_way.is_empty() && self.under_way.contains(&(table.no, key.clone()))
+    }
+
     /// An image in theirs whose row is not dirty (any more): a ghost, or an image that waits for its key.
     fn settle(
         &mut self,
@@ -176,7 +186,7 @@ impl<'a> SyncWriter<'a> {
             Ok(AtKey::Taken) | Err(StoreError::Row(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if before.row.base.is_some() {
+        if before.row.base.is_some() || self.is_under_way(table, key, &before) {
             return Ok(());
         }
         let Some(image) = entry::theirs(self.connection, table, dirty, key)? else { return Ok(()) };
