@@ -81,7 +81,7 @@ async fn plain(cloud: &Cloud) -> Duration {
     let start = Instant::now();
     for no in 0..PUSHES {
         let ids: Vec<String> = (no * ROWS..(no + 1) * ROWS).map(uuid).collect();
-        let names: Vec<String> = ids.iter().map(|id| format!("again {id}")).collect();
+        let names: Vec<String> = (no * ROWS..(no + 1) * ROWS).map(|n| format!("again {n}")).collect();
         assert_eq!(cloud.sql.execute(sql, &[&ids, &names]).await.unwrap(), u64::from(ROWS));
     }
     start.elapsed()

@@ -256,6 +256,17 @@ pub(crate) fn key_arrays<'a>(table: &Table, keys: impl Iterator<Item = &'a Key> 
     table.key_columns().enumerate().map(|(at, column)| array(column, keys.clone().map(move |key| &key.0[at]))).collect()
 }
 
+/// Bytes of a value on the wire, roughly.
+pub(crate) fn wire_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Int(_) | Value::Float(_) => 9,
+        Value::Text(text) => text.len() + 3,
+        Value::Bytes(bytes) => bytes.len() + 3,
+        Value::Uuid(_) => 18,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -201,6 +201,8 @@ async fn a_rekey_onto_a_key_that_somebody_has_is_parked() {
     cloud.run(&format!("INSERT INTO outputs VALUES ('{a}', '2', 'theirs')")).await;
     let answer = site.push_one(site.rekey("outputs", &format!("{a},1"), &format!("{a},2"), &json!({}))).await;
     assert_eq!(verdict(&answer), "parked");
+    let Confirmed::Image(image) = &answer.confirmed else { panic!("{answer:?}") };
+    assert_eq!(cloud.table("outputs").key_of(image.row().unwrap()).to_string(), format!("{a},1"), "the row itself, not the stranger's");
     assert_eq!(cloud.count("outputs").await, 2);
     assert!(site.reasons().await[0].starts_with("unique outputs"), "{:?}", site.reasons().await);
 }

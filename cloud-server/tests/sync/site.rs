@@ -131,8 +131,14 @@ impl<'c> Site<'c> {
                 known.1 = at.clone();
             }
             Confirmed::Image(image) => match &image.state {
-                State::Live(row) => drop(self.rows.insert(id, (row.clone(), image.at.clone()))),
-                State::Deleted | State::Left => drop(self.rows.remove(&id)),
+                State::Live(row) => {
+                    let key = self.cloud.catalog.table(change.table).unwrap().key_of(row);
+                    self.rows.insert((change.table, key), (row.clone(), image.at.clone()));
+                }
+                State::Deleted | State::Left => {
+                    let key = if let Op::Rekey(old, _) = &change.op { old.clone() } else { change.key.clone() };
+                    self.rows.remove(&(change.table, key));
+                }
             },
         }
     }

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::id::{CloudEpoch, ScopeId, TableNo};
 use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX, VALUE_BYTES_MAX};
-use sync_core::value::Value;
 use sync_core::wire::message::{Cursor, Gone, Page, PulledRow, TableRows, Window};
 
 use super::Heads;
-use crate::store::row::StoredRow;
+use crate::store::row::{StoredRow, wire_bytes};
 use crate::store::speaker::SyncError;
 
 /// Bytes and elements that a row costs besides its values: stamps and array heads.
@@ -55,18 +54,18 @@ impl Builder {
 
     pub(super) fn add_gone(&mut self, gone: Gone) {
         self.rows += 1;
-        self.bytes += ROW_BYTES + gone.key.0.iter().map(size).sum::<usize>();
+        self.bytes += ROW_BYTES + gone.key.0.iter().map(wire_bytes).sum::<usize>();
         self.elements += ROW_ELEMENTS + 4 + gone.key.0.len();
         self.gone.push(gone);
     }
 
     pub(super) fn add_row(&mut self, table: &Table, stored: StoredRow) -> Result<(), SyncError> {
         let StoredRow { row, stamp, at } = stored;
-        if row.iter().any(|value| size(value) > VALUE_BYTES_MAX) {
+        if row.iter().any(|value| wire_bytes(value) > VALUE_BYTES_MAX) {
             return Err(SyncError::TooLarge { table: table.name.clone(), record: table.key_of(&row).to_string() });
         }
         self.rows += 1;
-        self.bytes += ROW_BYTES + row.iter().map(size).sum::<usize>();
+        self.bytes += ROW_BYTES + row.iter().map(wire_bytes).sum::<usize>();
         self.elements += ROW_ELEMENTS + row.len();
         let place = *self.place.entry(table.no).or_insert_with(|| {
             let columns = table.columns.iter().map(|column| column.no).collect();
@@ -93,16 +92,5 @@ impl Builder {
 
     pub(super) fn finish(self, cloud_epoch: CloudEpoch, catalog: &Catalog, heads: Vec<Cursor>, next: Option<Window>) -> Page {
         Page { cloud_epoch, catalog: catalog.version, heads, gone: self.gone, tables: self.tables, next }
-    }
-}
-
-/// Bytes of a value on the wire, roughly.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 1,
-        Value::Int(_) | Value::Float(_) => 9,
-        Value::Text(text) => text.len() + 3,
-        Value::Bytes(bytes) => bytes.len() + 3,
-        Value::Uuid(_) => 18,
     }
 }

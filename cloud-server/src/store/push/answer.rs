@@ -6,12 +6,13 @@ use sync_core::catalog::Table;
 use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, State, Verdict};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{Key, TableNo};
+use sync_core::limits::VALUE_BYTES_MAX;
 use sync_core::wire::message::Push;
 
 use super::set::{Conflicts, Fate, Item, Set};
 use crate::store::bulk::{self, Lock};
 use crate::store::error::StoreError;
-use crate::store::row::StoredRow;
+use crate::store::row::{StoredRow, wire_bytes};
 use crate::store::sites::SiteIdentity;
 use crate::store::tombstone::{self, Tombstone};
 use crate::store::tx::WriteTx;
@@ -102,9 +103,13 @@ impl After {
     }
 
     fn image(&self, site: &SiteIdentity, item: &Item<'_>) -> Confirmed {
-        let stored = self.row(item.table.no, &item.change.key).or_else(|| self.row(item.table.no, item.cloud_key()));
+        // A rekey that was not taken: the row is where it was, and its new key may be a stranger's.
+        let key = if matches!(item.fate, Fate::Parked(_)) { item.cloud_key() } else { &item.change.key };
+        let stored = self.row(item.table.no, key);
         if let Some(stored) = stored {
-            if !site.holds(&stored.at.scope) && !matches!(item.fate, Fate::Write(_)) {
+            // A value that no message can carry would keep the site from reading its answer for ever; its pulls name the row.
+            let fits = stored.row.iter().all(|value| wire_bytes(value) <= VALUE_BYTES_MAX);
+            if !fits || !site.holds(&stored.at.scope) && !matches!(item.fate, Fate::Write(_)) {
                 return Confirmed::Nothing;
             }
             return Confirmed::Image(Image { at: stored.at.clone(), stamp: stored.stamp.clone(), state: State::Live(stored.row.clone()) });
