@@ -161,6 +161,23 @@ async fn rb07_a_unique_value_that_a_deferred_row_is_to_give_up_is_waited_for() {
 }
 
 #[tokio::test]
+async fn rb07_a_delete_of_a_row_that_a_deferred_row_is_to_let_go_is_waited_for() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    cloud.run("INSERT INTO kinds VALUES ('k', 'x'); UPDATE sources SET kind = 'k'").await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let other = connect(cloud.url()).await;
+    other.batch_execute(&format!("BEGIN; SELECT rejoin.take('productions/{p}')")).await.unwrap();
+    let rows = vec![site.delete("kinds", "k"), site.update("sources", &s, &json!({"kind": null}))];
+    assert_eq!(verdicts(&site.push(rows.clone()).await), ["deferred", "deferred"]);
+    other.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(verdicts(&site.push(rows).await), ["exact", "exact"]);
+    assert_eq!(cloud.count("rejoin.sync_conflicts").await, 0);
+}
+
+#[tokio::test]
 async fn h21_a_plain_update_of_the_same_row_never_becomes_the_victim() {
     let cloud = Cloud::start().await;
     let (p, s) = (id('p', 1), id('s', 1));
