@@ -1,5 +1,8 @@
 //! One run of the sync: push until nothing is left to push, pull until complete, tell the cloud of ended runs. The halves are independent.
 
+mod download;
+mod upload;
+
 use std::sync::Arc;
 
 use chrono::{SubsecRound, Utc};
@@ -7,18 +10,14 @@ use rusqlite::Connection;
 use sync_core::id::{CatalogVersion, PushNo, RunId};
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::value::timestamp_text;
-use sync_core::wire::message::{LogUpload, Page, Pull, PushName, Run, Speaker, Window};
+use sync_core::wire::message::{LogUpload, Run, Speaker};
 use uuid::Uuid;
 
 use crate::cloud_link::{CloudLink, LinkError};
-use crate::fault;
-use crate::store::answers::{self, ECHO, Outcome};
-use crate::store::apply::{self, Applied, LAST_CHECKED, PULL_FIRST};
+use crate::store::apply::PULL_FIRST;
 use crate::store::identity::{self, Identity};
-use crate::store::outbox::{self, Pass, StoredPush};
 use crate::store::plan::Plan;
-use crate::store::spool::{self, Resume};
-use crate::store::{Database, DbError, StoreError, cursors, install, run_log};
+use crate::store::{Database, DbError, StoreError, install, outbox, run_log, spool};
 
 /// Passes over the dirty rows in one run: programs that write without a pause must not keep it from pulling.
 const PASSES_MAX: u32 = 4;
@@ -327,255 +326,6 @@ impl Syncer {
 
     fn plan(&self) -> Result<Arc<Plan>, SyncError> {
         self.plan.clone().ok_or_else(|| StoreError::Stored("there is no catalog yet".to_owned()).into())
-    }
-
-    async fn upload(&mut self, report: &mut Report) -> Result<Again, ()> {
-        match self.push_all(report).await {
-            Ok(again) => Ok(again),
-            Err(error) => {
-                report.errors.push(("upload", error));
-                Err(())
-            }
-        }
-    }
-
-    async fn push_all(&mut self, report: &mut Report) -> Result<Again, SyncError> {
-        let mut deferred = 0;
-        let mut problems = Vec::new();
-        for _ in 0..PASSES_MAX {
-            let mut pass = Pass::default();
-            let mut sent = false;
-            while let Some(push) = self.next_push(&mut pass).await? {
-                sent |= push.fresh;
-                match self.send(&push).await? {
-                    Outcome::Applied(counts) => {
-                        report.moved = true;
-                        report.records += counts.accepted;
-                        report.conflicts += counts.parked;
-                        deferred += counts.deferred;
-                    }
-                    Outcome::Refused(sync_core::wire::message::Refusal::Catalog(version), _) => {
-                        tracing::info!(version = version.0, "the cloud has another catalog");
-                        self.fetch_catalog().await?;
-                        return Ok(Again::AfterPull);
-                    }
-                    Outcome::Refused(sync_core::wire::message::Refusal::Malformed(why), rows) => {
-                        tracing::error!(push = push.no.0, rows, why, "the cloud refused a push as malformed");
-                        pass.refused(rows, &format!("the cloud refused a push of one row: {why}"));
-                    }
-                    Outcome::Fork => {
-                        self.become_replica().await?;
-                        pass = Pass::default();
-                    }
-                    Outcome::Gap(cloud) => return Err(SyncError::Gap { cloud, here: push.no }),
-                }
-            }
-            problems.append(&mut pass.problems);
-            if !sent || deferred > 0 {
-                break;
-            }
-            // What is found now was written meanwhile, or had to wait for a row that is accepted now.
-            problems.clear();
-        }
-        if deferred == 0 {
-            self.db.apply(|connection| identity::clear_fact(connection, outbox::REOFFER)).await?;
-        }
-        match (deferred, problems.is_empty()) {
-            (0, true) => Ok(Again::No),
-            (0, false) => Err(SyncError::Rows(problems)),
-            (deferred, _) => Err(SyncError::Deferred(deferred)),
-        }
-    }
-
-    /// The next push, stored before it is sent.
-    async fn next_push(&mut self, pass: &mut Pass) -> Result<Option<StoredPush>, SyncError> {
-        let (plan, speaker, mut moved, run) = (self.plan()?, self.speaker(), pass.clone(), self.unlogged());
-        let (push, moved) = self
-            .db
-            .apply(move |connection| {
-                let push = outbox::next(connection, &plan, speaker, &mut moved)?;
-                log_start(connection, push.as_ref().and(run.as_ref()))?;
-                Ok::<_, StoreError>((push, moved))
-            })
-            .await?;
-        *pass = moved;
-        if push.is_some() {
-            self.logged();
-            fault::point("push-stored");
-        }
-        Ok(push)
-    }
-
-    async fn send(&mut self, push: &StoredPush) -> Result<Outcome, SyncError> {
-        let (plan, no) = (self.plan()?, push.no);
-        let answer = match self.link.push(push.body.clone()).await {
-            Err(LinkError::UnknownReplica(_)) => return Ok(Outcome::Fork),
-            other => other?,
-        };
-        fault::point("answer-received");
-        Ok(self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?)
-    }
-
-    /// This copy is a clone or was restored: from now on it is a replica of its own, and offers what is dirty anew.
-    async fn become_replica(&mut self) -> Result<(), SyncError> {
-        if std::mem::replace(&mut self.forked, true) {
-            return Err(SyncError::ForkAgain);
-        }
-        let old = self.identity.replica;
-        let replica = self.link.new_replica(&self.speaker()).await?;
-        let plan = self.plan()?;
-        self.db
-            .apply(move |connection| {
-                outbox::start_chain_anew(connection, Some(&plan))?;
-                Ok::<_, StoreError>(identity::store_replica(connection, &replica)?)
-            })
-            .await?;
-        (self.identity.replica, self.identity.epoch) = (replica.replica, replica.epoch);
-        self.identity.cloud_epoch = replica.cloud_epoch;
-        tracing::error!(%old, new = %replica.replica,
-            "the cloud knows other pushes of this replica: this database is a clone or was restored from a backup. It is a replica of its own \
-             now; its unsent edits are offered anew");
-        Ok(())
-    }
-
-    async fn download(&mut self, report: &mut Report) -> Result<(), ()> {
-        match self.pull_all().await {
-            Ok(applied) => {
-                report.records += applied.received;
-                report.moved |= applied.received > 0;
-                if applied.problems.is_empty() {
-                    return Ok(());
-                }
-                report.errors.push(("download", SyncError::Rows(applied.problems)));
-                Err(())
-            }
-            Err(error) => {
-                report.errors.push(("download", error));
-                Err(())
-            }
-        }
-    }
-
-    async fn pull_all(&mut self) -> Result<Applied, SyncError> {
-        for _ in 0..RESTARTS_MAX {
-            if let Some(applied) = self.pull_once().await? {
-                return Ok(applied);
-            }
-        }
-        Err(SyncError::Restless)
-    }
-
-    /// Pulls to the end and applies; `None` where the pull must begin anew.
-    async fn pull_once(&mut self) -> Result<Option<Applied>, SyncError> {
-        let (speaker, mut next, answered, mut spooled, everything) = self.open_pull().await?;
-        loop {
-            if spooled && next.is_none() {
-                return self.apply(None, everything).await.map(Some);
-            }
-            let cursors = self.db.read(cursors::all).await?;
-            let pull = Pull { speaker, answered: answered.clone(), cursors: cursors.clone(), next: next.take() };
-            let (body, page) = match self.link.pull(&pull).await {
-                Err(LinkError::UnknownReplica(_)) => {
-                    self.become_replica().await?;
-                    return Ok(None);
-                }
-                other => other?,
-            };
-            if page.cloud_epoch != self.identity.cloud_epoch {
-                self.db.apply(spool::discard).await?;
-                let (cloud, here) = (page.cloud_epoch.to_string(), self.identity.cloud_epoch.to_string());
-                return Err(SyncError::CloudReplaced { cloud, here });
-            }
-            if page.catalog != speaker.catalog {
-                self.db.apply(spool::discard).await?;
-                self.fetch_catalog().await?;
-                return Ok(None);
-            }
-            if !spooled && page.next.is_none() {
-                let nothing = page.gone.is_empty() && page.tables.iter().all(|table| table.rows.is_empty()) && page.heads == cursors;
-                if nothing && !everything {
-                    self.db.apply(|connection| identity::set_fact(connection, LAST_CHECKED, &now())).await?;
-                    return Ok(Some(Applied::default()));
-                }
-                return self.apply(Some(page), everything).await.map(Some);
-            }
-            next.clone_from(&page.next);
-            if !self.spool(page, answered.clone(), body).await? {
-                return Ok(None);
-            }
-            spooled = true;
-        }
-    }
-
-    /// Where the pull begins or goes on: the speaker, the window, the push that it names, whether pages are spooled, and whether it named
-    /// no push because everything is wanted.
-    async fn open_pull(&mut self) -> Result<(Speaker, Option<Window>, Option<PushName>, bool, bool), SyncError> {
-        let speaker = self.speaker();
-        let (epoch, catalog) = (speaker.cloud_epoch.to_string(), speaker.catalog.0);
-        self.db
-            .apply(move |connection| {
-                let everything = identity::fact(connection, ECHO)?.is_some();
-                Ok::<_, StoreError>(match spool::resume(connection, &epoch, catalog)? {
-                    // A pull that began by naming a push leaves out what it made; it cannot be the one that brings everything.
-                    Some(Resume { answered: Some(_), .. }) if everything => {
-                        spool::discard(connection)?;
-                        (speaker, None, None, false, true)
-                    }
-                    Some(Resume { answered, next }) => (speaker, next, answered, true, everything),
-                    None if everything => (speaker, None, None, false, true),
-                    None => (speaker, None, outbox::answered_name(connection)?, false, false),
-                })
-            })
-            .await
-            .map_err(SyncError::from)
-    }
-
-    async fn spool(&mut self, page: Page, answered: Option<PushName>, body: Vec<u8>) -> Result<bool, SyncError> {
-        let run = self.unlogged();
-        let kept = self
-            .db
-            .apply(move |connection| {
-                log_start(connection, run.as_ref())?;
-                Ok::<_, StoreError>(spool::keep(connection, &page, answered.as_ref(), &body)?)
-            })
-            .await?;
-        self.logged();
-        Ok(kept)
-    }
-
-    async fn apply(&mut self, last: Option<Page>, everything: bool) -> Result<Applied, SyncError> {
-        let (plan, run) = (self.plan()?, self.unlogged());
-        let done = self
-            .db
-            .apply(move |connection| {
-                let applied = apply::apply(connection, &plan, last.as_ref(), &now())?;
-                let something = applied.received > 0 || !applied.problems.is_empty();
-                log_start(connection, run.as_ref().filter(|_| something))?;
-                if everything {
-                    apply::heard_everything(connection)?;
-                }
-                Ok::<_, StoreError>((applied, something))
-            })
-            .await;
-        match done {
-            Ok((applied, something)) => {
-                if something {
-                    self.logged();
-                }
-                if let Some(current) = &mut self.current {
-                    let (before, after) = applied.moved.to_log();
-                    (current.run.cursors_before, current.run.cursors_after) = (Some(before), Some(after));
-                }
-                Ok(applied)
-            }
-            Err(error) => {
-                // A spool that cannot be applied would fail for ever; what it held is pulled again.
-                if matches!(error, StoreError::Answer(_) | StoreError::Spool(_)) {
-                    self.db.apply(spool::discard).await?;
-                }
-                Err(error.into())
-            }
-        }
     }
 }
 
