@@ -159,16 +159,23 @@ impl Syncer {
             }
         };
         let (up, down) = (direction != Direction::Download, direction != Direction::Upload);
+        let mut current = true;
         if pull_first {
-            count(true, self.download(&mut report).await);
+            let pulled = self.download(&mut report).await;
+            current = pulled.is_ok();
+            count(true, pulled);
         }
-        if up {
+        // Placeholders of a new column must not be pushed as base values: after a new catalog nothing goes up before a pull came down.
+        if up && current {
             let refused = self.upload(&mut report).await;
             count(false, refused.map(drop));
             if refused == Ok(Again::AfterPull) {
                 // The catalog changed: pull what came with it, then cut anew.
-                count(true, self.download(&mut report).await);
-                count(false, self.upload(&mut report).await.map(drop));
+                let pulled = self.download(&mut report).await;
+                count(true, pulled);
+                if pulled.is_ok() {
+                    count(false, self.upload(&mut report).await.map(drop));
+                }
             }
         }
         if down && !pull_first {

@@ -54,7 +54,7 @@ pub enum Event<'a> {
     Pulled(&'a Image),
     /// A push of this row was answered.
     Answered(&'a RowChange, &'a RowAnswer),
-    /// The conflict that holds this insert was resolved: what the cloud sent, if anything, takes its place.
+    /// The conflict that holds this insert was resolved: what the cloud sent, if anything, takes its place, unless it was edited since.
     Released,
     /// Somebody asks: a push is about to be cut, or an apply begins. A row without a difference becomes clean.
     Asked,
@@ -81,10 +81,7 @@ pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<
     match event {
         Event::Pulled(image) => pull::pulled(table, &mut row, image, cursor),
         Event::Answered(change, answer) => later = answer::answered(table, &mut row, change, answer, cursor),
-        Event::Released => {
-            row.base = None;
-            row.live = row.theirs.take().as_ref().and_then(become_image);
-        }
+        Event::Released => release(table, &mut row),
         Event::Asked => {
             // A column put back by hand is untouched again, and follows.
             if row.base.as_ref().is_some_and(|base| !base.in_flight) {
@@ -99,6 +96,19 @@ pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<
         live.stamp.version = live.stamp.version.max(least);
     }
     Stepped { row, later }
+}
+
+/// Lets go of a held insert. One that was edited since it was offered is an insert of its own again: nobody has decided on that edit.
+fn release(table: &Table, row: &mut SiteRow) {
+    let offered = row.base.as_ref().and_then(|base| base.held).map(|(_, digest)| digest);
+    let edited =
+        row.live.as_ref().is_some_and(|live| offered.is_some_and(|offered| offered != crate::change::row_digest(table, &live.row)));
+    if let (true, Some(base)) = (edited, &mut row.base) {
+        base.held = None;
+        return;
+    }
+    row.base = None;
+    row.live = row.theirs.take().as_ref().and_then(become_image);
 }
 
 /// What the next push says of this row: the net difference between base and live. `None` where there is none, where the row waits for an

@@ -265,3 +265,49 @@ async fn a_soft_delete_and_its_restore_travel_as_one_set() {
         api.get(&format!("/api/sources/{other}")).await.refused(404, "not_found");
     }
 }
+
+/// A key that is no uuid, typed in sqlite3, is named until it is corrected; then its row travels like any other. One that was deleted is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_key_typed_in_sqlite3_can_be_corrected_or_deleted() {
+    let world = World::new(&["a"]).await;
+    let (production, _) = scene(&world).await;
+    let site = world.site("a");
+    for bad in ["zzz", "yyy"] {
+        site.sqlite3(&format!("INSERT INTO sources (id, production_id, type, name) VALUES ('{bad}', '{production}', 'CAMERA', '{bad}')"));
+    }
+    let said = world.try_sync("a").await.body;
+    assert!(said["lastError"].as_str().is_some_and(|error| error.contains("id")), "{said}");
+    let good = "0198c0de-0000-7000-8000-0000000000bb";
+    site.sqlite3(&format!("UPDATE sources SET id = '{good}' WHERE id = 'zzz'; DELETE FROM sources WHERE id = 'yyy'"));
+    world.converge().await;
+    assert_eq!(world.cloud.get(&format!("/api/sources/{good}")).await.ok()["name"], "zzz");
+    assert_eq!(site.api.get("/api/sync").await.ok()["pending"], 0);
+}
+
+/// A held row that is corrected at its site while its conflict is decided elsewhere keeps the correction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_row_edited_while_its_conflict_is_decided_is_offered_again() {
+    let world = World::new(&["a", "b"]).await;
+    let equipment = json!({"category": "ROUTER", "manufacturer": "Acme", "model": "R1", "ioArchitecture": "CARD_BASED"});
+    let equipment = world.cloud.create("/api/equipment", equipment).await;
+    world.converge().await;
+    world.cut_all();
+    let card = json!({"equipmentId": equipment, "slotNumber": 1});
+    world.site("a").api.create("/api/equipment_cards", card.clone()).await;
+    let mine = world.site("b").api.create("/api/equipment_cards", card).await;
+    world.heal_all();
+    world.sync("a").await;
+    world.converge().await;
+    let conflict = world.only_conflict(&mine).await;
+    world.cut_all();
+    world.resolve(&conflict, "CLOUD_WINS", &Value::Null).await.ok();
+    let b = world.site("b");
+    b.api.patch(&format!("/api/equipment_cards/{mine}"), json!({"slotNumber": 2})).await.ok();
+    world.heal_all();
+    // The decision arrives before the correction was offered.
+    b.api.post("/api/sync/run", json!({"direction": "DOWNLOAD"})).await.ok();
+    world.converge().await;
+    for api in world.everybody() {
+        assert_eq!(api.get(&format!("/api/equipment_cards/{mine}")).await.ok()["slotNumber"], 2);
+    }
+}

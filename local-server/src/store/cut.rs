@@ -151,6 +151,15 @@ impl<'a> Cut<'a> {
         self.seats.push(seat);
     }
 
+    /// Whether this change has room in the push; the first one always has.
+    pub fn has_room(&self, change: &RowChange) -> bool {
+        let (bytes, elements) = weigh(change);
+        self.rows.is_empty()
+            || self.rows.len() < self.limits.rows
+                && self.bytes + bytes <= self.limits.bytes
+                && self.elements + elements <= self.limits.elements
+    }
+
     /// The rows with their seats.
     ///
     /// # Errors

@@ -196,18 +196,14 @@ fn read_base(table: &Table, row: &rusqlite::Row<'_>) -> Result<BaseRow> {
     Ok(BaseRow { rejoin_row: row.get(0)?, mark: Mark { key, push_no, gone: (row.get(6)?, row.get(7)?, row.get(8)?) }, base })
 }
 
-/// The key of a base row of which only the key columns are set.
+/// The key of a base row of which only the key columns are set. What is no value of its column stands as text: no row of the cloud has such a
+/// key, and whoever gave it may have corrected it since.
 fn base_key(table: &Table, row: &rusqlite::Row<'_>) -> Result<Key> {
     let mut values = Vec::with_capacity(table.key.len());
     for at in table.key_positions() {
-        let column = &table.columns[at];
-        let value = from_sql(&column.ty, row.get_ref(DirtySql::BASE_LEAD + at)?);
-        values.push(value.map_err(|error| RowError {
-            table: table.name.clone(),
-            record_id: "?".to_owned(),
-            column: column.name.clone(),
-            error,
-        })?);
+        let raw = row.get_ref(DirtySql::BASE_LEAD + at)?;
+        let as_it_stands = || Value::Text(raw.as_bytes().map_or_else(|_| String::new(), |text| String::from_utf8_lossy(text).into_owned()));
+        values.push(from_sql(&table.columns[at].ty, raw).unwrap_or_else(|_| as_it_stands()));
     }
     Ok(Key(values))
 }

@@ -48,6 +48,8 @@ pub struct Pass {
     table: usize,
     /// The last `rejoin_row` looked at in the next one.
     after: i64,
+    /// The last later edit taken, by table and record id: what comes back deferred waits for the next pass.
+    later: (u32, String),
     rows_max: usize,
     /// Whether this pass left rows behind that want to be sent: their parent is held, or a child's edit was not taken.
     pub blocked: bool,
@@ -57,7 +59,15 @@ pub struct Pass {
 
 impl Default for Pass {
     fn default() -> Self {
-        Self { step: Some(Step::FIRST), table: 0, after: 0, rows_max: PUSH_ROWS_MAX, blocked: false, problems: Vec::new() }
+        Self {
+            step: Some(Step::FIRST),
+            table: 0,
+            after: 0,
+            later: (0, String::new()),
+            rows_max: PUSH_ROWS_MAX,
+            blocked: false,
+            problems: Vec::new(),
+        }
     }
 }
 
@@ -72,6 +82,7 @@ impl Pass {
         if rows > 1 {
             self.rows_max = (rows / 8).max(1);
             (self.step, self.table, self.after) = (Some(Step::FIRST), 0, 0);
+            self.later = (0, String::new());
         } else {
             self.problems.push(why.to_owned());
         }
@@ -114,7 +125,7 @@ pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut P
         let limits = Limits { rows: pass.rows_max, bytes: PUSH_BYTES_MAX, elements: MESSAGE_ELEMENTS_MAX / 2 };
         let mut cut = Cut::new(connection, plan, no, limits)?;
         let commands = commands(connection)?;
-        take_later(connection, &mut cut)?;
+        take_later(connection, pass, &mut cut)?;
         take_rows(connection, plan, pass, &mut cut)?;
         pass.blocked |= cut.blocked;
         pass.problems.append(&mut cut.problems);
@@ -201,15 +212,22 @@ fn take_rows(connection: &Connection, plan: &Plan, pass: &mut Pass, cut: &mut Cu
     Ok(())
 }
 
-/// Edits made while their row's push was clashing; they go first, since their conflict waits for them.
-fn take_later(connection: &Connection, cut: &mut Cut<'_>) -> Result<()> {
-    let sql = "SELECT record_id, body FROM rejoin_later WHERE push_no IS NULL ORDER BY table_no, record_id LIMIT ?1";
+/// Edits made while their row's push was clashing; they go first, since their conflict waits for them. Each once in a pass.
+fn take_later(connection: &Connection, pass: &mut Pass, cut: &mut Cut<'_>) -> Result<()> {
+    let sql = "SELECT table_no, record_id, body FROM rejoin_later WHERE push_no IS NULL AND (table_no, record_id) > (?1, ?2)
+               ORDER BY table_no, record_id LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([SCAN_ROWS])?;
+    let mut rows = statement.query(params![pass.later.0, pass.later.1, SCAN_ROWS])?;
     while let Some(row) = rows.next()? {
-        let (record, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        let change: RowChange = codec::decode(&body).map_err(|error| StoreError::Stored(error.to_string()))?;
-        cut.add(change, Seat::Later(record));
+        let (table, record, body): (u32, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let change: std::result::Result<RowChange, _> = codec::decode(&body);
+        match change {
+            Ok(change) if !cut.has_room(&change) => return Ok(()),
+            Ok(change) => cut.add(change, Seat::Later(record.clone())),
+            // One edit that cannot be read must not hold up the others.
+            Err(error) => pass.problems.push(format!("a later edit of record {record} cannot be sent: {error}")),
+        }
+        pass.later = (table, record);
     }
     Ok(())
 }
@@ -218,7 +236,15 @@ fn commands(connection: &Connection) -> Result<Vec<ResolveCommand>> {
     let sql = "SELECT body FROM rejoin_commands WHERE push_no IS NULL AND refused IS NULL ORDER BY decided_at, conflict LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let bodies = statement.query_map([COMMANDS_MAX as i64], |row| row.get::<_, Vec<u8>>(0))?;
-    bodies.map(|body| codec::decode(&body?).map_err(|error| StoreError::Stored(error.to_string()))).collect()
+    let mut commands = Vec::new();
+    for body in bodies {
+        match codec::decode(&body?) {
+            Ok(command) => commands.push(command),
+            // One decision that cannot be read must not hold up the rows.
+            Err(error) => tracing::error!(%error, "a stored decision cannot be sent; decide again"),
+        }
+    }
+    Ok(commands)
 }
 
 /// The cursors of the scopes that the rows touch.
