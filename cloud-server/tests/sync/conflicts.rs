@@ -332,6 +332,27 @@ async fn h23_rows_that_hang_from_a_held_row_are_held_too_also_where_a_stranger_h
 }
 
 #[tokio::test]
+async fn h23_a_waiting_edit_does_not_come_in_over_a_value_that_its_author_never_saw() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    // The new source takes the slot of the one that is there; an edit of that one refers to it.
+    let rows = vec![source(&site, &id('s', 5), &p, 1), site.update("sources", &s, &json!({"above": id('s', 5), "name": "mine"}))];
+    assert_eq!(verdicts(&site.push(rows).await), ["held", "parked"]);
+    cloud.run(&format!("UPDATE sources SET name = 'theirs' WHERE id = '{s}'")).await;
+    let root = open(&cloud).await.into_iter().find(|conflict| conflict.held).unwrap();
+    let mut moved = command(&root, Resolution::Manual);
+    moved.values = vec![(column(&cloud, "slot"), Value::Int(9))];
+    assert_eq!(site.command(moved).await, CommandAnswer::Done);
+    assert_eq!(cloud.one::<String>(&format!("SELECT name FROM sources WHERE id = '{s}'")).await, "theirs");
+    let open = open(&cloud).await;
+    assert_eq!(open.len(), 1, "nobody decided between the two names");
+    assert_eq!(open[0].local_data.as_ref().unwrap()["name"], "mine");
+}
+
+#[tokio::test]
 async fn rb10_a_command_in_a_push_runs_before_its_rows_and_only_once() {
     let cloud = Cloud::start().await;
     let (mut site, conflict) = clashed(&cloud).await;

@@ -32,6 +32,8 @@ pub(super) struct Stored<'a> {
     pub(super) key: Key,
     pub(super) kind: ConflictKind,
     pub(super) columns: Vec<ColumnNo>,
+    /// The values that the site's edit was made on, as far as it named them.
+    pub(super) base: Vec<Option<Value>>,
     pub(super) local: Vec<Option<Value>>,
     pub(super) local_version: i64,
     /// The key of the cloud's row that stands against it.
@@ -263,7 +265,7 @@ pub(super) async fn row_at(tx: &WriteTx<'_>, table: &Table, key: &Key, lock: Loc
 }
 
 const COLUMNS: &str = "c.id, c.table_no, c.record_id, c.kind, c.columns, c.local_data, c.local_version, c.cloud_record_id, c.rejoin_scope,
-    c.site_id, c.revision, c.resolution = 'PENDING', c.held";
+    c.site_id, c.revision, c.resolution = 'PENDING', c.held, c.base_data";
 
 async fn read<'a>(db: &impl GenericClient, catalog: &'a Catalog, id: ConflictId, lock: &str) -> Result<Option<Found<'a>>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.id = $1{lock}");
@@ -318,5 +320,6 @@ fn stored<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Option<
         revision: row.try_get(10)?,
         pending: row.try_get(11)?,
         held: row.try_get(12)?,
+        base: row_from_json(table, &row.try_get::<_, Option<serde_json::Value>>(13)?.unwrap_or_default()),
     }))
 }

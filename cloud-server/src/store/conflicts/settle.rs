@@ -216,14 +216,7 @@ impl Settling<'_> {
             let current = row_at(tx, dependent.table, &dependent.key, Lock::Update).await?;
             let whole: Option<Row> = match &current {
                 None => dependent.local.iter().cloned().collect(),
-                Some(current) => {
-                    let columns = dependent.table.columns.iter().zip(&current.row).zip(&dependent.local);
-                    let merged = columns.map(|((column, now), local)| match local {
-                        Some(local) if dependent.columns.contains(&column.no) => local.clone(),
-                        _ => now.clone(),
-                    });
-                    Some(merged.collect())
-                }
+                Some(current) => laid_over(&dependent, &current.row),
             };
             let Some(row) = whole.filter(|_| dependent.kind == ConflictKind::ForeignKey) else { continue };
             let ticks = tx.ticks().clone();
@@ -251,6 +244,24 @@ impl Settling<'_> {
         tx.execute(&tx.prepare_cached(sql).await?, &[&id, &resolution.as_str(), &self.by, &tick]).await?;
         Ok(())
     }
+}
+
+/// A waiting edit laid over the current row; `None` where the cloud's values moved on since it was made, or its key was taken: nobody has
+/// decided between those, so it stays parked.
+fn laid_over(dependent: &Stored<'_>, current: &Row) -> Option<Row> {
+    if dependent.held {
+        return None;
+    }
+    let mut row = current.clone();
+    for (at, column) in dependent.table.columns.iter().enumerate() {
+        if let Some(local) = dependent.local[at].as_ref().filter(|_| dependent.columns.contains(&column.no)) {
+            if row[at] != *local && dependent.base[at].as_ref() != Some(&row[at]) {
+                return None;
+            }
+            row[at] = local.clone();
+        }
+    }
+    Some(row)
 }
 
 /// The scopes that an effect will touch, and those of the dependents that it brings in.
