@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::json;
+use crate::limits::VALUE_BYTES_MAX;
 
 /// One canonical column value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +89,16 @@ impl Value {
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
+    }
+
+    /// Whether no message can carry it: it is longer than [`VALUE_BYTES_MAX`].
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Text(text) => text.len() > VALUE_BYTES_MAX,
+            Self::Bytes(bytes) => bytes.len() > VALUE_BYTES_MAX,
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Uuid(_) => false,
+        }
     }
 
     /// The canonical text of this value; empty for NULL. [`ColumnType::parse`] reads it back.

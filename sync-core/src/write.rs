@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::catalog::{Catalog, Column, DefaultValue, Table};
 use crate::change::Row;
 use crate::id::ColumnNo;
+use crate::json::canonical;
+use crate::limits::VALUE_BYTES_MAX;
 use crate::value::Value;
 
 /// One thing wrong with a draft.
@@ -56,6 +58,8 @@ fn too_long(column: &Column, value: &Value) -> Option<String> {
         (Some(max), Value::Text(text)) if text.chars().count() > max as usize => {
             Some(format!("{} holds at most {max} characters", column.name))
         }
+        // No message could carry it: refused here and not when a site asks for the row.
+        _ if value.is_too_large() => Some(format!("{} holds at most {VALUE_BYTES_MAX} bytes", column.name)),
         _ => None,
     }
 }
@@ -138,16 +142,96 @@ pub fn columns_to_json<'a>(table: &Table, values: impl Iterator<Item = (ColumnNo
     named.collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Reads what [`row_to_json`] or [`columns_to_json`] wrote: one entry for each column, `None` where the object does not name it.
+/// Reads what [`row_to_json`] or [`columns_to_json`] wrote: one entry for each column, `None` where the object does not name it or only
+/// says that it was too large.
 #[must_use]
 pub fn row_from_json(table: &Table, json: &serde_json::Value) -> Vec<Option<Value>> {
-    table.columns.iter().map(|column| json.get(&column.name).and_then(|json| column.ty.from_json(json).ok())).collect()
+    let read = |column: &Column| json.get(&column.name).filter(|json| !is_too_large(json)).and_then(|json| column.ty.from_json(json).ok());
+    table.columns.iter().map(read).collect()
+}
+
+/// The one member of the object that stands for a value which was too large to be kept: its bytes.
+const TOO_LARGE: &str = "rejoinTooLarge";
+
+/// Whether this stands for a value that was too large: see [`bounded`].
+#[must_use]
+pub fn is_too_large(json: &serde_json::Value) -> bool {
+    json.as_object().is_some_and(|object| object.len() == 1 && object.get(TOO_LARGE).is_some_and(serde_json::Value::is_u64))
+}
+
+/// A row as [`row_to_json`] or [`columns_to_json`] wrote it, as small as a conflict can carry it, since a conflict is itself a row of columns
+/// that travels: a column over a quarter of [`VALUE_BYTES_MAX`] is replaced by an object that tells its bytes, and so are the largest ones
+/// while the whole is over half of it. Counted is the canonical text, which is what travels; what has none is too deep.
+#[must_use]
+pub fn bounded(mut row: serde_json::Value) -> serde_json::Value {
+    let Some(columns) = row.as_object_mut() else { return row };
+    let mut weights: Vec<(usize, String)> = Vec::with_capacity(columns.len());
+    for (name, json) in &*columns {
+        let text = serde_json::json!({ name: json }).to_string();
+        weights.push((canonical(&text).map_or(usize::MAX, |text| text.len()), name.clone()));
+    }
+    weights.sort_unstable();
+    let mut whole: usize = weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
+    while let Some((weight, name)) = weights.pop() {
+        if weight <= VALUE_BYTES_MAX / 4 && whole <= VALUE_BYTES_MAX / 2 {
+            break;
+        }
+        if let Some(json) = columns.get_mut(&name) {
+            *json = serde_json::json!({ TOO_LARGE: json.to_string().len() });
+        }
+        whole = weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
+    }
+    row
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::value::ColumnType;
+
+    #[test]
+    fn a_value_that_no_message_carries_is_a_fault_of_its_field() {
+        let json = serde_json::json!({
+            "version": 1, "system": "s", "api": {}, "tables": [{
+                "no": 1, "schema": "public", "name": "t", "path": "t", "engine": false, "key": [1], "uniques": [], "indexes": [],
+                "references": [], "scope": "global", "soft_delete": null,
+                "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
+                "columns": [{"no": 1, "name": "note", "ty": "text", "sql_type": "text", "not_null": true, "default": null,
+                             "max_length": null}],
+            }]
+        });
+        let catalog: Catalog = serde_json::from_value(json).unwrap();
+        let read = |note: String| {
+            let body = serde_json::json!({ "note": note });
+            read_draft(&catalog, &catalog.tables[0], body.as_object().unwrap())
+        };
+        // Bytes count, not characters.
+        assert!(read("é".repeat(VALUE_BYTES_MAX / 2)).is_ok());
+        let errors = read("é".repeat(VALUE_BYTES_MAX / 2 + 1)).unwrap_err();
+        assert_eq!((errors[0].field.as_str(), errors[0].code), ("note", "too_long"));
+    }
+
+    #[test]
+    fn what_a_conflict_keeps_of_a_row_can_always_travel() {
+        let deep = |levels: usize| -> serde_json::Value {
+            serde_json::from_str(&format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
+        };
+        let small = serde_json::json!({"a": "x", "b": null, "c": deep(30)});
+        assert_eq!(bounded(small.clone()), small);
+        // A column alone, its digits written out, and its depth below the row.
+        let row = bounded(serde_json::json!({"a": "x".repeat(VALUE_BYTES_MAX / 4), "b": vec![1e300; 1000], "c": deep(33), "d": 1}));
+        assert_eq!(
+            row,
+            serde_json::json!({"a": {TOO_LARGE: VALUE_BYTES_MAX / 4 + 2}, "b": {TOO_LARGE: 7001}, "c": {TOO_LARGE: 66}, "d": 1})
+        );
+        assert!(is_too_large(&row["a"]) && !is_too_large(&row["d"]));
+        // Many columns that are each small enough.
+        let many = (0..9).map(|no| (format!("c{no}"), "y".repeat(100_000 + no).into())).collect::<serde_json::Map<_, _>>();
+        let row = bounded(many.into());
+        assert!(row.to_string().len() <= VALUE_BYTES_MAX / 2);
+        let kept: Vec<bool> = row.as_object().unwrap().values().map(|json| !is_too_large(json)).collect();
+        assert_eq!(kept, [true, true, true, true, true, false, false, false, false], "the smallest ones stay");
+    }
 
     #[test]
     fn a_timestamp_without_zone_takes_the_time_of_the_write_too() {

@@ -27,6 +27,13 @@ pub(crate) struct StoredRow {
     pub(crate) at: At,
 }
 
+impl StoredRow {
+    /// Whether no message can carry it.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.row.iter().any(Value::is_too_large)
+    }
+}
+
 /// A quoted identifier.
 pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

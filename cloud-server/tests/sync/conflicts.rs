@@ -274,6 +274,40 @@ async fn an_edit_never_joins_a_conflict_that_somebody_resolves_meanwhile() {
 }
 
 #[tokio::test]
+async fn large_values_of_a_conflict_are_left_out_so_that_it_travels_and_never_forgotten() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let mine = "m".repeat(300_000);
+    let change = site.update("sources", &s, &json!({"name": "mine", "extra": mine}));
+    cloud.run("UPDATE sources SET name = 'theirs', tags = ARRAY[repeat('t', 700000)], extra = to_jsonb(repeat('e', 700000))").await;
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    // Both columns of the cloud's row together are more than a value may have.
+    site.pull().await;
+    let conflict = open(&cloud).await.remove(0);
+    let (theirs, local) = (conflict.cloud_data.as_ref().unwrap(), conflict.local_data.as_ref().unwrap());
+    assert_eq!((&theirs["name"], &theirs["extra"]), (&json!("theirs"), &json!({"rejoinTooLarge": 700_002})));
+    assert_eq!((&local["name"], &local["extra"]), (&json!("mine"), &json!({"rejoinTooLarge": 300_002})));
+    let refused = |answer: Result<Conflict, BackendError>| {
+        assert!(matches!(&answer, Err(BackendError::Undecidable(reason)) if reason.contains("extra")), "{answer:?}");
+    };
+    refused(resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await);
+    // Another clash joins: what the site had in that column is as unknown as before.
+    let change = site.update("sources", &s, &json!({"height": 2}));
+    cloud.run("UPDATE sources SET height = 3, extra = NULL").await;
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    let joined = open(&cloud).await.remove(0);
+    assert_eq!((joined.id, &joined.local_data.as_ref().unwrap()["extra"]), (conflict.id, &json!({"rejoinTooLarge": 300_002})));
+    refused(resolve(&cloud.db, &cloud.catalog, "eve", &command(&joined, Resolution::LocalWins)).await);
+    let mut manual = command(&joined, Resolution::Manual);
+    manual.values = vec![(column(&cloud, "extra"), Value::Text(json!(mine).to_string()))];
+    resolve(&cloud.db, &cloud.catalog, "eve", &manual).await.unwrap();
+    assert_eq!(cloud.one::<i32>("SELECT length(extra::text) FROM sources").await, 300_002);
+}
+
+#[tokio::test]
 async fn manual_on_a_unique_clash_renames_mine_and_a_new_root_is_granted_then() {
     let cloud = Cloud::start().await;
     cloud.production(&id('p', 1), &[]).await;

@@ -330,3 +330,34 @@ async fn rows_whose_answer_no_message_can_carry_are_deferred_until_it_can() {
     assert!(pushes > 1);
     assert_eq!(cloud.count("sources WHERE name = 'mine' AND width = 5").await, 20);
 }
+
+#[tokio::test]
+async fn an_edit_of_a_row_that_no_message_can_carry_waits_and_blocks_nothing() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    cloud.run("UPDATE productions SET name = repeat('x', 1048577)").await;
+    let edit = |site: &Site<'_>| site.update("productions", &p, &json!({"code": "C", "name": "mine"}));
+    let push = site.next_push(vec![edit(&site), site.update("sources", &s, &json!({"width": 1}))]);
+    let answer = site.push_whole(&push).await;
+    let PushResult::Applied { rows, .. } = &answer.result else { panic!("{answer:?}") };
+    assert_eq!(verdicts(rows), ["deferred", "exact"]);
+    // What was stored can be read: the same push gets the same answer.
+    assert_eq!(site.send(&encode(&push).unwrap()).await.unwrap(), answer);
+    assert_eq!(cloud.count("rejoin.sync_conflicts").await, 0, "nothing is taken or parked of a row that waits");
+    // A trigger that makes a value too large: the edit counts, the site hears of it later.
+    cloud
+        .run(
+            "CREATE FUNCTION swell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.extra = to_jsonb(repeat('x', 1048577)); RETURN NEW; END $$;
+             CREATE TRIGGER swell BEFORE UPDATE ON sources FOR EACH ROW WHEN (NEW.width = 7) EXECUTE FUNCTION swell()",
+        )
+        .await;
+    let change = site.update("sources", &s, &json!({"width": 7}));
+    assert_eq!(verdict(&site.push_one(change).await), "deferred");
+    cloud.run("UPDATE sources SET width = 8, extra = NULL; UPDATE productions SET name = 'p'").await;
+    assert_eq!(verdict(&site.push_one(edit(&site)).await), "image");
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}

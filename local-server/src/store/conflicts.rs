@@ -165,8 +165,10 @@ fn conflict_of(row: &rusqlite::Row<'_>) -> Result<Conflict> {
 /// cloud's, so for the content that was parked the conflict's `cloud_version` counts.
 fn cloud_etag(connection: &Connection, table: &Table, key: &Key, conflict: &Conflict) -> Result<Option<String>> {
     let Some((version, row)) = accepted(connection, table, key)? else { return Ok(None) };
+    // A column that was too large to be parked is not compared.
     let parked = conflict.cloud_data.as_ref().map(|data| row_from_json(table, data));
-    let unchanged = parked.is_some_and(|parked| parked.iter().zip(&row).all(|(parked, now)| parked.as_ref() == Some(now)));
+    let unchanged =
+        parked.is_some_and(|parked| parked.iter().zip(&row).all(|(parked, now)| parked.as_ref().is_none_or(|parked| parked == now)));
     let version = conflict.cloud_version.filter(|_| unchanged).unwrap_or(version);
     Ok(Some(etag(table, version, &row)))
 }

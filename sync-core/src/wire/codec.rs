@@ -40,12 +40,14 @@ pub enum CodecError {
 /// Writes a message.
 ///
 /// # Errors
-/// The message is over [`WIRE_BYTES_MAX`] or [`MESSAGE_BYTES_MAX`]; the caller cuts smaller pages.
+/// The message is over a limit that [`decode`] checks: the caller cuts smaller pages.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     let plain = rmp_serde::to_vec(message).map_err(|error| CodecError::Malformed(error.to_string()))?;
     if plain.len() > MESSAGE_BYTES_MAX {
         return Err(CodecError::Limit("plain bytes"));
     }
+    // What the other side would refuse is neither sent nor stored.
+    scan(&plain)?;
     let mut body = MAGIC.to_vec();
     body.extend(zstd::bulk::compress(&plain, LEVEL)?);
     if body.len() > WIRE_BYTES_MAX {
@@ -172,6 +174,13 @@ mod tests {
         let deep = vec![0x91_u8; 10_000];
         assert!(matches!(decode::<Vec<u8>>(&wrap(&deep)), Err(CodecError::Limit("depth"))));
         assert!(matches!(decode::<String>(&wrap(&[0xdb, 0xff, 0xff, 0xff, 0xff])), Err(CodecError::Limit("bytes of one value"))));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        assert!(encode(&"x".repeat(VALUE_BYTES_MAX)).is_ok());
+        assert!(matches!(encode(&"x".repeat(VALUE_BYTES_MAX + 1)), Err(CodecError::Limit("bytes of one value"))));
+        assert!(matches!(encode(&vec![(); MESSAGE_ELEMENTS_MAX]), Err(CodecError::Limit("elements"))));
     }
 
     #[test]

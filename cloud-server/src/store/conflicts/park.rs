@@ -6,7 +6,7 @@ use sync_core::catalog::Table;
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ReplicaId};
 use sync_core::value::Value;
-use sync_core::write::{columns_to_json, row_from_json, row_to_json};
+use sync_core::write::{bounded, columns_to_json, is_too_large, row_from_json, row_to_json};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -145,10 +145,25 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
         id: open.map_or_else(Uuid::now_v7, |open| open.id),
         joins: open.is_some(),
         parking,
-        base,
-        local: (!parking.deleted).then(|| columns_to_json(table, known)),
+        base: base.map(bounded),
+        local: (!parking.deleted).then(|| bounded(still_too_large(columns_to_json(table, known), parking, open))),
         columns: columns.into_iter().collect(),
     }
+}
+
+/// What was too large when it was parked is not known any more, and no other value takes its place until the site sends one.
+fn still_too_large(mut local: serde_json::Value, parking: &Parking<'_>, open: Option<&Open>) -> serde_json::Value {
+    let before = open.and_then(|open| Some((open, open.local.as_ref()?.as_object()?)));
+    if let (Some((open, before)), Some(local)) = (before, local.as_object_mut()) {
+        for (name, json) in before.iter().filter(|(_, json)| is_too_large(json)) {
+            let parked = open.columns.is_empty() || open.columns.contains(name);
+            let pushed = |(no, _): &(ColumnNo, &Value)| parking.table.column(*no).is_some_and(|column| column.name == *name);
+            if parked && !parking.pushed.iter().any(pushed) {
+                local.insert(name.clone(), json.clone());
+            }
+        }
+    }
+    local
 }
 
 const INSERT: &str = "
@@ -187,7 +202,7 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
         drafts.iter().map(|draft| of(draft)).collect()
     }
     let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
-    let cloud = |draft: &Draft<'_>| draft.parking.cloud.map(|stored| row_to_json(draft.parking.table, &stored.row).to_string());
+    let cloud = |draft: &Draft<'_>| draft.parking.cloud.map(|stored| bounded(row_to_json(draft.parking.table, &stored.row)).to_string());
     let roots = each(drafts, |draft| draft.parking.root.and_then(|root| all.get(root)).map(|root| root.id));
     let own = source.site.own_scope();
     let tick = tx.tick(&own)?.0;

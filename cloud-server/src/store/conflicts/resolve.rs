@@ -12,7 +12,7 @@ use sync_core::conflict::{ConflictKind, Effect, Parked, Resolution, decide};
 use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
 use sync_core::value::Value;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
-use sync_core::write::row_from_json;
+use sync_core::write::{is_too_large, row_from_json};
 use uuid::Uuid;
 
 use super::settle::{Settling, scopes_of_effect};
@@ -35,6 +35,8 @@ pub(super) struct Stored<'a> {
     /// The values that the site's edit was made on, as far as it named them.
     pub(super) base: Vec<Option<Value>>,
     pub(super) local: Vec<Option<Value>>,
+    /// The columns of the site's edit whose values were too large to be kept.
+    pub(super) too_large: Vec<ColumnNo>,
     pub(super) local_version: i64,
     /// The key of the cloud's row that stands against it.
     pub(super) against: Key,
@@ -247,6 +249,12 @@ async fn carry_out(
 }
 
 fn effect(stored: &Stored<'_>, current: Option<&StoredRow>, command: &ResolveCommand) -> Result<Effect, String> {
+    let lost = stored.too_large.first().and_then(|no| stored.table.column(*no));
+    if let (Some(column), Resolution::LocalWins) = (lost, command.resolution)
+        && stored.kind != ConflictKind::DeleteUpdate
+    {
+        return Err(format!("the value of column {} was too large to be kept with the conflict: give it with MANUAL", column.name));
+    }
     let parked = Parked { kind: stored.kind, clashed: &stored.columns, local: &stored.local, current: current.map(|current| &current.row) };
     let effect = decide(stored.table, &parked, command.resolution, &command.values).map_err(|error| error.to_string())?;
     if let Effect::Write(row) | Effect::Replace(row) = &effect {
@@ -305,15 +313,18 @@ fn stored<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Option<
     let against = row.try_get::<_, Option<&str>>(7)?.and_then(|record| table.parse_key(record).ok().flatten());
     let kind: &str = row.try_get(3)?;
     let columns: Vec<String> = row.try_get(4)?;
-    let local: Option<serde_json::Value> = row.try_get(5)?;
+    let local = row.try_get::<_, Option<serde_json::Value>>(5)?.unwrap_or_default();
+    let lost =
+        |name: &str| local.get(name).is_some_and(is_too_large) && (columns.is_empty() || columns.iter().any(|column| column == name));
     Ok(Some(Stored {
         id: row.try_get(0)?,
         table,
         against: against.unwrap_or_else(|| key.clone()),
         key,
         kind: ConflictKind::from_name(kind).ok_or_else(|| StoreError::Corrupt(format!("sync_conflicts names {kind}")))?,
+        too_large: table.columns.iter().filter(|column| lost(&column.name)).map(|column| column.no).collect(),
         columns: columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect(),
-        local: row_from_json(table, &local.unwrap_or_default()),
+        local: row_from_json(table, &local),
         local_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
         scope: ScopeId(row.try_get(8)?),
         site: row.try_get(9)?,

@@ -218,7 +218,9 @@ impl Settling<'_> {
                 None => dependent.local.iter().cloned().collect(),
                 Some(current) => laid_over(&dependent, &current.row),
             };
-            let Some(row) = whole.filter(|_| dependent.kind == ConflictKind::ForeignKey) else { continue };
+            let Some(row) = whole.filter(|_| dependent.kind == ConflictKind::ForeignKey && dependent.too_large.is_empty()) else {
+                continue;
+            };
             let ticks = tx.ticks().clone();
             tx.batch_execute("SAVEPOINT rejoin_dependent").await?;
             if self.try_effect(tx, &dependent, current, Effect::Write(row)).await?.is_ok() {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sync_core::catalog::{Catalog, Table};
 use sync_core::id::{CloudEpoch, ScopeId, TableNo};
-use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX, VALUE_BYTES_MAX};
+use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use sync_core::value::Value;
 use sync_core::wire::message::{Cursor, Gone, Page, PulledRow, TableRows, Window};
 
 use super::Heads;
@@ -61,7 +62,7 @@ impl Builder {
 
     pub(super) fn add_row(&mut self, table: &Table, stored: StoredRow) -> Result<(), SyncError> {
         let StoredRow { row, stamp, at } = stored;
-        if row.iter().any(|value| wire_bytes(value) > VALUE_BYTES_MAX) {
+        if row.iter().any(Value::is_too_large) {
             return Err(SyncError::TooLarge { table: table.name.clone(), record: table.key_of(&row).to_string() });
         }
         self.rows += 1;

@@ -6,13 +6,14 @@ use sync_core::catalog::Table;
 use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, State, Verdict};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{Key, TableNo};
-use sync_core::limits::VALUE_BYTES_MAX;
+use sync_core::value::Value;
 use sync_core::wire::message::Push;
 
+use super::plan::warn_too_large;
 use super::set::{Conflicts, Fate, Item, Set};
 use crate::store::bulk::{self, Lock};
 use crate::store::error::StoreError;
-use crate::store::row::{StoredRow, wire_bytes};
+use crate::store::row::StoredRow;
 use crate::store::sites::SiteIdentity;
 use crate::store::tombstone::{self, Tombstone};
 use crate::store::tx::WriteTx;
@@ -83,6 +84,11 @@ impl After {
             Verdict::Accepted | Verdict::NoOp => self.exact(item).unwrap_or_else(|| self.image(site, item)),
             Verdict::Parked(_) | Verdict::Held(_) => self.image(site, item),
         };
+        if matches!(&confirmed, Confirmed::Image(image) if image.row().is_some_and(|row| row.iter().any(Value::is_too_large))) {
+            // A trigger of the user made it so: the row stays dirty at its site, which learns of it once the value is smaller.
+            warn_too_large(item);
+            return RowAnswer { verdict: Verdict::Deferred, clashed: Vec::new(), confirmed: Confirmed::Nothing };
+        }
         RowAnswer { verdict, clashed, confirmed }
     }
 
@@ -107,9 +113,7 @@ impl After {
         let key = if matches!(item.fate, Fate::Parked(_)) { item.cloud_key() } else { &item.change.key };
         let stored = self.row(item.table.no, key);
         if let Some(stored) = stored {
-            // A value that no message can carry would keep the site from reading its answer for ever; its pulls name the row.
-            let fits = stored.row.iter().all(|value| wire_bytes(value) <= VALUE_BYTES_MAX);
-            if !fits || !site.holds(&stored.at.scope) && !matches!(item.fate, Fate::Write(_)) {
+            if !site.holds(&stored.at.scope) && !matches!(item.fate, Fate::Write(_)) {
                 return Confirmed::Nothing;
             }
             return Confirmed::Image(Image { at: stored.at.clone(), stamp: stored.stamp.clone(), state: State::Live(stored.row.clone()) });

@@ -12,6 +12,7 @@ use sync_core::value::Value;
 
 use super::load::refused;
 use super::set::{Fate, Item, Park, Set, Write};
+use crate::store::row::StoredRow;
 use crate::store::sites::SiteIdentity;
 
 impl Set<'_> {
@@ -40,6 +41,11 @@ impl Set<'_> {
                 continue;
             }
             item.fate = match refused(item, site, &new) {
+                None if item.current.as_ref().is_some_and(StoredRow::is_too_large) => {
+                    // The site could not be told how the row is now: its edit waits there until somebody makes the value smaller.
+                    warn_too_large(item);
+                    Fate::Deferred
+                }
                 Some(reason) => Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason)),
                 None => decide(item, reoffer),
             };
@@ -136,6 +142,12 @@ impl Set<'_> {
         let written = self.items.iter().filter(|item| matches!(item.fate, Fate::Write(_) | Fate::Delete));
         written.flat_map(|item| item.from().cloned().into_iter().chain(item.to.clone())).collect()
     }
+}
+
+/// Says where a row cannot be sent to its site.
+pub(super) fn warn_too_large(item: &Item<'_>) {
+    let (table, record) = (&item.table.name, item.cloud_key().to_string());
+    tracing::warn!(table, record, "a value of the row is too large for any message: an edit of it is deferred until it is smaller");
 }
 
 fn decide(item: &Item<'_>, reoffer: bool) -> Fate {
