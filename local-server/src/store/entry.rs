@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::Result;
 use super::plan::{DirtySql, TableSql};
-use super::rows::{Bound, HeldState, LiveRow, RowError, from_sql, read_live, read_row};
+use super::rows::{Bound, HeldState, LiveRow, from_sql, read_live, read_row};
 
 /// A row and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
