@@ -130,10 +130,17 @@ impl Site {
     }
 
     async fn serve(config: &SiteConfig, name: String, running: Running) -> Result<Self, SiteError> {
-        let own_ca = match (&config.tls, config.lan_ca) {
-            (None, true) => Some(lan_ca::load_or_make(&config.data.join("tls"), &name, config.listen, &config.lan_names, Utc::now())?),
+        let tls = config.data.join("tls");
+        let has_served_tls = lan_ca::exists(&tls);
+        let own_ca = match &config.tls {
+            None if config.lan_ca || has_served_tls => {
+                Some(lan_ca::load_or_make(&tls, &name, config.listen, &config.lan_names, Utc::now())?)
+            }
             _ => None,
         };
+        if own_ca.is_some() && !config.lan_ca {
+            tracing::info!(folder = %tls.display(), "TLS by the site's own certificate authority, as before; remove the folder for plain http");
+        }
         let files = config.tls.as_ref().or_else(|| own_ca.as_ref().map(|own| &own.files));
         let token = generate(SecretKind::Token);
         let mut api = config.api.clone();

@@ -26,6 +26,9 @@ const CERT_DAYS: i64 = 397;
 /// How long before its end a certificate is made anew, at a start.
 const RENEW_DAYS: i64 = 60;
 
+/// The authority's key, the last of its files to be made.
+const AUTHORITY_KEY: &str = "ca.key";
+
 /// Why the site has no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum LanCaError {
@@ -60,6 +63,12 @@ struct Issued {
     until: DateTime<Utc>,
 }
 
+/// Whether an authority was made in this folder.
+#[must_use]
+pub fn exists(folder: &Path) -> bool {
+    folder.join(AUTHORITY_KEY).exists()
+}
+
 /// Finds or makes authority and certificate in this folder. `extra`: names besides the machine's own.
 ///
 /// # Errors
@@ -70,7 +79,7 @@ pub fn load_or_make(folder: &Path, site: &str, listen: SocketAddr, extra: &[Stri
         move |error| LanCaError::Io { path, error }
     };
     fs::create_dir_all(folder).map_err(io(folder))?;
-    let (ca, ca_key) = (folder.join("ca.pem"), folder.join("ca.key"));
+    let (ca, ca_key) = (folder.join("ca.pem"), folder.join(AUTHORITY_KEY));
     // The key is written last, so that a crash in between leaves nothing half made.
     if !ca_key.exists() {
         let key = KeyPair::generate()?;

@@ -111,7 +111,9 @@ async fn a_site_serves_tls_by_its_own_authority() {
     assert!(stranger.is_err(), "who has not been told to trust it does not");
     let fingerprint = site.own_ca().unwrap().fingerprint.clone();
     site.stop().await;
+    config.lan_ca = false;
     let again = Site::start(config).await.unwrap();
+    assert!(again.url().starts_with("https://"), "TLS is not dropped because a flag was forgotten: {}", again.url());
     assert_eq!(again.own_ca().unwrap().fingerprint, fingerprint);
     again.stop().await;
 }
@@ -127,4 +129,33 @@ async fn a_site_that_has_not_joined_says_what_it_needs() {
     config.token = Some("rje_1".into());
     let error = Site::start(config).await.err().unwrap();
     assert!(error.to_string().contains("out of reach"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_reads_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("venue");
+    let file = folder.join("site.db");
+    Database::open(&folder).unwrap().close().await;
+    assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let site = Site::start(joined(&folder, true).await).await.unwrap();
+    for name in ["site.db", "site.db-wal", "site.db-shm"] {
+        assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_token_that_cannot_be_used_leaves_the_site_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = joined(folder.path(), true).await;
+    let key = std::fs::read(folder.path().join("site.key")).unwrap();
+    config.token = Some("rje_new".into());
+    let site = Site::start(config).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("site.key")).unwrap(), key);
+    site.stop().await;
 }

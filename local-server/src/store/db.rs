@@ -170,9 +170,10 @@ impl Database {
         if rusqlite::version_number() < SQLITE_MIN {
             return Err(DbError::TooOld { found: rusqlite::version().to_owned() });
         }
-        std::fs::create_dir_all(folder).map_err(|error| DbError::Io { path: folder.to_owned(), error })?;
+        make_folder(folder).map_err(|error| DbError::Io { path: folder.to_owned(), error })?;
         let lock = lock(&folder.join(LOCK_FILE))?;
         let path = folder.join(FILE);
+        keep_private(&path).map_err(|error| DbError::Io { path: path.clone(), error })?;
         let mut writer = open_writer(&path)?;
         migrations::migrations::runner().run(&mut writer).map_err(Box::new)?;
         let free = (0..limits::READERS_MAX).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
@@ -450,6 +451,34 @@ impl Writer {
             tracing::warn!(%error, "the database was not closed in order");
         }
     }
+}
+
+/// Makes the data folder for its owner alone. One that exists keeps its mode: it may be shared on purpose.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// Lets only its owner read the database, which holds password hashes and everybody's rows. SQLite gives the files that it makes beside it
+/// the database's mode; those that a crash left keep their own.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(path)?);
+    #[cfg(unix)]
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, DbError> {
