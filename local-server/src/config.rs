@@ -16,13 +16,14 @@ pub struct SiteConfig {
     pub data: PathBuf,
     /// The cloud's URL; `None`: the one that the site has known since it joined.
     pub cloud: Option<String>,
-    /// The single-use token that `rejoin sites add` printed. Used only where the site has not joined yet.
+    /// The single-use token that `rejoin sites add` or `rejoin sites token` printed. Used where the site has not joined by this one yet.
     pub token: Option<String>,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// TLS by these files; `None`: plain http, or the site's own certificate.
     pub tls: Option<TlsFiles>,
     /// Whether the site makes a certificate authority of its own in `data/tls` and serves TLS by it, where `tls` gives no files.
+    /// Once it has, it goes on at every start until `data/tls` is removed.
     pub lan_ca: bool,
     /// Names and addresses that the own certificate is for, besides this machine's name and its address on the network.
     pub lan_names: Vec<String>,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use conflict_ui_api::private_file;
+use conflict_ui_api::secret::hash;
 use sync_core::wire::message::Enrolled;
 
 use crate::cloud_link::{CloudLink, LinkError};
@@ -12,6 +13,9 @@ use crate::store::identity::{self, Identity};
 
 /// The file of the data folder that holds what the cloud said at enrolment, the site's key among it.
 pub const KEY_FILE: &str = "site.key";
+
+/// The fact of `rejoin_state` that keeps the SHA-256 of the token that brought the key.
+const JOINED_WITH: &str = "joined_with";
 
 /// Why a site could not join.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,8 @@ pub enum JoinError {
 /// Joins where this site has not joined yet, and gives a link that carries the site's key.
 ///
 /// A crash anywhere in between is picked up at the next start: what the cloud said goes to the key file in one piece, and from there into
-/// the database. A token is used only where there is no key, so it may stay in the command line.
+/// the database. A token is used once and remembered by its hash, so it may stay in the command line; another one, of a new invitation,
+/// brings a new key for the same replica. Where that fails, the site goes on with the key that it has.
 ///
 /// # Errors
 /// See [`JoinError`].
@@ -54,7 +59,8 @@ pub async fn join(db: &Database, link: &CloudLink, folder: &Path, token: Option<
     let path = folder.join(KEY_FILE);
     let stored: Option<Identity> = db.read(identity::load).await?;
     let enrolled = match (read_key_file(&path)?, token) {
-        (Some(enrolled), _) => enrolled,
+        (Some(enrolled), None) => enrolled,
+        (Some(enrolled), Some(token)) => renewed(db, link, &path, enrolled, token).await?,
         (None, None) => return Err(JoinError::NoToken),
         (None, Some(token)) => {
             let enrolled = link.enrol(token).await?;
@@ -62,6 +68,7 @@ pub async fn join(db: &Database, link: &CloudLink, folder: &Path, token: Option<
                 return Err(JoinError::OtherSite { here: here.name.clone(), token: enrolled.name });
             }
             write_key_file(&path, &enrolled)?;
+            remember(db, token).await?;
             enrolled
         }
     };
@@ -77,6 +84,35 @@ pub async fn join(db: &Database, link: &CloudLink, folder: &Path, token: Option<
             Ok((identity, link))
         }
     }
+}
+
+/// What the site joined by, with a new key where this is another invitation than the last one and the cloud accepts it.
+async fn renewed(db: &Database, link: &CloudLink, path: &Path, joined: Enrolled, token: &str) -> Result<Enrolled, JoinError> {
+    let last: Option<String> = db.read(|connection| identity::fact(connection, JOINED_WITH)).await?;
+    if last.is_some_and(|last| last == hash(token)) {
+        return Ok(joined);
+    }
+    let invited = match link.enrol(token).await {
+        Ok(invited) => invited,
+        Err(error) => {
+            tracing::warn!(%error, "the token was not used, the site goes on with the key that it has");
+            return Ok(joined);
+        }
+    };
+    if invited.site != joined.site {
+        return Err(JoinError::OtherSite { here: joined.name, token: invited.name });
+    }
+    // The replica stays: what this copy has pushed and pulled is still so.
+    let joined = Enrolled { key: invited.key, ..joined };
+    write_key_file(path, &joined)?;
+    remember(db, token).await?;
+    tracing::info!(site = joined.name, "the site has a new key");
+    Ok(joined)
+}
+
+async fn remember(db: &Database, token: &str) -> Result<(), JoinError> {
+    let hash = hash(token);
+    Ok(db.apply(move |connection| identity::set_fact(connection, JOINED_WITH, &hash)).await?)
 }
 
 fn read_key_file(path: &Path) -> Result<Option<Enrolled>, JoinError> {

@@ -159,3 +159,43 @@ async fn a_new_token_that_cannot_be_used_leaves_the_site_its_key() {
     assert_eq!(std::fs::read(folder.path().join("site.key")).unwrap(), key);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_new_invitation_brings_a_new_key_once_and_another_sites_is_refused() {
+    use axum::http::header::CONTENT_TYPE;
+    use sync_core::wire::codec::{MEDIA_TYPE, decode, encode};
+    use sync_core::wire::message::Enrol;
+    let enrol = |body: axum::body::Bytes| async move {
+        let token = decode::<Enrol>(&body).unwrap().token;
+        let enrolled = Enrolled {
+            site: SiteId(Uuid::from_u128(if token == "rje_other" { 9 } else { 1 })),
+            name: "invited".into(),
+            replica: ReplicaId(Uuid::now_v7()),
+            epoch: ReplicaEpoch(Uuid::now_v7()),
+            key: format!("rjk_{}", Uuid::now_v7()),
+            cloud_epoch: CloudEpoch(Uuid::from_u128(4)),
+        };
+        ([(CONTENT_TYPE, MEDIA_TYPE)], encode(&enrolled).unwrap())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cloud = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/sync/v1/enrol", axum::routing::post(enrol));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = joined(folder.path(), true).await;
+    config.cloud = Some(cloud);
+    let read = || serde_json::from_slice::<Enrolled>(&std::fs::read(folder.path().join("site.key")).unwrap()).unwrap();
+    let before = read();
+    config.token = Some("rje_new".into());
+    Site::start(config.clone()).await.unwrap().stop().await;
+    let renewed = read();
+    assert_ne!(renewed.key, before.key);
+    assert_eq!((renewed.site, renewed.replica, renewed.epoch), (before.site, before.replica, before.epoch));
+    Site::start(config.clone()).await.unwrap().stop().await;
+    assert_eq!(read().key, renewed.key, "the same token is not used twice");
+    config.token = Some("rje_other".into());
+    let error = Site::start(config).await.err().unwrap();
+    assert!(error.to_string().contains("belongs to the site venue"), "{error}");
+    assert_eq!(read().key, renewed.key);
+}

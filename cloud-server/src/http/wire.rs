@@ -94,7 +94,7 @@ impl FromRequestParts<Arc<Core>> for Speaking {
             None => {
                 core.refuse_often(peer(parts))?;
                 let mut problem = Problem::unauthenticated(key.is_some());
-                problem.detail = "The site's key is unknown or was revoked: ask an admin for a new token and enrol again.".to_owned();
+                problem.detail = "The site's key is unknown or was revoked: run `rejoin sites token NAME` at the cloud, then start the site with `--token`.".to_owned();
                 Err(problem)
             }
         }
