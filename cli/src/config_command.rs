@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cloud::CloudArgs;
@@ -47,11 +47,21 @@ impl Server {
 
     /// Its settings as the environment and the file give them.
     fn resolve(self, file: &SettingsFile) -> std::result::Result<Settings, Vec<Fault>> {
+        Settings::resolve(self.section(), &self.matches(), file)
+    }
+
+    /// Every one that is wrong.
+    fn check(self, file: &SettingsFile) -> Vec<Fault> {
+        Settings::check(self.section(), &self.matches(), file)
+    }
+
+    /// The environment's, since there are no flags.
+    fn matches(self) -> ArgMatches {
         let command = match self {
             Self::Cloud => CloudArgs::augment_args(clap::Command::new("cloud")),
             Self::Site => SiteArgs::augment_args(clap::Command::new("site")),
         };
-        Settings::resolve(self.section(), &command.get_matches_from([self.section()]), file)
+        command.get_matches_from([self.section()])
     }
 }
 
@@ -87,7 +97,7 @@ fn show(servers: &[Server], file: &SettingsFile, as_json: bool) -> Result {
 fn check(file: &SettingsFile, json: bool) -> Result {
     let mut faults = file.unknown();
     for server in [Server::Cloud, Server::Site] {
-        faults.extend(server.resolve(file).err().into_iter().flatten());
+        faults.extend(server.check(file));
     }
     if json {
         let list: Vec<_> = faults.iter().map(|fault| json!({ "origin": fault.origin.to_string(), "what": fault.what })).collect();

@@ -1,16 +1,16 @@
 //! `rejoin migrate`: the migrations of a cloud's database. A cloud that starts runs them by itself; this is for whoever wants to see or
 //! do it before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, Subcommand};
-use cloud_server::postgres::{Cluster, Durability};
+use cloud_server::postgres::{Cluster, Durability, PostgresError};
 use cloud_server::store::migrate::{self, MigrateError, Step};
 use cloud_server::store::pool::Database;
 use cloud_server::systems::BuiltIn;
 use serde_json::json;
 
-use crate::cloud::{self, CloudArgs};
+use crate::cloud::{self, DatabaseArgs};
 use crate::exit::{Exit, Failure, Result};
 use crate::output;
 use crate::settings::Settings;
@@ -29,7 +29,7 @@ enum Action {
     /// List the migrations, applied and pending
     Status {
         #[command(flatten)]
-        cloud: CloudArgs,
+        database: DatabaseArgs,
     },
     /// Apply what is pending
     Up {
@@ -37,8 +37,14 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        cloud: CloudArgs,
+        database: DatabaseArgs,
     },
+}
+
+impl Action {
+    fn only_reads(&self) -> bool {
+        matches!(self, Self::Status { .. } | Self::Up { dry_run: true, .. })
+    }
 }
 
 /// Connections that this takes: one works, one holds the lock.
@@ -48,12 +54,11 @@ pub(crate) async fn run(args: MigrateArgs, matches: &ArgMatches, config: Option<
     let (_, matches) = matches.subcommand().ok_or_else(|| Failure::usage("status or up"))?;
     let settings = Settings::load("cloud", matches, config)?;
     let system = cloud::system(&settings)?;
-    let cluster = match settings.text("database-url") {
-        Some(_) => None,
-        None => Some(private(&settings).await?),
+    let (url, cluster) = match settings.text("database-url") {
+        Some(url) => (url, None),
+        None => private(&settings.required_path("data")?.join("postgres"), args.action.only_reads()).await?,
     };
-    let url = settings.text("database-url").or_else(|| cluster.as_ref().map(|cluster| cluster.url(cloud_server::app::DATABASE)));
-    let db = Database::open(&url.unwrap_or_default(), POOL_SIZE).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let db = Database::open(&url, POOL_SIZE).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let done = act(&args.action, &db, system, json).await;
     db.close();
     if let Some(cluster) = cluster {
@@ -62,11 +67,25 @@ pub(crate) async fn run(args: MigrateArgs, matches: &ArgMatches, config: Option<
     done
 }
 
-async fn private(settings: &Settings) -> Result<Cluster> {
-    let failed = |error: cloud_server::postgres::PostgresError| Failure::failed(error.to_string());
-    let cluster = Cluster::start(&settings.required_path("data")?.join("postgres"), Durability::Durable).await.map_err(failed)?;
+/// The URL of a private PostgreSQL, and the cluster where it had to be started. Whoever only reads makes none, and may look into one that
+/// a cloud runs; under a running cloud nothing is migrated.
+async fn private(folder: &Path, only_reads: bool) -> Result<(String, Option<Cluster>)> {
+    let failed = |error: PostgresError| Failure::failed(error.to_string());
+    if only_reads && !Cluster::exists(folder) {
+        let detail = "--database-url names another database, `rejoin migrate up` or `rejoin cloud` makes a private one";
+        return Err(Failure::usage(format!("there is no PostgreSQL in {}: {detail}", folder.display())));
+    }
+    let cluster = match Cluster::start(folder, Durability::Durable).await {
+        Err(PostgresError::InUse { .. }) if only_reads => {
+            return Ok((Cluster::url_of_running(folder, cloud_server::app::DATABASE).map_err(failed)?, None));
+        }
+        Err(PostgresError::InUse { dir }) => {
+            return Err(Failure::failed(format!("a running cloud uses {}: stop it first; a cloud migrates when it starts", dir.display())));
+        }
+        started => started.map_err(failed)?,
+    };
     cluster.ensure_database(cloud_server::app::DATABASE).await.map_err(failed)?;
-    Ok(cluster)
+    Ok((cluster.url(cloud_server::app::DATABASE), Some(cluster)))
 }
 
 async fn act(action: &Action, db: &Database, system: Option<BuiltIn>, json: bool) -> Result {

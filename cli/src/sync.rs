@@ -69,8 +69,12 @@ pub(crate) async fn run(args: SyncArgs, json: bool) -> Result {
         Action::Run { direction, server } => {
             let direction = format!("{direction:?}").to_uppercase();
             let status = Client::find(&server)?.post(&["api", "sync", "run"], &json!({ "direction": direction })).await?;
-            status::print(&status, json)?;
-            ended_well(&status)
+            let ended = ended_well(&status);
+            // A failure is told once: in the one line on stderr, which has the words of the status.
+            if json || ended.is_ok() {
+                status::print(&status, json)?;
+            }
+            ended
         }
         Action::Pause { server } => status::print(&Client::find(&server)?.post(&["api", "sync", "pause"], &json!({})).await?, json),
         Action::Resume { server } => status::print(&Client::find(&server)?.post(&["api", "sync", "resume"], &json!({})).await?, json),
@@ -97,5 +101,8 @@ pub(crate) async fn run(args: SyncArgs, json: bool) -> Result {
 fn ended_well(status: &Value) -> Result {
     let Some(why) = status.get("lastError").and_then(Value::as_str) else { return Ok(()) };
     let online = status.get("online").and_then(Value::as_bool).unwrap_or(true);
-    Err(Failure::new(if online { Exit::Failed } else { Exit::Unreachable }, why))
+    if online {
+        return Err(Failure::failed(why));
+    }
+    Err(Failure::new(Exit::Unreachable, format!("{why}; edits are safe at this site, which tries again by itself")))
 }

@@ -130,3 +130,46 @@ fn config_show_tells_where_each_value_comes_from_and_hides_secrets() {
     assert_eq!(of("site.token"), ("-", "not set"));
     assert_eq!(of("cloud.database-url"), ("(hidden)", "environment DATABASE_URL"));
 }
+
+#[test]
+fn config_check_misses_keys_and_files() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("rejoin-server.toml"),
+        "[cloud]\ntls-cert = \"here.pem\"\nsettings = \"gone.toml\"\nlisten = 7\n[site]\ntls-key = \"gone.pem\"\ntls-cert = \"here.pem\"\n",
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("here.pem"), "").unwrap();
+    let (code, stdout, _) = run(rejoin(folder.path()).args(["config", "check"]));
+    for wrong in ["cloud.tls-cert: takes cloud.tls-key", "cloud.settings: gone.toml: ", "cloud.listen", "site.tls-key: gone.pem: "] {
+        assert!(stdout.contains(wrong), "{wrong} is not in {stdout}");
+    }
+    assert_eq!((code, stdout.lines().count()), (3, 4), "{stdout}");
+}
+
+#[test]
+fn a_cloud_with_wrong_tls_files_makes_nothing_and_is_3() {
+    let folder = folder();
+    std::fs::write(folder.path().join("here.pem"), "no PEM").unwrap();
+    for (cert, key, named) in
+        [("gone.pem", "here.pem", "gone.pem"), ("here.pem", "gone.pem", "gone.pem"), ("here.pem", "here.pem", "here.pem")]
+    {
+        let (code, stdout, stderr) =
+            run(rejoin(folder.path()).args(["cloud", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key]));
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (3, "", 1), "{stderr}");
+        assert!(stderr.contains(named), "{stderr}");
+        assert!(!folder.path().join("rejoin-cloud").exists());
+    }
+}
+
+#[test]
+fn whoever_only_looks_at_migrations_makes_no_database() {
+    let folder = folder();
+    for arguments in [vec!["status"], vec!["up", "--dry-run"]] {
+        let (code, stdout, stderr) = run(rejoin(folder.path()).arg("migrate").args(&arguments).args(["--data", "empty"]));
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+        assert!(stderr.contains("empty/postgres") && !folder.path().join("empty").exists(), "{stderr}");
+        let (_, help, _) = run(rejoin(folder.path()).arg("migrate").arg(arguments[0]).arg("--help"));
+        assert!(help.contains("--database-url") && !help.contains("--listen") && !help.contains("--tls-cert"), "{help}");
+    }
+}

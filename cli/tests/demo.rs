@@ -27,7 +27,7 @@ fn temporary() -> tempfile::TempDir {
 #[test]
 fn the_demo_converges_and_leaves_nothing_behind() {
     let folder = temporary();
-    let (code, lines, story) = demo(folder.path(), &[]);
+    let (code, lines, story) = demo(folder.path(), &["--verbose"]);
     assert_eq!((code, lines.len()), (0, 1), "{story}");
     let result: Value = serde_json::from_str(&lines[0]).unwrap();
     let names: Vec<_> = result.as_object().unwrap().keys().map(String::as_str).collect();

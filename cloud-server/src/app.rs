@@ -66,6 +66,9 @@ pub enum CloudError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The files of the certificate and its key cannot be used.
+    #[error("the TLS files cannot be used: {0}")]
+    Tls(#[source] io::Error),
     /// A file or the socket could not be used.
     #[error("{what}: {error}")]
     Io {
@@ -92,6 +95,13 @@ impl Cloud {
     pub async fn start(config: CloudConfig) -> Result<Self, CloudError> {
         // Somebody else may have installed one already; any provider will do.
         drop(rustls::crypto::ring::default_provider().install_default());
+        // What can be seen to be wrong is said before anything is made.
+        if let Some(tls) = &config.tls {
+            tls.check().await.map_err(CloudError::Tls)?;
+        }
+        if let Some(file) = &config.settings {
+            Settings::load(file)?;
+        }
         make_folder(&config.data)?;
         let secret_file = config.secret_file.clone().unwrap_or_else(|| config.data.join("secret.key"));
         let key = SecretKey::load_or_make(&secret_file).map_err(CloudError::io(secret_file.display().to_string()))?;
@@ -120,24 +130,33 @@ impl Cloud {
         let (system, settings) = chosen(config, &db).await?;
         let catalog = prepare::prepare(&db, &settings, system).await?;
         let epoch = state::begin_epoch(&db.client().await?).await?;
-        let first_admin_secret = first_admin(&db).await?;
         let token = generate(SecretKind::Token);
-        let core = Arc::new(Core::new(db, key, epoch, Source { settings, system }, catalog));
+        let core = Arc::new(Core::new(db.clone(), key, epoch, Source { settings, system }, catalog));
         let mut api = config.api.clone();
         api.tls = config.tls.is_some();
         api.admin_token_hash = Some(hash(&token));
         let router = http::router(&core, ApiState::new(core.clone(), core.clone(), api));
         let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
         let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
+        match Self::introduce(config, &server, &db, &token).await {
+            Ok((url, first_admin_secret)) => Ok((server, url, token, first_admin_secret)),
+            Err(error) => {
+                server.stop(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells the programs of this machine, and makes the first admin: last of all, since a start that fails would take the secret with it.
+    async fn introduce(config: &CloudConfig, server: &Server, db: &Database, token: &str) -> Result<(String, Option<String>), CloudError> {
         let url = local_url(server.address(), config.tls.is_some());
         // A certificate that only its operator knows is trusted by programs that may read the file.
         let ca = config.tls.as_ref().map(|tls| tls.cert.as_path());
-        if let Err(error) = private_file::announce(&config.data, &url, &token, ca) {
-            server.stop(Duration::ZERO).await;
-            return Err(CloudError::Io { what: config.data.join(SERVER_FILE).display().to_string(), error });
-        }
+        let announced = private_file::announce(&config.data, &url, token, ca);
+        announced.map_err(CloudError::io(config.data.join(SERVER_FILE).display().to_string()))?;
+        let first_admin_secret = first_admin(db).await?;
         tracing::info!(url, "the cloud serves");
-        Ok((server, url, token, first_admin_secret))
+        Ok((url, first_admin_secret))
     }
 
     /// Where it serves, as seen from this machine.

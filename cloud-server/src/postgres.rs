@@ -113,6 +113,24 @@ impl Cluster {
         }
     }
 
+    /// Whether a cluster was made in `dir`.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        dir.join("data").join("PG_VERSION").exists()
+    }
+
+    /// The URL of a database of the cluster that another process runs in `dir`, as its owner. It holds the password: not for logs.
+    ///
+    /// # Errors
+    /// [`PostgresError::Io`] when the files of the folder cannot be read.
+    pub fn url_of_running(dir: &Path, database: &str) -> Result<String, PostgresError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            std::fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(PostgresError::io("read", &path))
+        };
+        Ok(url_of(OWNER_ROLE, &read("password")?, &read("port")?, database))
+    }
+
     /// The URL of a database, as its owner. It holds the password: not for logs.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -126,8 +144,7 @@ impl Cluster {
     }
 
     fn url_as(&self, role: &str, database: &str) -> String {
-        let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
-        format!("postgresql://{role}:{}@127.0.0.1:{}/{database}", self.postmaster.password(), self.port)
+        url_of(role, self.postmaster.password(), &self.port.to_string(), database)
     }
 
     /// The port on 127.0.0.1.
@@ -220,6 +237,11 @@ impl Cluster {
         let _ = driver.await;
         result
     }
+}
+
+fn url_of(role: &str, password: &str, port: &str, database: &str) -> String {
+    let database = utf8_percent_encode(database, NON_ALPHANUMERIC);
+    format!("postgresql://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 
 enum Answer {

@@ -142,9 +142,17 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
+/// What the engine answers at besides its tables.
+const ENGINE: &str = "/api/rejoin";
+/// What only a cloud answers at.
+const SITES: &str = "/api/rejoin/sites";
+
 /// The API of a server with the routes that only this server has. Put [`stack`](crate::middleware::stack) around the whole.
 pub fn router(state: ApiState, own: Vec<Route>) -> Router {
-    let mut router = Router::new();
+    let manages_sites = own.iter().any(|route| route.path.starts_with(SITES));
+    let unknown = move |uri: Uri| std::future::ready(if manages_sites { nothing_at(&uri) } else { not_at_a_site(&uri) });
+    // The engine's own names below this one are never a table's.
+    let mut router = Router::new().route(ENGINE, routing::any(unknown)).route("/api/rejoin/{*rest}", routing::any(unknown));
     for route in routes().into_iter().chain(own) {
         let guarded = route.handler.route_layer(from_fn_with_state((state.clone(), route.access), door));
         router = router.route(route.path, guarded);
@@ -161,7 +169,20 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 async fn unknown_route(uri: Uri) -> Problem {
+    nothing_at(&uri)
+}
+
+fn nothing_at(uri: &Uri) -> Problem {
     Problem::new(Code::UnknownRoute, format!("There is nothing at {}.", uri.path()))
+}
+
+/// A server without routes for sites is a site: whoever asks it for sites asks the wrong one.
+fn not_at_a_site(uri: &Uri) -> Problem {
+    let below = uri.path().strip_prefix(SITES);
+    if below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+        return Problem::new(Code::Unsupported, "Sites are managed at the cloud.");
+    }
+    nothing_at(uri)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +26,26 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl TlsFiles {
+    /// Reads both files as [`Server::start`] will, so that a server can say that they are wrong before it does anything else.
+    ///
+    /// # Errors
+    /// Which file cannot be read, or that the two cannot be used.
+    pub async fn check(&self) -> io::Result<()> {
+        self.load().await.map(drop)
+    }
+
+    async fn load(&self) -> io::Result<RustlsConfig> {
+        let read = async |file: &Path| {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+            tokio::fs::read(file).await.map_err(named)
+        };
+        let (cert, key) = (read(&self.cert).await?, read(&self.key).await?);
+        let named = |error| io::Error::other(format!("{} with {}: {error}", self.cert.display(), self.key.display()));
+        RustlsConfig::from_pem(cert, key).await.map_err(named)
+    }
+}
+
 /// A server that serves.
 #[derive(Debug)]
 pub struct Server {
@@ -47,9 +67,7 @@ impl Server {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = match tls {
             Some(files) => {
-                let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
-                let named = |error| io::Error::other(format!("{} with {}: {error}", files.cert.display(), files.key.display()));
-                let config = config.map_err(named)?;
+                let config = files.load().await?;
                 let mut server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
                 be_patient(server.http_builder());
                 tokio::spawn(server.serve(service))

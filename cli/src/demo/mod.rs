@@ -25,13 +25,16 @@ use tell::Tell;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  rejoin demo                     # tells the story, then leaves the servers up until Ctrl-C\n  \
-    rejoin demo --once --json       # runs through; the last line is the result\n  \
+    rejoin demo --once --json       # runs through; stdout is one line, the result\n  \
     rejoin demo --once --json --import broadcast-equipment.ndjson\n\n\
     Exits with 6 if cloud and sites are not equal in the end.")]
 pub(crate) struct DemoArgs {
     /// Run through and stop everything
     #[arg(long)]
     once: bool,
+    /// Tell the story with --once --json also where stderr is no terminal
+    #[arg(long)]
+    verbose: bool,
     /// Equipment to load (see `rejoin import`); else a small set of the demo's own
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -44,7 +47,7 @@ pub(crate) struct DemoArgs {
 const EQUIPMENT: &str = include_str!("equipment.ndjson");
 
 pub(crate) async fn run(args: DemoArgs, json: bool) -> Result {
-    let tell = Tell::new(json);
+    let tell = Tell::new(json, args.once && !args.verbose);
     let equipment = match &args.import {
         Some(path) => {
             let bar = import::bar();

@@ -1,5 +1,6 @@
-//! The demo's voice. With `--json` the story goes to stderr, so that stdout holds the result alone.
+//! The demo's voice. With `--json` the story goes to stderr, so that stdout holds the result alone; and where nobody sits there, to nobody.
 
+use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -10,12 +11,32 @@ use crate::output;
 /// Tells the story.
 pub(crate) struct Tell {
     json: bool,
+    place: Place,
     since: Instant,
 }
 
+/// Where the story goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Stdout,
+    Stderr,
+    Nowhere,
+}
+
+impl Place {
+    /// `quiet`: nobody asked for the story, and the servers do not stay up for whoever reads it.
+    fn choose(json: bool, quiet: bool, terminal: bool) -> Self {
+        match (json, quiet && !terminal) {
+            (false, _) => Self::Stdout,
+            (true, false) => Self::Stderr,
+            (true, true) => Self::Nowhere,
+        }
+    }
+}
+
 impl Tell {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json, since: Instant::now() }
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, place: Place::choose(json, quiet, io::stderr().is_terminal()), since: Instant::now() }
     }
 
     /// A new act.
@@ -43,6 +64,23 @@ impl Tell {
     }
 
     fn say(&self, text: &str) -> Result {
-        if self.json { output::note(text) } else { output::line(text) }
+        match self.place {
+            Place::Stdout => output::line(text),
+            Place::Stderr => output::note(text),
+            Place::Nowhere => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_is_told_where_somebody_listens() {
+        assert_eq!(Place::choose(false, true, false), Place::Stdout);
+        assert_eq!(Place::choose(true, true, true), Place::Stderr);
+        assert_eq!(Place::choose(true, true, false), Place::Nowhere);
+        assert_eq!(Place::choose(true, false, false), Place::Stderr);
     }
 }

@@ -59,6 +59,9 @@ pub(crate) const DECLARED: &[Declared] = &[
     declare("site", "cors-origin", Kind::List, None),
 ];
 
+/// The settings that name a file that must be there: a server reads it and does not make it.
+const FILES_READ: [&str; 4] = ["tls-cert", "tls-key", "settings", "cloud-ca"];
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -113,6 +116,12 @@ impl Settings {
     /// # Errors
     /// Every setting that is wrong.
     pub(crate) fn resolve(section: &str, matches: &ArgMatches, file: &SettingsFile) -> std::result::Result<Self, Vec<Fault>> {
+        let (settings, faults) = Self::read(section, matches, file);
+        if faults.is_empty() { Ok(settings) } else { Err(faults) }
+    }
+
+    /// As [`Settings::resolve`], with the settings that are sound beside the faults of the others.
+    fn read(section: &str, matches: &ArgMatches, file: &SettingsFile) -> (Self, Vec<Fault>) {
         let mut faults = Vec::new();
         let mut values = BTreeMap::new();
         for declared in DECLARED.iter().filter(|declared| declared.section == section) {
@@ -125,7 +134,23 @@ impl Settings {
                 None => drop(values.insert(declared.key, (None, Origin::Unset))),
             }
         }
-        if faults.is_empty() { Ok(Self { values }) } else { Err(faults) }
+        (Self { values }, faults)
+    }
+
+    /// Every setting of a section that is wrong: by itself, by another one that it needs, or by a file that is not there.
+    pub(crate) fn check(section: &str, matches: &ArgMatches, file: &SettingsFile) -> Vec<Fault> {
+        let (settings, mut faults) = Self::read(section, matches, file);
+        for (key, other) in [("tls-cert", "tls-key"), ("tls-key", "tls-cert")] {
+            let (Some((Some(_), origin)), Some((None, _))) = (settings.values.get(key), settings.values.get(other)) else { continue };
+            faults.push(Fault { origin: origin.clone(), what: format!("{section}.{key}: takes {section}.{other}, too") });
+        }
+        for key in FILES_READ {
+            let Some((Some(path), origin)) = settings.values.get(key) else { continue };
+            if let Err(error) = std::fs::File::open(path.to_string()) {
+                faults.push(Fault { origin: origin.clone(), what: format!("{section}.{key}: {path}: {error}") });
+            }
+        }
+        faults
     }
 
     /// As [`Settings::resolve`], for a command: the faults as one failure. A wrong flag is wrong usage, the rest is wrong settings.
@@ -202,6 +227,10 @@ type Parsed = std::result::Result<Setting, String>;
 
 fn from_matches(declared: &Declared, matches: &ArgMatches) -> Option<(Parsed, Origin)> {
     let id = declared.key.replace('-', "_");
+    // Not every command has every flag of its section.
+    if !matches.try_contains_id(&id).unwrap_or(false) {
+        return None;
+    }
     let origin = match matches.value_source(&id)? {
         ValueSource::CommandLine => Origin::Flag,
         ValueSource::EnvVariable => Origin::Environment(environment_name(declared)),

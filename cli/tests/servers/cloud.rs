@@ -45,6 +45,11 @@ fn an_admin_manages_a_cloud_by_the_commands_and_stops_it() {
     assert_eq!(cloud.server.json(&["conflicts", "list"]), serde_json::json!([]));
     assert_eq!(cloud.server.json(&["sync", "log"]), serde_json::json!([]));
 
+    let steps = cloud.server.json(&["migrate", "status"]);
+    assert!(steps.as_array().unwrap().iter().all(|step| step["appliedOn"].is_string()), "beside the running cloud: {steps}");
+    let (code, _, stderr) = cloud.server.run(&["migrate", "up"]);
+    assert!(code == 1 && stderr.contains("stop it first"), "{stderr}");
+
     assert_eq!(cloud.server.stop(), 0, "a stop by SIGTERM is a good end");
     assert_eq!(cloud.server.run(&["status"]).0, 4, "a stopped server cannot be reached");
     let steps: Value =

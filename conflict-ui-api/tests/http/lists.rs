@@ -97,7 +97,7 @@ async fn a_table_whose_name_is_taken_answers_under_tables() {
         }
     });
     assert!(server.get("/api/conflicts").await.body.contains("\"kind\""), "the engine's conflicts");
-    assert_eq!(server.get("/api/rejoin").await.problem(), (404, "unknown_table".into()));
+    assert_eq!(server.get("/api/rejoin").await.problem(), (404, "unknown_route".into()));
     assert_eq!(server.get("/api/conflicts/00000000-0000-0000-0000-000000000001/sources").await.problem(), (404, "unknown_table".into()));
     assert_eq!(server.get("/api/tables/public.conflicts").await.json().as_array().unwrap().len(), 3);
     assert_eq!(server.get("/api/tables/conflicts").await.status, 200);

@@ -1,8 +1,9 @@
 //! Each failure as a client sees it.
 
 use axum::http::Method;
-use conflict_ui_api::ApiConfig;
 use conflict_ui_api::error::BackendError;
+use conflict_ui_api::routes::Access;
+use conflict_ui_api::{ApiConfig, Route};
 use serde_json::json;
 use sync_core::write::FieldError;
 
@@ -82,4 +83,36 @@ async fn faults_of_the_request() {
     ] {
         insta::assert_json_snapshot!(format!("request_{name}"), shown(&server.ask(method, path, body).await));
     }
+}
+
+#[tokio::test]
+async fn what_the_engine_does_not_have_is_no_table() {
+    let code = |reply: &Reply| (reply.status.as_u16(), reply.json()["code"].as_str().unwrap().to_owned());
+    let site = Server::new(ApiConfig::default());
+    let cloud = Server::with(
+        crate::scripted::Scripted::default(),
+        ApiConfig::default(),
+        vec![
+            Route::get("/api/rejoin/sites", Access::Admin, async || "[]"),
+            Route::get("/api/rejoin/sites/{name}", Access::Admin, async || "{}"),
+        ],
+    );
+    for server in [&site, &cloud] {
+        for path in ["/api/rejoin", "/api/rejoin/wheels", "/api/rejoin/wheels/1", "/api/rejoin/wheels/1/2/3", "/api/rejoin/sitesmap"] {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                assert_eq!(code(&server.ask(method, path, None).await), (404, "unknown_route".to_owned()), "{path}");
+            }
+        }
+        assert_eq!(code(&server.ask(Method::DELETE, "/api/rejoin/users", None).await), (405, "method_not_allowed".to_owned()));
+        assert_eq!(server.ask(Method::GET, "/api/rejoin/users", None).await.status, 200);
+    }
+    for path in ["/api/rejoin/sites", "/api/rejoin/sites/venue", "/api/rejoin/sites/venue/scopes/x"] {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let reply = site.ask(method, path, None).await;
+            assert_eq!(code(&reply), (501, "unsupported".to_owned()), "{path}");
+            assert!(reply.json()["detail"].as_str().unwrap().contains("managed at the cloud"), "{}", reply.body);
+        }
+    }
+    assert_eq!(cloud.ask(Method::GET, "/api/rejoin/sites/venue", None).await.body, "{}");
+    assert_eq!(code(&cloud.ask(Method::GET, "/api/rejoin/sites/venue/2/3", None).await), (404, "unknown_route".to_owned()));
 }
