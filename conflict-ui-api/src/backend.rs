@@ -9,17 +9,27 @@ mod sync;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sync_core::catalog::Catalog;
-use sync_core::id::{ConflictId, Key, TableNo};
+use sync_core::id::{ColumnNo, ConflictId, Key, TableNo};
+use sync_core::policy::Policy;
 use sync_core::wire::message::{ResolveCommand, Run};
 use sync_core::write::Draft;
+use tokio::sync::broadcast;
 
-pub use conflicts::{Conflict, ConflictQuery};
+pub use conflicts::{
+    Besides, BulkDecision, BulkOutcome, BulkReason, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
+    ConflictSort, Dependent, EditQuery, EditState, Event, HistoryEntry, LocalEdit, PolicyExample, PolicyTrial,
+};
 pub use people::{Principal, Role, Token, User};
 pub use records::{Digests, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Write};
 pub use sync::{LogQuery, RunSummary, SyncControl, SyncStatus};
 
 use crate::error::BackendError;
+
+fn unsupported<T>(what: &str) -> Result<T> {
+    Err(BackendError::Unsupported(format!("this server has no {what}")))
+}
 
 /// What a method returns.
 pub type Result<T> = std::result::Result<T, BackendError>;
@@ -52,11 +62,63 @@ pub trait Backend: Send + Sync + 'static {
         Err(BackendError::Unsupported("this server takes no imports: import at the cloud".to_owned()))
     }
 
-    /// At most `query.limit` conflicts, newest first.
+    /// At most `query.limit` conflicts in the order asked.
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>>;
 
     /// One conflict.
     async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>>;
+
+    /// One conflict with all that is needed to decide it.
+    async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
+        let _ = id;
+        unsupported("details of conflicts")
+    }
+
+    /// How many conflicts of this filter there are, by kind, table, site and resolution.
+    async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {
+        let _ = filter;
+        unsupported("counts of conflicts")
+    }
+
+    /// The inbox: conflicts of this query folded by group, newest group first. `query.after` is the `example` of the last group seen.
+    async fn conflict_groups(&self, query: &ConflictQuery) -> Result<Vec<ConflictGroup>> {
+        let _ = query;
+        unsupported("groups of conflicts")
+    }
+
+    /// Decides all open conflicts of a filter. `progress` is called with (done, of) every now and then.
+    async fn resolve_many(
+        &self,
+        by: &Principal,
+        decision: &BulkDecision,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<BulkOutcome> {
+        let _ = (by, decision, progress);
+        unsupported("bulk decisions")
+    }
+
+    /// What happened to a row, newest first, older than the entry `before`.
+    async fn history(&self, table: TableNo, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {
+        let _ = (table, key, before, limit);
+        unsupported("history")
+    }
+
+    /// The edits of this server that are not in the cloud as they are here. The cloud has none: `Unsupported`.
+    async fn local_edits(&self, query: &EditQuery) -> Result<Vec<LocalEdit>> {
+        let _ = query;
+        unsupported("local edits")
+    }
+
+    /// What the conflicts and losses on record since then would have become under these policies (table, column, policy).
+    async fn try_policies(&self, since: DateTime<Utc>, policies: &[(TableNo, ColumnNo, Policy)]) -> Result<PolicyTrial> {
+        let _ = (since, policies);
+        unsupported("trials of policies")
+    }
+
+    /// What happens from now on; `None` where this server tells nothing.
+    fn events(&self) -> Option<broadcast::Receiver<Event>> {
+        None
+    }
 
     /// Resolves a conflict. At a site the decision is stored and travels with the next push (`decision_sent` is then false).
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict>;

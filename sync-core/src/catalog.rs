@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CatalogVersion, ColumnNo, Key, ScopeId, TableNo, split_record_id};
+use crate::policy::Policy;
 use crate::value::{ColumnType, Value, ValueError};
 
 /// Every synced table, as one published version.
@@ -83,6 +84,12 @@ pub struct Table {
     pub stamps: Stamps,
     /// The column that marks a soft delete, where the table has one. It is an ordinary synced boolean.
     pub soft_delete: Option<ColumnNo>,
+    /// What is done where a row as a whole clashes (one side deleted it, or both inserted its key): `manual`, `cloud_wins` or `local_wins`.
+    #[serde(default)]
+    pub policy: Policy,
+    /// Columns that only make sense together: they are compared, and clash, as one. A column is in one group at most.
+    #[serde(default)]
+    pub groups: Vec<Vec<ColumnNo>>,
 }
 
 /// One synced column.
@@ -102,6 +109,9 @@ pub struct Column {
     pub default: Option<DefaultValue>,
     /// The longest text in characters (`varchar(n)`).
     pub max_length: Option<u32>,
+    /// What is done where both sides changed it; all columns of a group have the same.
+    #[serde(default)]
+    pub policy: Policy,
 }
 
 /// A column's default, as far as a site can make it too.
@@ -269,6 +279,12 @@ impl Table {
     #[must_use]
     pub fn column_named(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns that clash together with this one, itself included: its group, or it alone.
+    #[must_use]
+    pub fn group_of(&self, no: ColumnNo) -> Vec<ColumnNo> {
+        self.groups.iter().find(|group| group.contains(&no)).cloned().unwrap_or_else(|| vec![no])
     }
 
     /// The positions of the key columns, in key order.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::catalog::Table;
 use crate::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo, Tick};
@@ -78,6 +79,23 @@ pub struct RowChange {
     pub base: Option<At>,
     /// What was done.
     pub op: Op,
+    /// What was added to `add` columns since the last answer: operations, each counted once, apart from `op`, which never names such a column.
+    #[serde(default)]
+    pub additions: Vec<Addition>,
+    /// When each `newest` column among the edits was changed, as canonical timestamptz text.
+    #[serde(default)]
+    pub times: Vec<(ColumnNo, String)>,
+}
+
+/// One addition to a column of the policy `add`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addition {
+    /// Its random id, made where it was captured: the cloud counts each once.
+    pub id: Uuid,
+    /// The column.
+    pub column: ColumnNo,
+    /// What was added, canonical for the column's type; negative to take away.
+    pub amount: Value,
 }
 
 /// What a site did to a row, as the net difference between its base image and its live row.
@@ -113,6 +131,9 @@ pub struct RowAnswer {
     pub clashed: Vec<ColumnNo>,
     /// The row as the cloud has it now.
     pub confirmed: Confirmed,
+    /// The columns that a policy decided otherwise than pushed: an edit made since keeps the pushed value as its base, so that it merges again.
+    #[serde(default)]
+    pub merged: Vec<ColumnNo>,
 }
 
 /// The verdict on one row of a push.

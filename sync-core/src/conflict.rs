@@ -60,6 +60,22 @@ pub enum Resolution {
 
 names!(Resolution { Pending = "PENDING", CloudWins = "CLOUD_WINS", LocalWins = "LOCAL_WINS", Manual = "MANUAL" });
 
+/// How a decision is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// As the resolution says.
+    #[default]
+    Plain,
+    /// The site's row and the cloud's row that has its unique value are one: what refers to the site's row refers to the cloud's afterwards.
+    /// With LOCAL_WINS the cloud's row takes the site's values, with MANUAL the given ones, with CLOUD_WINS it stays as it is.
+    SameRow,
+    /// Takes a decision back (with PENDING): what it wrote is written back, and the conflict is open again.
+    Undo,
+}
+
+names!(Way { Plain = "plain", SameRow = "same_row", Undo = "undo" });
+
 /// What is known of a conflict when it is decided.
 #[derive(Debug, Clone)]
 pub struct Parked<'a> {

@@ -4,6 +4,7 @@
 //! - [`id`], [`value`], [`json`]: a newtype per identity, the one value model, canonical equality;
 //! - [`catalog`]: tables, columns, references, and how a row finds its scope;
 //! - [`change`]: rows, images, what a push carries and what the cloud answers;
+//! - [`policy`]: what becomes of a column that both sides changed;
 //! - [`reconcile`]: `(current, incoming) -> decision`, the cloud's half of the merge;
 //! - [`site`]: `step(row, event) -> row`, the site's half;
 //! - [`conflict`]: kinds, resolutions, and what a resolution writes;
@@ -17,6 +18,7 @@ pub mod conflict;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod policy;
 pub mod reconcile;
 pub mod site;
 pub mod sync_log;

@@ -1,9 +1,14 @@
 //! The cloud's half of the merge: `(current, incoming) -> decision`, by value, three ways, column by column.
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use crate::catalog::{DefaultValue, Table};
 use crate::change::{At, Edit, Op, Row, RowChange};
 use crate::conflict::ConflictKind;
 use crate::id::ColumnNo;
+use crate::policy::Policy;
 use crate::value::Value;
 
 /// What the cloud has under the key that a change names (for a rekey: the old key), read under the locks.
@@ -15,6 +20,54 @@ pub struct Current<'a> {
     pub at: Option<&'a At>,
     /// Whether there is a tombstone of this key.
     pub tombstone: bool,
+    /// When the row's `newest` columns were last edited, as far as that is known, as canonical timestamptz text.
+    pub times: &'a [(ColumnNo, String)],
+    /// Which of the change's additions were counted before.
+    pub counted: &'a BTreeSet<Uuid>,
+    /// When the push was received, as canonical timestamptz text: no edit counts as later than this.
+    pub received: &'a str,
+}
+
+impl<'a> Current<'a> {
+    /// What the cloud has, without edit times and additions.
+    #[must_use]
+    pub fn new(row: Option<&'a Row>, at: Option<&'a At>, tombstone: bool) -> Self {
+        static NONE: BTreeSet<Uuid> = BTreeSet::new();
+        Self { row, at, tombstone, times: &[], counted: &NONE, received: "" }
+    }
+}
+
+/// A decision with what the policies had a part in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciled {
+    /// What to do.
+    pub decision: Decision,
+    /// The columns that a policy decided otherwise than pushed; see `RowAnswer::merged`.
+    pub merged: Vec<ColumnNo>,
+    /// What lost by a policy: to be recorded with its full image.
+    pub losses: Vec<Loss>,
+}
+
+/// One column, group or row of which one side lost by a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The kind of clash that the policy decided.
+    pub kind: ConflictKind,
+    /// The columns; empty where the row as a whole clashed.
+    pub columns: Vec<ColumnNo>,
+    /// The policy.
+    pub policy: Policy,
+    /// Who lost.
+    pub lost: Side,
+}
+
+/// A side of a clash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The cloud.
+    Cloud,
+    /// The site.
+    Local,
 }
 
 /// What to do with one change.
@@ -43,7 +96,11 @@ pub enum Decision {
 ///
 /// `reoffer`: the row was dirty when its replica's epoch began, so that an insert onto a tombstone parks (it may have been taken and deleted since).
 #[must_use]
-pub fn reconcile(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Decision {
+pub fn reconcile(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Reconciled {
+    Reconciled { decision: decide(table, current, change, reoffer), merged: Vec::new(), losses: Vec::new() }
+}
+
+fn decide(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Decision {
     if let Some(decision) = unreadable(table, change) {
         return decision;
     }

@@ -4,8 +4,8 @@ mod answer;
 mod pull;
 
 use crate::catalog::Table;
-use crate::change::{At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};
-use crate::id::{ConflictId, Key, ScopeId, Tick};
+use crate::change::{Addition, At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};
+use crate::id::{ColumnNo, ConflictId, Key, ScopeId, Tick};
 use crate::value::Value;
 
 /// One row at a site with all that is known of it.
@@ -17,6 +17,18 @@ pub struct SiteRow {
     pub base: Option<Base>,
     /// The newest cloud image seen while the row was dirty.
     pub theirs: Option<Image>,
+    /// What was added to its `add` columns and is not answered yet, oldest first. None of a row that is an insert nobody answered for:
+    /// there the values themselves travel.
+    pub additions: Vec<Unanswered>,
+}
+
+/// An addition that the cloud has not answered for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The addition.
+    pub addition: Addition,
+    /// Whether it is in the push that waits for its answer.
+    pub in_flight: bool,
 }
 
 /// The live row.
@@ -43,6 +55,8 @@ pub struct Base {
     pub synced_at: Option<String>,
     /// Whether the row is in a push that is not answered yet.
     pub in_flight: bool,
+    /// When its `newest` columns were last changed here, as canonical timestamptz text.
+    pub times: Vec<(ColumnNo, String)>,
     /// The conflict that holds this insert, with the digest of what was offered: another digest is offered again.
     pub held: Option<(ConflictId, [u8; 32])>,
 }
@@ -117,7 +131,9 @@ fn release(table: &Table, row: &mut SiteRow) {
 pub fn cut(table: &Table, row: &SiteRow) -> Option<RowChange> {
     let base = row.base.as_ref().filter(|base| !base.in_flight)?;
     let pairs = |row: &[Value]| table.columns.iter().map(|column| column.no).zip(row.iter().cloned()).collect::<Vec<_>>();
-    let change = |key: Key, stamp: Stamp, op| Some(RowChange { table: table.no, key, stamp, base: base.at.clone(), op });
+    let change = |key: Key, stamp: Stamp, op| {
+        Some(RowChange { table: table.no, key, stamp, base: base.at.clone(), op, additions: Vec::new(), times: Vec::new() })
+    };
     match (&base.row, &row.live) {
         (None, None) => None,
         (None, Some(live)) => {

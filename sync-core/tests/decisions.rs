@@ -26,7 +26,15 @@ fn at(tick: i64) -> At {
 }
 
 fn change(op: Op) -> RowChange {
-    RowChange { table: TableNo(1), key: Key(vec![Value::Int(1)]), stamp: Stamp::default(), base: Some(at(1)), op }
+    RowChange {
+        table: TableNo(1),
+        key: Key(vec![Value::Int(1)]),
+        stamp: Stamp::default(),
+        base: Some(at(1)),
+        op,
+        additions: Vec::new(),
+        times: Vec::new(),
+    }
 }
 
 fn edit(position: usize, base: i64, new: i64) -> Edit {
@@ -43,8 +51,8 @@ fn pairs(row: &Row) -> Vec<(ColumnNo, Value)> {
 
 fn judge(current: Option<&Row>, op: Op) -> Decision {
     let place = at(2);
-    let seen = Current { row: current, at: current.map(|_| &place), tombstone: current.is_none() };
-    reconcile(&table(), seen, &change(op), false)
+    let seen = Current::new(current, current.map(|_| &place), current.is_none());
+    reconcile(&table(), seen, &change(op), false).decision
 }
 
 fn kind(decision: &Decision) -> ConflictKind {
@@ -105,8 +113,8 @@ fn an_insert_of_a_taken_key_is_a_no_op_or_a_conflict() {
 /// History 18: a restored copy offers an insert that was taken and deleted since.
 #[test]
 fn h18_a_reoffered_insert_onto_a_tombstone_parks() {
-    let seen = Current { row: None, at: None, tombstone: true };
-    let decision = reconcile(&table(), seen, &change(Op::Insert(pairs(&row(1, 2)))), true);
+    let seen = Current::new(None, None, true);
+    let decision = reconcile(&table(), seen, &change(Op::Insert(pairs(&row(1, 2)))), true).decision;
     assert_eq!(kind(&decision), ConflictKind::UpdateDelete);
 }
 
@@ -115,12 +123,12 @@ fn a_rekey_moves_the_row_and_merges_its_edits() {
     let rekey = |edits| RowChange { key: Key(vec![Value::Int(8)]), ..change(Op::Rekey(Key(vec![Value::Int(1)]), edits)) };
     let current = row(1, 9);
     let place = at(2);
-    let seen = Current { row: Some(&current), at: Some(&place), tombstone: false };
+    let seen = Current::new(Some(&current), Some(&place), false);
     let mut moved = row(5, 9);
     moved[0] = Value::Int(8);
-    assert_eq!(reconcile(&table(), seen, &rekey(vec![edit(A, 1, 5)]), false), Decision::Write(moved.clone()));
+    assert_eq!(reconcile(&table(), seen, &rekey(vec![edit(A, 1, 5)]), false).decision, Decision::Write(moved.clone()));
     moved[A] = Value::Int(1);
-    assert_eq!(reconcile(&table(), seen, &rekey(vec![]), false), Decision::Write(moved));
+    assert_eq!(reconcile(&table(), seen, &rekey(vec![]), false).decision, Decision::Write(moved));
 }
 
 #[test]

@@ -343,8 +343,8 @@ impl World {
         let Some((change, None)) = self.sites[site].sent.clone() else { return };
         let before_at = At { scope: scope(), tick: Tick(self.cloud.tick) };
         let current = self.cloud.row.clone();
-        let seen = Current { row: current.as_ref(), at: current.as_ref().map(|_| &before_at), tombstone: current.is_none() };
-        let answer = match reconcile(&self.table, seen, &change, false) {
+        let seen = Current::new(current.as_ref(), current.as_ref().map(|_| &before_at), current.is_none());
+        let answer = match reconcile(&self.table, seen, &change, false).decision {
             Decision::Write(row) => {
                 self.check_mark(site, current.as_ref(), &row, &change);
                 self.write_cloud(row, Some(&change));
@@ -356,15 +356,17 @@ impl World {
                 } else {
                     Confirmed::Image(self.image())
                 };
-                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed }
+                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed, merged: Vec::new() }
             }
             Decision::Delete => {
                 let saw = current.as_ref().is_some_and(|row| self.saw_all_of(site, row));
                 assert!(saw, "a row was deleted that its deleter never saw: {current:?}");
                 self.delete_cloud();
-                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed: Confirmed::Image(self.image()) }
+                RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed: Confirmed::Image(self.image()), merged: Vec::new() }
             }
-            Decision::NoOp => RowAnswer { verdict: Verdict::NoOp, clashed: vec![], confirmed: Confirmed::Image(self.image()) },
+            Decision::NoOp => {
+                RowAnswer { verdict: Verdict::NoOp, clashed: vec![], confirmed: Confirmed::Image(self.image()), merged: Vec::new() }
+            }
             Decision::Park { clashed, write, .. } => {
                 if let Some(row) = write {
                     self.check_mark(site, current.as_ref(), &row, &change);
@@ -372,7 +374,7 @@ impl World {
                 }
                 self.cloud.parked.push(change.clone());
                 let conflict = ConflictId(Uuid::nil());
-                RowAnswer { verdict: Verdict::Parked(conflict), clashed, confirmed: Confirmed::Image(self.image()) }
+                RowAnswer { verdict: Verdict::Parked(conflict), clashed, confirmed: Confirmed::Image(self.image()), merged: Vec::new() }
             }
         };
         self.sites[site].sent = Some((change, Some(answer)));

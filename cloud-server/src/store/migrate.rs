@@ -15,7 +15,10 @@ use super::pool::Database;
 use crate::systems::BuiltIn;
 
 /// The engine's migrations: file name without `.sql`, and text.
-const ENGINE: &[(&str, &str)] = &[("V1__engine", include_str!("../../../migrations/postgres/V1__engine.sql"))];
+const ENGINE: &[(&str, &str)] = &[
+    ("V1__engine", include_str!("../../../migrations/postgres/V1__engine.sql")),
+    ("V2__conflicts", include_str!("../../../migrations/postgres/V2__conflicts.sql")),
+];
 
 /// The oldest PostgreSQL that we run on.
 const SERVER_VERSION_MIN: i32 = 150_000;

@@ -87,6 +87,8 @@ impl Site {
             stamp: Stamp { version: 2, updated_at: "2026-01-31T12:00:00.000000Z".into(), modified_by: Some("ann".into()), synced_at: None },
             base: Some(At { scope, tick }),
             op: Op::Update(vec![edit]),
+            additions: Vec::new(),
+            times: Vec::new(),
         }
     }
 }

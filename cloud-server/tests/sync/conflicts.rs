@@ -1,11 +1,11 @@
 //! Conflicts: parked whole, joined, shown, resolved once, with what hangs from them.
 
 use cloud_server::store::conflicts::{get, list, resolve};
-use conflict_ui_api::backend::{Conflict, ConflictQuery};
+use conflict_ui_api::backend::{Conflict, ConflictFilter, ConflictQuery};
 use conflict_ui_api::error::BackendError;
 use serde_json::json;
 use sync_core::change::{Confirmed, RowChange, Verdict};
-use sync_core::conflict::{ConflictKind, Resolution};
+use sync_core::conflict::{ConflictKind, Resolution, Way};
 use sync_core::id::ColumnNo;
 use sync_core::value::Value;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
@@ -25,11 +25,17 @@ fn command(conflict: &Conflict, resolution: Resolution) -> ResolveCommand {
         resolution,
         values: Vec::new(),
         by: "eve".to_owned(),
+        way: Way::Plain,
+        besides: None,
     }
 }
 
 async fn open(cloud: &Cloud) -> Vec<Conflict> {
-    let query = ConflictQuery { resolution: Some(Resolution::Pending), limit: 100, ..ConflictQuery::default() };
+    let query = ConflictQuery {
+        filter: ConflictFilter { resolution: Some(Resolution::Pending), ..ConflictFilter::default() },
+        limit: 100,
+        ..ConflictQuery::default()
+    };
     list(&cloud.db.client().await.unwrap(), &cloud.catalog, &query).await.unwrap()
 }
 
@@ -465,11 +471,33 @@ async fn the_list_is_filtered_and_paged() {
     site.push_one(source(&site, &id('s', 20), &p, -1)).await;
     let client = cloud.db.client().await.unwrap();
     let find = async |query: ConflictQuery| list(&client, &cloud.catalog, &query).await.unwrap();
-    let uniques = ConflictQuery { kind: Some(ConflictKind::Unique), limit: 3, ..ConflictQuery::default() };
+    let uniques = ConflictQuery {
+        filter: ConflictFilter { kind: Some(ConflictKind::Unique), ..ConflictFilter::default() },
+        limit: 3,
+        ..ConflictQuery::default()
+    };
     let first = find(uniques.clone()).await;
     assert_eq!(first.iter().map(|conflict| conflict.record_id.as_str()).collect::<Vec<_>>(), [id('s', 14), id('s', 13), id('s', 12)]);
     let rest = find(ConflictQuery { after: Some(first[2].id), ..uniques }).await;
     assert_eq!(rest.len(), 2);
-    assert_eq!(find(ConflictQuery { site: Some("b".into()), limit: 10, ..ConflictQuery::default() }).await.len(), 0);
-    assert_eq!(find(ConflictQuery { table: Some("sources".into()), limit: 10, ..ConflictQuery::default() }).await.len(), 6);
+    assert_eq!(
+        find(ConflictQuery {
+            filter: ConflictFilter { site: Some("b".into()), ..ConflictFilter::default() },
+            limit: 10,
+            ..ConflictQuery::default()
+        })
+        .await
+        .len(),
+        0
+    );
+    assert_eq!(
+        find(ConflictQuery {
+            filter: ConflictFilter { table: Some("sources".into()), ..ConflictFilter::default() },
+            limit: 10,
+            ..ConflictQuery::default()
+        })
+        .await
+        .len(),
+        6
+    );
 }

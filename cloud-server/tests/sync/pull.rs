@@ -225,6 +225,8 @@ async fn every_type_survives_the_way_down_and_up() {
             stamp: crate::site::stamp(1),
             base: None,
             op: sync_core::change::Op::Insert(zoo.columns.iter().map(|column| column.no).zip(row.iter().cloned()).collect()),
+            additions: Vec::new(),
+            times: Vec::new(),
         })
         .collect();
     assert_eq!(verdicts(&site.push(inserts).await), ["exact", "exact"], "{:?}", site.reasons().await);

@@ -5,7 +5,7 @@ use conflict_ui_api::backend::ConflictQuery;
 use conflict_ui_api::error::BackendError;
 use serde_json::json;
 use sync_core::change::{Confirmed, Op, RowChange};
-use sync_core::conflict::Resolution;
+use sync_core::conflict::{Resolution, Way};
 use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
 
@@ -55,7 +55,15 @@ async fn h15b_a_key_that_belongs_to_another_tenant_is_not_taken_over_and_not_sho
         base: Value::Uuid(uuid::Uuid::parse_str(&theirs).unwrap()),
         new: Value::Uuid(uuid::Uuid::parse_str(&mine).unwrap()),
     };
-    let steal = RowChange { table: table.no, key: site.key("sources", &s), stamp: stamp(3), base: None, op: Op::Update(vec![edit]) };
+    let steal = RowChange {
+        table: table.no,
+        key: site.key("sources", &s),
+        stamp: stamp(3),
+        base: None,
+        op: Op::Update(vec![edit]),
+        additions: Vec::new(),
+        times: Vec::new(),
+    };
     let answer = site.push_one(steal).await;
     assert_eq!((verdict(&answer), &answer.confirmed), ("parked", &Confirmed::Nothing));
     let scope: String = cloud.one("SELECT rejoin_scope FROM sources").await;
@@ -127,6 +135,8 @@ async fn the_engines_tables_and_keys_that_are_none_are_parked_and_stop_nobody() 
         stamp: stamp(1),
         base: None,
         op: Op::Insert(vec![(name, Value::Text("root".into()))]),
+        additions: Vec::new(),
+        times: Vec::new(),
     };
     let mut nonsense = source(&site, &id('s', 1), &p, 1);
     nonsense.key = sync_core::id::Key(vec![Value::Text("no uuid".into())]);
@@ -145,6 +155,8 @@ async fn the_engines_tables_and_keys_that_are_none_are_parked_and_stop_nobody() 
             resolution,
             values: Vec::new(),
             by: "eve".to_owned(),
+            way: Way::Plain,
+            besides: None,
         };
         let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(Resolution::LocalWins)).await;
         assert!(matches!(refused, Err(BackendError::Undecidable(_))), "{refused:?}");
@@ -186,7 +198,15 @@ async fn h15d_an_edit_of_another_tenants_deleted_row_does_not_show_what_it_held(
     let table = cloud.table("sources");
     let column = table.column_named("name").unwrap().no;
     let edit = sync_core::change::Edit { column, base: Value::Text("x".into()), new: Value::Text("y".into()) };
-    let guess = RowChange { table: table.no, key: site.key("sources", &s), stamp: stamp(3), base: None, op: Op::Update(vec![edit]) };
+    let guess = RowChange {
+        table: table.no,
+        key: site.key("sources", &s),
+        stamp: stamp(3),
+        base: None,
+        op: Op::Update(vec![edit]),
+        additions: Vec::new(),
+        times: Vec::new(),
+    };
     let answer = site.push_one(guess).await;
     assert_eq!((verdict(&answer), &answer.confirmed), ("parked", &Confirmed::Nothing));
     assert_eq!(cloud.one::<String>("SELECT local_data::text FROM rejoin.sync_conflicts").await, r#"{"name": "y"}"#);

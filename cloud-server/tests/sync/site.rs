@@ -253,28 +253,36 @@ impl<'c> Site<'c> {
         let columns = at.columns.iter().filter(|column| column.name != "number" || given.iter().any(|(no, _)| *no == column.no));
         let all: Vec<(ColumnNo, Value)> = columns.map(|column| (column.no, value(column.no))).collect();
         let key = Key(at.key.iter().map(|no| value(*no)).collect());
-        RowChange { table: at.no, key, stamp: stamp(1), base: None, op: Op::Insert(all) }
+        RowChange { table: at.no, key, stamp: stamp(1), base: None, op: Op::Insert(all), additions: Vec::new(), times: Vec::new() }
     }
 
     /// An edit of a row that the site knows.
     pub fn update(&self, table: &str, id: &str, values: &Json) -> RowChange {
         let (key, row, at) = self.known(table, id);
         let no = self.cloud.table(table).no;
-        RowChange { table: no, key, stamp: stamp(2), base: Some(at), op: Op::Update(self.edits(table, &row, values)) }
+        RowChange {
+            table: no,
+            key,
+            stamp: stamp(2),
+            base: Some(at),
+            op: Op::Update(self.edits(table, &row, values)),
+            additions: Vec::new(),
+            times: Vec::new(),
+        }
     }
 
     pub fn rekey(&self, table: &str, id: &str, new: &str, values: &Json) -> RowChange {
         let (key, row, at) = self.known(table, id);
         let no = self.cloud.table(table).no;
         let op = Op::Rekey(key, self.edits(table, &row, values));
-        RowChange { table: no, key: self.key(table, new), stamp: stamp(2), base: Some(at), op }
+        RowChange { table: no, key: self.key(table, new), stamp: stamp(2), base: Some(at), op, additions: Vec::new(), times: Vec::new() }
     }
 
     pub fn delete(&self, table: &str, id: &str) -> RowChange {
         let (key, row, at) = self.known(table, id);
         let table = self.cloud.table(table);
         let base = table.columns.iter().map(|column| column.no).zip(row).collect();
-        RowChange { table: table.no, key, stamp: stamp(2), base: Some(at), op: Op::Delete(base) }
+        RowChange { table: table.no, key, stamp: stamp(2), base: Some(at), op: Op::Delete(base), additions: Vec::new(), times: Vec::new() }
     }
 
     fn known(&self, table: &str, id: &str) -> (Key, Row, At) {

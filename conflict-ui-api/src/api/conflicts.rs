@@ -5,7 +5,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value as Any};
-use sync_core::conflict::{ConflictKind, Resolution};
+use sync_core::conflict::{ConflictKind, Resolution, Way};
 use sync_core::id::{ColumnNo, ConflictId};
 use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
@@ -16,7 +16,7 @@ use super::body::Body;
 use super::params::{Params, page};
 use super::path::Named;
 use super::records::query::Pairs;
-use crate::backend::{Conflict, ConflictQuery};
+use crate::backend::{Conflict, ConflictFilter, ConflictQuery, ConflictSort};
 use crate::door::Caller;
 use crate::problem::{Answer, Code, Fault, Problem};
 use crate::state::ApiState;
@@ -34,7 +34,8 @@ pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, 
     let catalog = state.backend.catalog()?;
     // A path (`equipment`) is as good as the name (`equipment_specs`).
     let table = table.map(|name| catalog.by_name(&name).map_or(name, |table| table.name.clone()));
-    let query = ConflictQuery { resolution, table, kind, site, after, limit: size + 1 };
+    let filter = ConflictFilter { resolution, table, kind, site, ..ConflictFilter::default() };
+    let query = ConflictQuery { filter, sort: ConflictSort::default(), after, limit: size + 1 };
     let conflicts = state.backend.conflicts(&query).await?;
     Ok(page(&uri, conflicts, size, |conflict| conflict.id.0))
 }
@@ -73,6 +74,8 @@ pub async fn resolve(
         resolution: decision.resolution,
         values,
         by: caller.principal.name.clone(),
+        way: Way::Plain,
+        besides: None,
     };
     Ok(Json(state.backend.resolve(&caller.principal, &command).await?))
 }

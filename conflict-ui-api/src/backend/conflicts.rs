@@ -1,25 +1,125 @@
 //! Conflicts as both servers show them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::ConflictId;
+use sync_core::policy::Policy;
+use uuid::Uuid;
 
-/// Which conflicts.
+/// Which conflicts; every member that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConflictFilter {
+    /// Of this resolution.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
+    /// Of this table (its name).
+    #[serde(default)]
+    pub table: Option<String>,
+    /// Of this kind.
+    #[serde(default)]
+    pub kind: Option<ConflictKind>,
+    /// Of this site (its name).
+    #[serde(default)]
+    pub site: Option<String>,
+    /// Of this group.
+    #[serde(default)]
+    pub group: Option<Uuid>,
+    /// Of the site's push of this number.
+    #[serde(default)]
+    pub push: Option<i64>,
+    /// In which this column clashed (its name).
+    #[serde(default)]
+    pub column: Option<String>,
+    /// Parked at or after this time.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+    /// Parked before this time.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
+    /// Of this row (its record id; with `table`).
+    #[serde(default)]
+    pub record: Option<String>,
+    /// Decided by a policy (`true`: losses on record) or not.
+    #[serde(default)]
+    pub by_policy: Option<bool>,
+    /// Hanging from this conflict.
+    #[serde(default)]
+    pub root: Option<ConflictId>,
+}
+
+/// The order of a list of conflicts; the id decides between equals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConflictSort {
+    /// By the time of parking, newest first.
+    #[default]
+    Newest,
+    /// By the time of parking, oldest first.
+    Oldest,
+    /// By table and record.
+    Record,
+    /// By site, newest first.
+    Site,
+}
+
+/// A page of conflicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConflictQuery {
-    /// Only of this resolution.
-    pub resolution: Option<Resolution>,
-    /// Only of this table (its name).
-    pub table: Option<String>,
-    /// Only of this kind.
-    pub kind: Option<ConflictKind>,
-    /// Only of this site (its name).
-    pub site: Option<String>,
-    /// Only older than this conflict in the list's order (created_at, then id, both descending).
+    /// Which.
+    pub filter: ConflictFilter,
+    /// In which order.
+    pub sort: ConflictSort,
+    /// Only those after this one in the list's order.
     pub after: Option<ConflictId>,
     /// At most this many; never more than `LIST_ROWS_MAX + 1`.
     pub limit: usize,
+}
+
+/// How many conflicts of a filter there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictCounts {
+    /// All of them.
+    pub total: u64,
+    /// By kind.
+    pub by_kind: BTreeMap<String, u64>,
+    /// By table.
+    pub by_table: BTreeMap<String, u64>,
+    /// By site.
+    pub by_site: BTreeMap<String, u64>,
+    /// By resolution.
+    pub by_resolution: BTreeMap<String, u64>,
+}
+
+/// One line of the inbox: the conflicts of one cause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictGroup {
+    /// Its id; a conflict parked before groups were kept is a group of its own, with its own id.
+    pub id: Uuid,
+    /// The table's name.
+    pub table_name: String,
+    /// What clashed.
+    pub kind: ConflictKind,
+    /// The site's name.
+    pub site: String,
+    /// Conflicts of the filter in it, without those that hang from others.
+    pub conflicts: u64,
+    /// Those that hang from them.
+    pub dependents: u64,
+    /// The columns that clashed in any of them, by name.
+    pub columns: Vec<String>,
+    /// When the first one was parked.
+    pub first_at: DateTime<Utc>,
+    /// When the last one was.
+    pub last_at: DateTime<Utc>,
+    /// The first of them.
+    pub example: Conflict,
 }
 
 /// A conflict as the API shows it: the seed's columns and ours.
@@ -72,4 +172,256 @@ pub struct Conflict {
     pub created_at: DateTime<Utc>,
     /// At a site: a decision was made here that the cloud has not confirmed yet.
     pub decided_not_sent: bool,
+    /// The conflicts of one cause share it.
+    pub group: Option<Uuid>,
+    /// The conflict that this one hangs from.
+    pub root: Option<ConflictId>,
+    /// How many open conflicts hang from this one, to any depth.
+    pub dependents: u64,
+    /// The policy that decided, where no person did.
+    pub policy: Option<Policy>,
+    /// Who changed the cloud's row last, when it was parked.
+    pub cloud_modified_by: Option<String>,
+    /// Who changed the site's row last.
+    pub local_modified_by: Option<String>,
+}
+
+/// A conflict with all that is needed to decide it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictDetail {
+    /// The conflict.
+    #[serde(flatten)]
+    pub conflict: Conflict,
+    /// The cloud's row as it is now (the one that stands against the site's), under the columns' names; `None` where there is none, or it
+    /// is not visible here.
+    pub current: Option<Json>,
+    /// The record id of that row where it is another one than `record_id`.
+    pub against: Option<String>,
+    /// The open conflicts that hang from this one, parents first.
+    pub dependents_tree: Vec<Dependent>,
+    /// The rows that LOCAL_WINS would delete or change besides (what came to refer to a row that is to go).
+    pub besides: Vec<Besides>,
+    /// The digest of `besides`, which a decision must name where there are any.
+    pub besides_digest: Option<String>,
+    /// What happened to the row around the clash, newest first; empty where this server keeps no history.
+    pub history: Vec<HistoryEntry>,
+    /// Whether the decision can still be taken back: nobody has edited since. `None`: not decided, or not known here.
+    pub undoable: Option<bool>,
+}
+
+/// A conflict that hangs from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependent {
+    /// Its id.
+    pub id: ConflictId,
+    /// The conflict that it hangs from directly, as far as its references say; the root where they do not.
+    pub parent: ConflictId,
+    /// Levels below the root, from 1.
+    pub depth: u32,
+    /// The table's name.
+    pub table_name: String,
+    /// The row's record id.
+    pub record_id: String,
+    /// What clashed.
+    pub kind: ConflictKind,
+    /// In words.
+    pub reason: String,
+}
+
+/// A row that a decision would delete or change besides the conflict's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Besides {
+    /// The table's name.
+    pub table_name: String,
+    /// The row's record id.
+    pub record_id: String,
+    /// What would happen to it: `deleted`, `cleared` (its reference becomes NULL or the default), `forbids` (its reference forbids the delete).
+    pub effect: String,
+}
+
+/// What happened to a row once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Its number; grows.
+    pub id: i64,
+    /// `insert`, `update` or `delete`.
+    pub op: String,
+    /// The row's version afterwards.
+    pub version: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub author: String,
+    /// The site whose push wrote it; `None`: it was written at the cloud.
+    pub site: Option<String>,
+    /// The changed columns by name, each `[old, new]`.
+    pub changes: Json,
+}
+
+/// A decision on all conflicts of a filter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BulkDecision {
+    /// Which; only open ones count.
+    pub filter: ConflictFilter,
+    /// CLOUD_WINS or LOCAL_WINS.
+    pub resolution: Resolution,
+    /// Only says what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// All of them or none; else each one by itself.
+    #[serde(default)]
+    pub all_or_nothing: bool,
+    /// How many the person was shown: another number is refused as outdated, so that nothing is decided unseen.
+    #[serde(default)]
+    pub expected: Option<u64>,
+}
+
+/// What became of a bulk decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkOutcome {
+    /// Conflicts of the filter.
+    pub matched: u64,
+    /// Decided (in a dry run: that could be), with those that hung from them.
+    pub resolved: u64,
+    /// Not decided.
+    pub refused: u64,
+    /// Why, by reason, with one conflict each as an example; at most `BULK_REASONS_MAX` reasons.
+    pub reasons: Vec<BulkReason>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+/// Why conflicts of a bulk decision were not decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkReason {
+    /// In words.
+    pub reason: String,
+    /// How many.
+    pub conflicts: u64,
+    /// One of them.
+    pub example: ConflictId,
+}
+
+/// Where a row stands that was changed at this site and is not in the cloud as it is here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalEdit {
+    /// The table's name.
+    pub table_name: String,
+    /// The row's record id.
+    pub record_id: String,
+    /// Where it stands.
+    pub state: EditState,
+    /// `insert`, `update` or `delete`.
+    pub op: String,
+    /// The changed columns by name, each `[base, local]`; of an insert every column with `null` as base.
+    pub changes: Json,
+    /// When it was edited last.
+    pub edited_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub edited_by: Option<String>,
+    /// Its conflict, where it is parked or held.
+    pub conflict: Option<ConflictId>,
+}
+
+/// Where an edit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EditState {
+    /// Only at this site so far.
+    Waiting,
+    /// Sent, not answered yet.
+    Sent,
+    /// An insert that the cloud could not take: kept here, and in a conflict.
+    Held,
+    /// Kept in a conflict; the row shows the cloud's state.
+    Parked,
+    /// In the cloud: of this server's latest accepted edits, as far as they are remembered.
+    Cloud,
+}
+
+/// Which local edits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EditQuery {
+    /// Only of this state.
+    pub state: Option<EditState>,
+    /// Only of this table (its name).
+    pub table: Option<String>,
+    /// Only of this row.
+    pub record: Option<String>,
+    /// Only by this user.
+    pub by: Option<String>,
+    /// After this (table name, record id); the order is by them.
+    pub after: Option<(String, String)>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// What the conflicts and losses on record would have become under other policies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyTrial {
+    /// Conflicts and losses looked at: those in which one of the columns clashed.
+    pub looked_at: u64,
+    /// Would have been merged with both sides kept.
+    pub merged: u64,
+    /// Would have been decided for the cloud.
+    pub cloud_wins: u64,
+    /// Would have been decided for the site.
+    pub local_wins: u64,
+    /// Would still have been parked.
+    pub parked: u64,
+    /// Too little of them is on record to tell.
+    pub unknown: u64,
+    /// By site.
+    pub by_site: BTreeMap<String, u64>,
+    /// A few of them: what each would have become.
+    pub examples: Vec<PolicyExample>,
+}
+
+/// One conflict or loss under another policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyExample {
+    /// The conflict.
+    pub conflict: ConflictId,
+    /// The column's name.
+    pub column: String,
+    /// `merged`, `cloud_wins`, `local_wins` or `parked`.
+    pub outcome: String,
+    /// The value that would stand; `None` where it would be parked.
+    pub value: Option<Json>,
+}
+
+/// What happened, for whoever listens at `/api/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// Conflicts were parked, decided or opened again. Only a hint: the list says how they stand.
+    Conflicts {
+        /// The table's name, where all are of one.
+        table_name: Option<String>,
+        /// The site, where all are of one.
+        site: Option<String>,
+        /// The conflict, where it is one.
+        conflict: Option<ConflictId>,
+        /// `parked`, `resolved` or `reopened`.
+        what: String,
+    },
+    /// A sync run ended.
+    Run {
+        /// The site's name.
+        site: String,
+        /// How: COMPLETED, PARTIAL or FAILED.
+        status: String,
+    },
+    /// The listener was too slow, and events were dropped: look at everything again.
+    Lagged,
 }

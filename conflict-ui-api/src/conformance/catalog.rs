@@ -210,6 +210,8 @@ fn bare_table(no: u32, name: &str) -> Draft {
         scope: ScopeRule::Global,
         stamps,
         soft_delete: None,
+        policy: sync_core::policy::Policy::Manual,
+        groups: Vec::new(),
     };
     Draft { table }
 }
@@ -243,7 +245,16 @@ impl Draft {
     fn column(mut self, name: &str, ty: ColumnType, sql_type: &str, not_null: bool, default: Option<DefaultValue>) -> Self {
         let no = ColumnNo(self.table.columns.len() as u32 + 1);
         let sql_type = sql_type.to_owned();
-        self.table.columns.push(Column { no, name: name.into(), ty, sql_type, not_null, default, max_length: None });
+        self.table.columns.push(Column {
+            no,
+            name: name.into(),
+            ty,
+            sql_type,
+            not_null,
+            default,
+            max_length: None,
+            policy: sync_core::policy::Policy::Manual,
+        });
         self
     }
 

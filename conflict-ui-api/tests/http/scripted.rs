@@ -107,6 +107,12 @@ pub(crate) fn conflict(id: u128) -> Conflict {
         resolved_by: None,
         created_at: at,
         decided_not_sent: false,
+        group: None,
+        root: None,
+        dependents: 0,
+        policy: None,
+        cloud_modified_by: None,
+        local_modified_by: None,
     }
 }
 

@@ -9,6 +9,7 @@ use sync_core::catalog::{Catalog, Table};
 use sync_core::change::{Row, etag};
 use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::{ConflictId, Key};
+use sync_core::policy::Policy;
 use sync_core::value::timestamp_text;
 use sync_core::wire::codec;
 use sync_core::wire::message::ResolveCommand;
@@ -21,7 +22,8 @@ use crate::store::rows::{Bound, HeldState, base_table, column_list, key_conditio
 const COLUMNS: &str = "c.id, c.table_name, c.record_id, c.kind, c.reason, c.columns, c.cloud_version, c.local_version, c.base_data, \
     c.cloud_data, c.local_data, c.cloud_updated_at, c.local_updated_at, c.revision, c.held, c.site_name, c.push_no, c.resolution, \
     c.resolved_at, c.resolved_by, c.created_at, coalesce(c.cloud_record_id, c.record_id), d.conflict IS NOT NULL AND d.refused IS NULL, \
-    d.refused, c.table_no";
+    d.refused, c.table_no, c.group_id, c.root_id, c.policy, c.cloud_modified_by, c.local_modified_by, \
+    (SELECT count(*) FROM sync_conflicts h WHERE h.root_id = c.id AND h.resolution = 'PENDING')";
 
 /// At most `query.limit` conflicts, newest first.
 ///
@@ -31,10 +33,10 @@ pub fn list(connection: &Connection, catalog: &Catalog, query: &ConflictQuery) -
     let mut conditions = vec!["c.rejoin_held <> 2".to_owned()];
     let mut values: Vec<Sql> = Vec::new();
     let equals = [
-        ("c.resolution", query.resolution.map(|resolution| resolution.as_str().to_owned())),
-        ("c.table_name", query.table.clone()),
-        ("c.kind", query.kind.map(|kind| kind.as_str().to_owned())),
-        ("c.site_name", query.site.clone()),
+        ("c.resolution", query.filter.resolution.map(|resolution| resolution.as_str().to_owned())),
+        ("c.table_name", query.filter.table.clone()),
+        ("c.kind", query.filter.kind.map(|kind| kind.as_str().to_owned())),
+        ("c.site_name", query.filter.site.clone()),
     ];
     for (column, value) in equals {
         if let Some(value) = value {
@@ -156,6 +158,12 @@ fn conflict_of(row: &rusqlite::Row<'_>) -> Result<Conflict> {
         resolved_by: row.get(19)?,
         created_at: time(20)?.unwrap_or_default(),
         decided_not_sent: row.get(22)?,
+        group: row.get::<_, Option<String>>(25)?.and_then(|id| Uuid::try_parse(&id).ok()),
+        root: row.get::<_, Option<String>>(26)?.and_then(|id| Uuid::try_parse(&id).ok()).map(ConflictId),
+        policy: row.get::<_, Option<String>>(27)?.as_deref().and_then(Policy::from_name),
+        cloud_modified_by: row.get(28)?,
+        local_modified_by: row.get(29)?,
+        dependents: u64::try_from(row.get::<_, i64>(30)?).unwrap_or_default(),
     })
 }
 

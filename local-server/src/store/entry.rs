@@ -191,6 +191,7 @@ fn read_base(table: &Table, row: &rusqlite::Row<'_>) -> Result<BaseRow> {
         version: row.get::<_, Option<i64>>(2)?.unwrap_or(0),
         synced_at: row.get(5)?,
         in_flight: push_no.is_some(),
+        times: Vec::new(),
         held: conflict.map(|conflict| (conflict, digest.unwrap_or_default())),
     };
     Ok(BaseRow { rejoin_row: row.get(0)?, mark: Mark { key, push_no, gone: (row.get(6)?, row.get(7)?, row.get(8)?) }, base })

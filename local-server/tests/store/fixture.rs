@@ -9,7 +9,16 @@ use sync_core::value::{ColumnType, Value};
 
 /// A column that may be NULL.
 pub(crate) fn column(no: u32, name: &str, ty: ColumnType) -> Column {
-    Column { no: ColumnNo(no), name: name.into(), sql_type: "text".into(), ty, not_null: false, default: None, max_length: None }
+    Column {
+        no: ColumnNo(no),
+        name: name.into(),
+        sql_type: "text".into(),
+        ty,
+        not_null: false,
+        default: None,
+        max_length: None,
+        policy: sync_core::policy::Policy::Manual,
+    }
 }
 
 /// The stamps of a table that has none of its own.
@@ -48,6 +57,8 @@ pub(crate) fn table(no: u32, name: &str, columns: Vec<Column>) -> Table {
         scope: ScopeRule::Global,
         stamps: own_stamps(),
         soft_delete: None,
+        policy: sync_core::policy::Policy::Manual,
+        groups: vec![],
     }
 }
 

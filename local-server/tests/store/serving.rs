@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{Duration, Utc};
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictQuery, Digests, ListQuery, Place, Principal, Record, Role, Sort, SortKey, Token, Write,
+    Accounts, Backend, Conflict, ConflictFilter, ConflictQuery, Digests, ListQuery, Place, Principal, Record, Role, Sort, SortKey, Token,
+    Write,
 };
 use conflict_ui_api::error::BackendError;
 use local_server::backend::SiteBackend;
@@ -216,6 +217,8 @@ fn decision(conflict: &Conflict) -> ResolveCommand {
         resolution: Resolution::LocalWins,
         values: vec![],
         by: "bea".into(),
+        way: sync_core::conflict::Way::Plain,
+        besides: None,
     }
 }
 
@@ -271,8 +274,18 @@ async fn conflicts_are_listed_newest_first_and_by_filter() {
     assert_eq!(list(all.clone()).await, ["k11", "k10", "k9", "k8", "k1"]);
     let after = ConflictQuery { after: Some(ConflictId(Uuid::from_u128(10))), limit: 2, ..all.clone() };
     assert_eq!(list(after).await, ["k9", "k8"]);
-    assert_eq!(list(ConflictQuery { resolution: Some(Resolution::Pending), ..all.clone() }).await, ["k1"]);
-    assert_eq!(list(ConflictQuery { table: Some("other".into()), ..all }).await, Vec::<String>::new());
+    assert_eq!(
+        list(ConflictQuery {
+            filter: ConflictFilter { resolution: Some(Resolution::Pending), ..ConflictFilter::default() },
+            ..all.clone()
+        })
+        .await,
+        ["k1"]
+    );
+    assert_eq!(
+        list(ConflictQuery { filter: ConflictFilter { table: Some("other".into()), ..ConflictFilter::default() }, ..all }).await,
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         not_null: no == 1,
         default: None,
         max_length: None,
+        policy: sync_core::policy::Policy::Manual,
     };
     let stamps = || Stamps {
         version: "version".into(),
@@ -59,6 +60,8 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         scope: ScopeRule::Root,
         stamps: stamps(),
         soft_delete: None,
+        policy: sync_core::policy::Policy::Manual,
+        groups: vec![],
     };
     let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| Reference {
         name: name.into(),
@@ -269,11 +272,11 @@ impl Site {
 
 pub(crate) fn exact(scope: &ScopeId, tick: i64, version: i64) -> RowAnswer {
     let confirmed = Confirmed::Exact { at: At { scope: scope.clone(), tick: Tick(tick) }, version, synced_at: NOW.into() };
-    RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed }
+    RowAnswer { verdict: Verdict::Accepted, clashed: vec![], confirmed, merged: Vec::new() }
 }
 
 pub(crate) fn verdict(verdict: Verdict) -> RowAnswer {
-    RowAnswer { verdict, clashed: vec![], confirmed: Confirmed::Nothing }
+    RowAnswer { verdict, clashed: vec![], confirmed: Confirmed::Nothing, merged: Vec::new() }
 }
 
 pub(crate) fn conflict(number: u128) -> ConflictId {

@@ -168,8 +168,8 @@ impl Cloud {
         let key = old.unwrap_or(&change.key).clone();
         let kept = self.rows.get(&(change.table, key.clone())).cloned();
         let tombstone = self.gone.iter().any(|((_, no, gone), (_, _, left))| *no == change.table && *gone == key && !left);
-        let current = Current { row: kept.as_ref().map(|kept| &kept.row), at: kept.as_ref().map(|kept| &kept.at), tombstone };
-        match reconcile(table, current, change, reoffer) {
+        let current = Current::new(kept.as_ref().map(|kept| &kept.row), kept.as_ref().map(|kept| &kept.at), tombstone);
+        match reconcile(table, current, change, reoffer).decision {
             Decision::NoOp => (Verdict::NoOp, vec![]),
             Decision::Delete => {
                 let referred = self.rows.iter().any(|((no, child), kept)| {
@@ -294,7 +294,7 @@ impl Cloud {
                 }
             }
         };
-        RowAnswer { verdict, clashed, confirmed }
+        RowAnswer { verdict, clashed, confirmed, merged: Vec::new() }
     }
 
     /// Everything that is new to a replica that holds every scope.

@@ -191,6 +191,7 @@ async fn an_image_of_a_key_that_another_row_took_here_waits_for_its_answer() {
         verdict: sync_core::change::Verdict::Parked(conflict(1)),
         clashed: vec![],
         confirmed: sync_core::change::Confirmed::Image(image),
+        merged: vec![],
     };
     site.applied(&push, vec![parked]).await;
     assert_eq!(site.rows("SELECT id, note FROM items ORDER BY id").await, "i|mine;j|theirs");

@@ -165,6 +165,7 @@ async fn h09_an_edit_made_while_its_row_was_clashing_joins_the_conflict() {
         verdict: Verdict::Parked(conflict(1)),
         clashed: vec![ColumnNo(3)],
         confirmed: Confirmed::Image(image(2, show("a", 1, "X"))),
+        merged: vec![],
     };
     site.applied(&push, vec![clash.clone()]).await;
     assert_eq!(site.rows("SELECT a, b FROM shows").await, "5|X");

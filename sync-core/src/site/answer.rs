@@ -172,7 +172,15 @@ fn later_edit(table: &Table, row: &SiteRow, change: &RowChange, answer: &RowAnsw
     if edits.iter().all(|edit| edit.base == edit.new) {
         return None;
     }
-    Some(RowChange { table: table.no, key: change.key.clone(), stamp: live.stamp.clone(), base: None, op: Op::Update(edits) })
+    Some(RowChange {
+        table: table.no,
+        key: change.key.clone(),
+        stamp: live.stamp.clone(),
+        base: None,
+        op: Op::Update(edits),
+        additions: Vec::new(),
+        times: Vec::new(),
+    })
 }
 
 /// Applies `theirs` as if just pulled where it is newer than what the answer confirmed. Else the confirmed image takes its place as long as the

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Row, RowAnswer, RowChange};
-use crate::conflict::Resolution;
+use crate::conflict::{Resolution, Way};
 use crate::id::{
     CatalogVersion, ChangeId, CloudEpoch, ColumnNo, ConflictId, Key, PushNo, ReplicaEpoch, ReplicaId, RunId, ScopeId, SiteId, TableNo, Tick,
 };
@@ -106,6 +106,12 @@ pub struct ResolveCommand {
     pub values: Vec<(ColumnNo, Value)>,
     /// Who decided.
     pub by: String,
+    /// How it is carried out.
+    #[serde(default)]
+    pub way: Way,
+    /// The digest of the rows that the person saw would go or be changed besides (`ConflictDetail::besides`); `None`: none were shown.
+    #[serde(default)]
+    pub besides: Option<String>,
 }
 
 /// The answer to a push.

@@ -18,6 +18,7 @@ pub(crate) fn table() -> Table {
         not_null: true,
         default: None,
         max_length: None,
+        policy: sync_core::policy::Policy::Manual,
     };
     Table {
         no: TableNo(1),
@@ -43,5 +44,7 @@ pub(crate) fn table() -> Table {
             synced_at: "synced_at".into(),
         },
         soft_delete: Some(ColumnNo(4)),
+        policy: sync_core::policy::Policy::Manual,
+        groups: vec![],
     }
 }

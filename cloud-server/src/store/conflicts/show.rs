@@ -9,6 +9,7 @@ use sync_core::catalog::Catalog;
 use sync_core::change::etag;
 use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::{ConflictId, Key, TableNo};
+use sync_core::policy::Policy;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -17,7 +18,9 @@ use crate::store::error::StoreError;
 
 const COLUMNS: &str = "c.id, c.table_name, c.record_id, c.kind, c.reason, c.columns, c.cloud_version, c.local_version, c.base_data,
     c.cloud_data, c.local_data, c.cloud_updated_at, c.local_updated_at, c.revision, c.held, c.site_name, c.push_no, c.resolution::text,
-    c.resolved_at, c.resolved_by, c.created_at, c.table_no, coalesce(c.cloud_record_id, c.record_id)";
+    c.resolved_at, c.resolved_by, c.created_at, c.table_no, coalesce(c.cloud_record_id, c.record_id), c.group_id, c.root_id, c.policy,
+    c.cloud_modified_by, c.local_modified_by,
+    (SELECT count(*) FROM rejoin.sync_conflicts d WHERE d.root_id = c.id AND d.resolution = 'PENDING')";
 
 /// Conflicts, newest first.
 ///
@@ -31,11 +34,12 @@ pub async fn list(db: &impl GenericClient, catalog: &Catalog, query: &ConflictQu
            AND ($5::uuid IS NULL OR c.created_at < a.created_at OR (c.created_at = a.created_at AND c.id > a.id))
          ORDER BY c.created_at DESC, c.id LIMIT $6"
     );
-    let resolution = query.resolution.map(Resolution::as_str);
-    let kind = query.kind.map(ConflictKind::as_str);
+    let resolution = query.filter.resolution.map(Resolution::as_str);
+    let kind = query.filter.kind.map(ConflictKind::as_str);
     let after = query.after.map(|id| id.0);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows = db.query(&db.prepare_cached(&sql).await?, &[&resolution, &query.table, &kind, &query.site, &after, &limit]).await?;
+    let rows =
+        db.query(&db.prepare_cached(&sql).await?, &[&resolution, &query.filter.table, &kind, &query.filter.site, &after, &limit]).await?;
     show(db, catalog, &rows).await
 }
 
@@ -102,5 +106,11 @@ fn conflict(row: &Row, tags: &HashMap<(i32, String), String>) -> Result<Conflict
         resolved_by: row.try_get(19)?,
         created_at: row.try_get(20)?,
         decided_not_sent: false,
+        group: row.try_get(23)?,
+        root: row.try_get::<_, Option<Uuid>>(24)?.map(ConflictId),
+        policy: row.try_get::<_, Option<&str>>(25)?.and_then(Policy::from_name),
+        cloud_modified_by: row.try_get(26)?,
+        local_modified_by: row.try_get(27)?,
+        dependents: u64::try_from(row.try_get::<_, i64>(28)?).unwrap_or_default(),
     })
 }

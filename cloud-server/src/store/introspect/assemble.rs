@@ -2,6 +2,7 @@
 
 use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo};
+use sync_core::policy::Policy;
 
 use super::choose::{Chosen, FoundScope};
 use super::numbers::Numbers;
@@ -71,6 +72,8 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
             .as_ref()
             .and_then(|name| columns.iter().find(|column| column.name == *name))
             .map(|column| column.no),
+        policy: Policy::Manual,
+        groups: Vec::new(),
         columns,
     })
 }
@@ -87,6 +90,7 @@ fn columns(found: &FoundTable, choice: &Chosen, own: &super::numbers::TableNumbe
                 not_null: column.not_null,
                 default: column.default.clone(),
                 max_length: column.max_length,
+                policy: Policy::Manual,
             })
         })
         .collect();

@@ -87,9 +87,9 @@ impl After {
         if matches!(&confirmed, Confirmed::Image(image) if image.row().is_some_and(|row| row.iter().any(Value::is_too_large))) {
             // A trigger of the user made it so: the row stays dirty at its site, which learns of it once the value is smaller.
             warn_too_large(item);
-            return RowAnswer { verdict: Verdict::Deferred, clashed: Vec::new(), confirmed: Confirmed::Nothing };
+            return RowAnswer { verdict: Verdict::Deferred, clashed: Vec::new(), confirmed: Confirmed::Nothing, merged: Vec::new() };
         }
-        RowAnswer { verdict, clashed, confirmed }
+        RowAnswer { verdict, clashed, confirmed, merged: Vec::new() }
     }
 
     /// `Exact` where the site can know the row without being told: its base image was the cloud's row, and what is there now is that with what

@@ -151,13 +151,13 @@ pub(super) fn warn_too_large(item: &Item<'_>) {
 }
 
 fn decide(item: &Item<'_>, reoffer: bool) -> Fate {
-    let current = Current {
-        row: item.current.as_ref().map(|current| &current.row),
-        at: item.current.as_ref().map(|current| &current.at),
-        tombstone: item.tombstone.as_ref().is_some_and(|tombstone| !tombstone.left),
-    };
+    let current = Current::new(
+        item.current.as_ref().map(|current| &current.row),
+        item.current.as_ref().map(|current| &current.at),
+        item.tombstone.as_ref().is_some_and(|tombstone| !tombstone.left),
+    );
     let version = next_version(item, item.change);
-    match reconcile(item.table, current, item.change, reoffer) {
+    match reconcile(item.table, current, item.change, reoffer).decision {
         Decision::Write(row) => Fate::Write(Write { row, version, besides: None }),
         Decision::Delete => Fate::Delete,
         Decision::NoOp => Fate::NoOp,
