@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Everything that sync-core may stand on. A new name here is a decision: write it into docs/DECISIONS.md.
-allowed="block-buffer cfg-if chrono cmov const-oid cpufeatures crypto-common ctutils digest equivalent foldhash hashbrown hex hmac
-    hybrid-array indexmap itoa libc memchr num-traits percent-encoding proc-macro2 quote rmp rmp-serde serde serde_core
+allowed="autocfg bigdecimal block-buffer cfg-if chrono cmov const-oid cpufeatures crypto-common ctutils diffy digest equivalent foldhash hashbrown hex hmac
+    hybrid-array indexmap itoa libc libm memchr num-bigint num-integer num-traits percent-encoding proc-macro2 quote rmp rmp-serde serde serde_core
     serde_derive serde_json sha1_smol sha2 syn sync-core thiserror thiserror-impl typenum unicode-ident uuid zmij zstd zstd-safe zstd-sys"
 
 tree=$(cargo tree --locked --quiet -p sync-core -e normal --prefix none --format '{p}')

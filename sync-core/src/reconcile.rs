@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::catalog::{DefaultValue, Table};
 use crate::change::{At, Edit, Op, Row, RowChange};
 use crate::conflict::ConflictKind;
 use crate::id::ColumnNo;
-use crate::policy::Policy;
+use crate::policy::{Merged, Policy, Sides, add, merge};
 use crate::value::Value;
+use crate::write::too_long;
 
 /// What the cloud has under the key that a change names (for a rekey: the old key), read under the locks.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +22,8 @@ pub struct Current<'a> {
     pub at: Option<&'a At>,
     /// Whether there is a tombstone of this key.
     pub tombstone: bool,
+    /// The deleted row's last image, where it is known whole.
+    pub image: Option<&'a Row>,
     /// When the row's `newest` columns were last edited, as far as that is known, as canonical timestamptz text.
     pub times: &'a [(ColumnNo, String)],
     /// Which of the change's additions were counted before.
@@ -33,22 +37,22 @@ impl<'a> Current<'a> {
     #[must_use]
     pub fn new(row: Option<&'a Row>, at: Option<&'a At>, tombstone: bool) -> Self {
         static NONE: BTreeSet<Uuid> = BTreeSet::new();
-        Self { row, at, tombstone, times: &[], counted: &NONE, received: "" }
+        Self { row, at, tombstone, image: None, times: &[], counted: &NONE, received: "" }
     }
 }
 
 /// A decision with what the policies had a part in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciled {
-    /// What to do.
+    /// What to do. The additions of the change that were not counted before are in the row that it writes.
     pub decision: Decision,
     /// The columns that a policy decided otherwise than pushed; see `RowAnswer::merged`.
     pub merged: Vec<ColumnNo>,
-    /// What lost by a policy: to be recorded with its full image.
+    /// What lost by a policy: to be recorded with its full image, resolved. A row-level loss of the site is in the decision (`Park::policy`).
     pub losses: Vec<Loss>,
 }
 
-/// One column, group or row of which one side lost by a policy.
+/// Columns of which one side lost by a policy, or the cloud's whole row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The kind of clash that the policy decided.
@@ -79,7 +83,7 @@ pub enum Decision {
     Delete,
     /// The cloud has this content already.
     NoOp,
-    /// Keep the change in a conflict. `write` is the row with the columns that did not clash, if that differs from the current one.
+    /// Keep the change in a conflict. `write` is the row with what may be written all the same, if that differs from the current one.
     Park {
         /// The kind.
         kind: ConflictKind,
@@ -89,41 +93,59 @@ pub enum Decision {
         write: Option<Row>,
         /// In words for the person who decides.
         reason: String,
+        /// The policy that decided for the cloud, where one did: the conflict is recorded resolved, and the answer is that of a parked row.
+        policy: Option<Policy>,
     },
+}
+
+impl From<Decision> for Reconciled {
+    fn from(decision: Decision) -> Self {
+        Self { decision, merged: Vec::new(), losses: Vec::new() }
+    }
+}
+
+fn park(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -> Decision {
+    Decision::Park { kind, clashed, write: None, reason: reason.into(), policy: None }
 }
 
 /// Decides one change of a push. Pure; constraints are the database's to judge afterwards.
 ///
-/// `reoffer`: the row was dirty when its replica's epoch began, so that an insert onto a tombstone parks (it may have been taken and deleted since).
+/// `reoffer`: the row was dirty when its replica's epoch began, so that every clash parks, whatever the policy, and so does an insert onto a
+/// tombstone (it may have been taken and deleted since). Additions count all the same: each has its id.
 #[must_use]
 pub fn reconcile(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Reconciled {
-    Reconciled { decision: decide(table, current, change, reoffer), merged: Vec::new(), losses: Vec::new() }
-}
-
-fn decide(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Decision {
     if let Some(decision) = unreadable(table, change) {
-        return decision;
+        return decision.into();
     }
+    let judge = Judge { table, current, change, reoffer };
     match &change.op {
-        Op::Insert(values) => insert(table, current, values, reoffer),
-        Op::Update(edits) => update(table, current, change, edits),
-        Op::Rekey(_, edits) => match update(table, current, change, edits) {
-            Decision::NoOp => rekeyed(table, current.row, change).map_or(Decision::NoOp, Decision::Write),
-            Decision::Write(row) => Decision::Write(with_key(table, row, change)),
-            Decision::Park { kind, clashed, write, reason } => {
-                let write = write.map(|row| with_key(table, row, change)).or_else(|| rekeyed(table, current.row, change));
-                Decision::Park { kind, clashed, write: write.filter(|_| kind == ConflictKind::UpdateUpdate), reason }
-            }
-            Decision::Delete => Decision::Delete,
-        },
-        Op::Delete(base) => delete(table, current.row, base),
+        Op::Insert(values) => judge.insert(values),
+        Op::Update(edits) => judge.update(edits),
+        Op::Rekey(_, edits) => {
+            let mut reconciled = judge.update(edits);
+            reconciled.decision = match reconciled.decision {
+                Decision::NoOp => rekeyed(table, current.row, change).map_or(Decision::NoOp, Decision::Write),
+                Decision::Write(row) => Decision::Write(with_key(table, row, change)),
+                Decision::Park { kind, clashed, write, reason, policy } => {
+                    let write = write.map(|row| with_key(table, row, change)).or_else(|| rekeyed(table, current.row, change));
+                    Decision::Park { kind, clashed, write: write.filter(|_| kind == ConflictKind::UpdateUpdate), reason, policy }
+                }
+                Decision::Delete => Decision::Delete,
+            };
+            reconciled
+        }
+        Op::Delete(base) => judge.delete(base),
     }
 }
 
 /// Parks what names a column that the table does not have, or gives a value that its column cannot hold.
 fn unreadable(table: &Table, change: &RowChange) -> Option<Decision> {
-    let park = |kind, clashed, reason| Some(Decision::Park { kind, clashed, write: None, reason });
-    for (no, value) in change.values() {
+    let park = |kind, clashed, reason: String| Some(park(kind, clashed, reason));
+    let amounts = change.additions.iter().map(|addition| (addition.column, &addition.amount));
+    if let Some((no, _)) = amounts.clone().find(|(no, _)| table.column(*no).is_some_and(|column| column.policy != Policy::Add)) {
+        return park(ConflictKind::Rejected, vec![no], format!("{} column number {no} takes no additions", table.name));
+    }
+    for (no, value) in change.values().chain(amounts) {
         match table.column(no) {
             None => return park(ConflictKind::Schema, vec![no], format!("{} no longer has column number {no}", table.name)),
             Some(column) => match column.ty.accept(value.clone()) {
@@ -136,72 +158,280 @@ fn unreadable(table: &Table, change: &RowChange) -> Option<Decision> {
     None
 }
 
-fn insert(table: &Table, current: Current<'_>, values: &[(ColumnNo, Value)], reoffer: bool) -> Decision {
-    let row: Row = table
-        .columns
-        .iter()
-        .map(|column| match (values.iter().find(|(no, _)| *no == column.no), &column.default) {
-            (Some((_, value)), _) | (None, Some(DefaultValue::Constant(value))) => value.clone(),
-            (None, _) => Value::Null,
-        })
-        .collect();
-    match current.row {
-        Some(present) if *present == row => Decision::NoOp,
-        Some(_) => Decision::Park {
-            kind: ConflictKind::InsertInsert,
-            clashed: Vec::new(),
-            write: None,
-            reason: format!("{} has another row with this key", table.name),
-        },
-        None if reoffer && current.tombstone => Decision::Park {
-            kind: ConflictKind::UpdateDelete,
-            clashed: Vec::new(),
-            write: None,
-            reason: "the row was deleted at the cloud, and this copy of the site cannot tell whether its insert came before".to_owned(),
-        },
-        None => Decision::Write(row),
+/// One change being decided.
+struct Judge<'a> {
+    table: &'a Table,
+    current: Current<'a>,
+    change: &'a RowChange,
+    reoffer: bool,
+}
+
+/// What is left of a clash of columns once the policies had their say.
+struct Settled {
+    row: Row,
+    clashed: Vec<ColumnNo>,
+    merged: Vec<ColumnNo>,
+    losses: Vec<Loss>,
+}
+
+impl Judge<'_> {
+    /// The policy for the row as a whole.
+    fn row_policy(&self) -> Policy {
+        if self.reoffer { Policy::Manual } else { self.table.policy }
+    }
+
+    /// A clash of the row as a whole, which the table's policy may decide. `local`: what to do where the site wins; `lost`: whether that
+    /// gives up something that the cloud has.
+    fn clash(&self, kind: ConflictKind, clashed: Vec<ColumnNo>, reason: &str, local: Option<Decision>, lost: bool) -> Reconciled {
+        match (self.row_policy(), local) {
+            (Policy::CloudWins, _) => {
+                Decision::Park { kind, clashed, write: None, reason: reason.to_owned(), policy: Some(Policy::CloudWins) }.into()
+            }
+            (Policy::LocalWins, Some(decision)) => {
+                let losses =
+                    if lost { vec![Loss { kind, columns: Vec::new(), policy: Policy::LocalWins, lost: Side::Cloud }] } else { Vec::new() };
+                Reconciled { decision, merged: Vec::new(), losses }
+            }
+            _ => park(kind, clashed, reason).into(),
+        }
+    }
+
+    fn insert(&self, values: &[(ColumnNo, Value)]) -> Reconciled {
+        let row: Row = self
+            .table
+            .columns
+            .iter()
+            .map(|column| match (values.iter().find(|(no, _)| *no == column.no), &column.default) {
+                (Some((_, value)), _) | (None, Some(DefaultValue::Constant(value))) => value.clone(),
+                (None, _) => Value::Null,
+            })
+            .collect();
+        match self.current.row {
+            Some(present) if *present == row => Decision::NoOp.into(),
+            Some(_) => {
+                let reason = format!("{} has another row with this key", self.table.name);
+                self.clash(ConflictKind::InsertInsert, Vec::new(), &reason, Some(Decision::Write(row)), true)
+            }
+            None if self.reoffer && self.current.tombstone => {
+                let reason = "the row was deleted at the cloud, and this copy of the site cannot tell whether its insert came before";
+                park(ConflictKind::UpdateDelete, Vec::new(), reason).into()
+            }
+            None => Decision::Write(row).into(),
+        }
+    }
+
+    fn update(&self, edits: &[Edit]) -> Reconciled {
+        let table = self.table;
+        let edited = || {
+            let given = edits.iter().filter(|edit| edit.base != edit.new).map(|edit| edit.column);
+            let mut columns: Vec<ColumnNo> = given.chain(self.change.additions.iter().map(|addition| addition.column)).collect();
+            columns.sort_unstable();
+            columns.dedup();
+            columns
+        };
+        let Some(current) = self.current.row else {
+            let revived = self.current.image.and_then(|image| self.revived(image, edits)).map(Decision::Write);
+            return self.clash(ConflictKind::UpdateDelete, edited(), "the row was deleted at the cloud", revived, false);
+        };
+        // Additions are counted before any other rule, and whatever becomes of the rest.
+        let Some(present) = self.with_additions(current) else {
+            let columns = self.change.additions.iter().map(|addition| addition.column).collect();
+            return park(ConflictKind::Check, columns, "the sum is more than the column can hold").into();
+        };
+        let added = || Some(present.clone()).filter(|row| row != current);
+        // The site's base is this very image, mark and all. (Its values are compared all the same: a base can hold older ones, site::pull.)
+        let same_image = self.change.base.is_some() && self.change.base.as_ref() == self.current.at;
+        let marks_deleted =
+            table.soft_delete.is_some_and(|mark| edits.iter().any(|edit| edit.column == mark && edit.new == Value::Bool(true)));
+        let touches_mark = table.soft_delete.is_some_and(|mark| edits.iter().any(|edit| edit.column == mark));
+        if !same_image && table.is_soft_deleted(current) && !touches_mark && edits.iter().any(|edit| edit.base != edit.new) {
+            let revived = self.revived(&present, edits).map(Decision::Write);
+            let clash = self.clash(ConflictKind::UpdateDelete, edited(), "the row was marked as deleted at the cloud", revived, false);
+            return with_write(clash, added());
+        }
+
+        let clashing = || self.groups(edits).into_iter().filter(|group| self.clashes(&present, group));
+        if marks_deleted && !table.is_soft_deleted(current) && clashing().next().is_some() {
+            let reason = "the row changed at the cloud after the site read it and marked it as deleted";
+            let clashed = clashing().flatten().map(|edit| edit.column).collect();
+            let mut marked = present.clone();
+            if let Some(at) = table.soft_delete_position() {
+                marked[at] = Value::Bool(true);
+            }
+            return with_write(self.clash(ConflictKind::DeleteUpdate, clashed, reason, Some(Decision::Write(marked)), true), added());
+        }
+        let Settled { row, clashed, merged, losses } = self.settle(&present, edits);
+        let decision = if clashed.is_empty() {
+            if row == *current { Decision::NoOp } else { Decision::Write(row) }
+        } else {
+            let names: Vec<_> = clashed.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
+            let reason = format!("the site and the cloud both changed {}", names.join(", "));
+            Decision::Park {
+                kind: ConflictKind::UpdateUpdate,
+                clashed,
+                write: Some(row).filter(|row| row != current),
+                reason,
+                policy: None,
+            }
+        };
+        Reconciled { decision, merged, losses }
+    }
+
+    /// The edits by the group of their column.
+    fn groups<'e>(&self, edits: &'e [Edit]) -> Vec<Vec<&'e Edit>> {
+        let mut groups: Vec<(Vec<ColumnNo>, Vec<&Edit>)> = Vec::new();
+        for edit in edits.iter().filter(|edit| self.table.position(edit.column).is_some()) {
+            match groups.iter_mut().find(|(columns, _)| columns.contains(&edit.column)) {
+                Some((_, group)) => group.push(edit),
+                None => groups.push((self.table.group_of(edit.column), vec![edit])),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// Whether the group as a whole is neither as the site saw it nor as the site wants it.
+    fn clashes(&self, present: &Row, group: &[&Edit]) -> bool {
+        let all = |wanted: &dyn Fn(&Edit) -> &Value| {
+            group.iter().all(|edit| self.table.position(edit.column).is_none_or(|at| present[at] == *wanted(edit)))
+        };
+        // What a mark asserts of the other columns does not matter where the row is marked already.
+        let asserts = group.iter().all(|edit| edit.base == edit.new);
+        !all(&|edit| &edit.base) && !all(&|edit| &edit.new) && !(asserts && self.table.is_soft_deleted(present))
+    }
+
+    /// Takes what did not clash, and lets the policies decide what did.
+    fn settle(&self, present: &Row, edits: &[Edit]) -> Settled {
+        let mut settled = Settled { row: present.clone(), clashed: Vec::new(), merged: Vec::new(), losses: Vec::new() };
+        for group in self.groups(edits) {
+            let columns = || group.iter().map(|edit| edit.column);
+            let take = |row: &mut Row| {
+                for edit in &group {
+                    if let Some(at) = self.table.position(edit.column) {
+                        row[at] = edit.new.clone();
+                    }
+                }
+            };
+            if !self.clashes(present, &group) {
+                if group.iter().any(|edit| edit.base != edit.new) {
+                    take(&mut settled.row);
+                }
+                continue;
+            }
+            let policy = self.policy_of(&group);
+            let loss = |lost| Loss { kind: ConflictKind::UpdateUpdate, columns: columns().collect(), policy, lost };
+            match self.merge(policy, present, &group) {
+                Merged::Clash => settled.clashed.extend(columns()),
+                Merged::Cloud => {
+                    settled.merged.extend(columns());
+                    settled.losses.extend(policy.loses().then(|| loss(Side::Local)));
+                }
+                Merged::Local => {
+                    take(&mut settled.row);
+                    settled.losses.extend(policy.loses().then(|| loss(Side::Cloud)));
+                }
+                Merged::Both(value) => {
+                    settled.merged.extend(columns());
+                    if let Some(at) = group.first().and_then(|edit| self.table.position(edit.column)) {
+                        settled.row[at] = value;
+                    }
+                }
+            }
+        }
+        settled
+    }
+
+    fn policy_of(&self, group: &[&Edit]) -> Policy {
+        let policy = group.first().and_then(|edit| self.table.column(edit.column)).map_or(Policy::Manual, |column| column.policy);
+        if self.reoffer || (group.len() > 1 && !policy.fits_group()) { Policy::Manual } else { policy }
+    }
+
+    fn merge(&self, policy: Policy, present: &Row, group: &[&Edit]) -> Merged {
+        let local_is_newer = self.local_is_newer(group);
+        let (Some(edit), [_, rest @ ..]) = (group.first(), group) else { return Merged::Clash };
+        let (Some(at), Some(column)) = (self.table.position(edit.column), self.table.column(edit.column)) else { return Merged::Clash };
+        if !rest.is_empty() {
+            // Nothing but a choice of sides fits a group, and it does not depend on the values.
+            return match (policy, local_is_newer) {
+                (Policy::CloudWins, _) | (Policy::Newest, Some(false)) => Merged::Cloud,
+                (Policy::LocalWins, _) | (Policy::Newest, Some(true)) => Merged::Local,
+                _ => Merged::Clash,
+            };
+        }
+        let sides = Sides { base: &edit.base, cloud: &present[at], local: &edit.new, local_is_newer };
+        match merge(policy, &column.ty, sides) {
+            // What was merged must fit as any value must.
+            Merged::Both(value) if value.is_too_large() || too_long(column, &value).is_some() => Merged::Clash,
+            merged => merged,
+        }
+    }
+
+    /// Whether the site edited the group later than the cloud did; of equal times the cloud's counts as later. `None`: not known.
+    fn local_is_newer(&self, group: &[&Edit]) -> Option<bool> {
+        let latest = |times: &[(ColumnNo, String)]| {
+            let of_group = times.iter().filter(|(no, _)| group.iter().any(|edit| edit.column == *no));
+            of_group.filter_map(|(_, time)| instant(time)).max()
+        };
+        let cloud = latest(self.current.times)?;
+        let local = latest(&self.change.times).or_else(|| instant(&self.change.stamp.updated_at))?;
+        let received = instant(self.current.received);
+        Some(received.map_or(local, |received| local.min(received)) > cloud)
+    }
+
+    /// The row with the additions that were not counted before; `None` where a sum is out of its type's range.
+    fn with_additions(&self, row: &Row) -> Option<Row> {
+        let mut row = row.clone();
+        for addition in self.change.additions.iter().filter(|addition| !self.current.counted.contains(&addition.id)) {
+            if let (Some(at), Some(column)) = (self.table.position(addition.column), self.table.column(addition.column)) {
+                row[at] = add(&column.ty, &row[at], &addition.amount)?;
+            }
+        }
+        Some(row)
+    }
+
+    /// A row that is deleted at the cloud, with the site's edits, not marked as deleted.
+    fn revived(&self, image: &Row, edits: &[Edit]) -> Option<Row> {
+        let mut row = if self.current.row.is_some() { image.clone() } else { self.with_additions(image)? };
+        for edit in edits.iter().filter(|edit| edit.base != edit.new) {
+            row[self.table.position(edit.column)?] = edit.new.clone();
+        }
+        if let Some(at) = self.table.soft_delete_position() {
+            row[at] = Value::Bool(false);
+        }
+        Some(row)
+    }
+
+    fn delete(&self, base: &[(ColumnNo, Value)]) -> Reconciled {
+        let Some(present) = self.current.row else {
+            return Decision::NoOp.into();
+        };
+        let changed: Vec<ColumnNo> = self
+            .table
+            .columns
+            .iter()
+            .zip(present)
+            // Somebody else's additions are no reason to keep a row that somebody wants to be gone.
+            .filter(|(column, _)| column.policy != Policy::Add)
+            .filter(|(column, value)| base.iter().find(|(no, _)| *no == column.no).is_none_or(|(_, seen)| seen != *value))
+            .map(|(column, _)| column.no)
+            .collect();
+        if changed.is_empty() {
+            return Decision::Delete.into();
+        }
+        let reason = "the row changed at the cloud after the site read it and deleted it";
+        self.clash(ConflictKind::DeleteUpdate, changed, reason, Some(Decision::Delete), true)
     }
 }
 
-fn update(table: &Table, current: Current<'_>, change: &RowChange, edits: &[Edit]) -> Decision {
-    let edited = || edits.iter().filter(|edit| edit.base != edit.new).map(|edit| edit.column).collect::<Vec<_>>();
-    let park = |kind, clashed, write, reason: &str| Decision::Park { kind, clashed, write, reason: reason.to_owned() };
-    let Some(present) = current.row else {
-        return park(ConflictKind::UpdateDelete, edited(), None, "the row was deleted at the cloud");
-    };
-    // The site's base is this very image, mark and all. (Its values are compared all the same: a base can hold older ones, site::pull.)
-    let same_image = change.base.is_some() && change.base.as_ref() == current.at;
-    let marks_deleted = table.soft_delete.is_some_and(|mark| edits.iter().any(|edit| edit.column == mark && edit.new == Value::Bool(true)));
-    let touches_mark = table.soft_delete.is_some_and(|mark| edits.iter().any(|edit| edit.column == mark));
-    if !same_image && table.is_soft_deleted(present) && !touches_mark {
-        return park(ConflictKind::UpdateDelete, edited(), None, "the row was marked as deleted at the cloud");
+/// What may be written all the same where a row parks.
+fn with_write(mut reconciled: Reconciled, row: Option<Row>) -> Reconciled {
+    if let Decision::Park { write, .. } = &mut reconciled.decision {
+        *write = row;
     }
+    reconciled
+}
 
-    let mut row = present.clone();
-    let mut clashed = Vec::new();
-    for edit in edits {
-        let Some(at) = table.position(edit.column) else { continue };
-        // What a mark asserts of the other columns does not matter where the row is marked already.
-        if present[at] == edit.base {
-            row[at] = edit.new.clone();
-        } else if present[at] != edit.new && (edit.base != edit.new || !table.is_soft_deleted(present)) {
-            clashed.push(edit.column);
-        }
-    }
-    if clashed.is_empty() {
-        return if row == *present { Decision::NoOp } else { Decision::Write(row) };
-    }
-    if marks_deleted && !table.is_soft_deleted(present) {
-        return park(
-            ConflictKind::DeleteUpdate,
-            clashed,
-            None,
-            "the row changed at the cloud after the site read it and marked it as deleted",
-        );
-    }
-    let names: Vec<_> = clashed.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
-    let reason = format!("the site and the cloud both changed {}", names.join(", "));
-    Decision::Park { kind: ConflictKind::UpdateUpdate, clashed, write: Some(row).filter(|row| row != present), reason }
+fn instant(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
 }
 
 /// The current row under its new key.
@@ -214,26 +444,4 @@ fn with_key(table: &Table, mut row: Row, change: &RowChange) -> Row {
         row[at] = value.clone();
     }
     row
-}
-
-fn delete(table: &Table, present: Option<&Row>, base: &[(ColumnNo, Value)]) -> Decision {
-    let Some(present) = present else {
-        return Decision::NoOp;
-    };
-    let changed: Vec<ColumnNo> = table
-        .columns
-        .iter()
-        .zip(present)
-        .filter(|(column, value)| base.iter().find(|(no, _)| *no == column.no).is_none_or(|(_, seen)| seen != *value))
-        .map(|(column, _)| column.no)
-        .collect();
-    if changed.is_empty() {
-        return Decision::Delete;
-    }
-    Decision::Park {
-        kind: ConflictKind::DeleteUpdate,
-        clashed: changed,
-        write: None,
-        reason: "the row changed at the cloud after the site read it and deleted it".to_owned(),
-    }
 }

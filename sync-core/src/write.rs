@@ -53,7 +53,7 @@ pub fn read_draft(catalog: &Catalog, table: &Table, body: &serde_json::Map<Strin
     if errors.is_empty() { Ok(draft) } else { Err(errors) }
 }
 
-fn too_long(column: &Column, value: &Value) -> Option<String> {
+pub(crate) fn too_long(column: &Column, value: &Value) -> Option<String> {
     match (column.max_length, value) {
         (Some(max), Value::Text(text)) if text.chars().count() > max as usize => {
             Some(format!("{} holds at most {max} characters", column.name))

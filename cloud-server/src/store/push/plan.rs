@@ -161,7 +161,7 @@ fn decide(item: &Item<'_>, reoffer: bool) -> Fate {
         Decision::Write(row) => Fate::Write(Write { row, version, besides: None }),
         Decision::Delete => Fate::Delete,
         Decision::NoOp => Fate::NoOp,
-        Decision::Park { kind, clashed, write, reason } => {
+        Decision::Park { kind, clashed, write, reason, .. } => {
             let park = Park::new(kind, clashed, reason);
             match write {
                 Some(row) => Fate::Write(Write { row, version, besides: Some(park) }),
