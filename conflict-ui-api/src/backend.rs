@@ -19,7 +19,8 @@ use tokio::sync::broadcast;
 
 pub use conflicts::{
     Besides, BulkDecision, BulkOutcome, BulkReason, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    ConflictSort, Dependent, EditQuery, EditState, Event, HistoryEntry, LocalEdit, PolicyExample, PolicyTrial,
+    ConflictSort, DecisionState, Dependent, EditCounts, EditQuery, EditState, Event, HistoryEntry, LocalEdit, PolicyExample, PolicyTrial,
+    SiteDecision,
 };
 pub use people::{Principal, Role, Token, User};
 pub use records::{Digests, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Write};
@@ -86,7 +87,8 @@ pub trait Backend: Send + Sync + 'static {
         unsupported("groups of conflicts")
     }
 
-    /// Decides all open conflicts of a filter. `progress` is called with (done, of) every now and then.
+    /// Decides all open conflicts of a filter. `progress` is called with (done, of) every now and then. `Miscounted` where `expected` says
+    /// another number.
     async fn resolve_many(
         &self,
         by: &Principal,
@@ -106,6 +108,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The edits of this server that are not in the cloud as they are here. The cloud has none: `Unsupported`.
     async fn local_edits(&self, query: &EditQuery) -> Result<Vec<LocalEdit>> {
         let _ = query;
+        unsupported("local edits")
+    }
+
+    /// How many of them there are.
+    async fn edit_counts(&self) -> Result<EditCounts> {
         unsupported("local edits")
     }
 

@@ -44,6 +44,14 @@ pub enum BackendError {
     /// A resolution was decided against another state.
     #[error("the conflict or its row has changed since it was read")]
     Outdated(Box<Conflict>),
+    /// A bulk decision on another number of conflicts than there are.
+    #[error("there are {matched} such conflicts now, not {expected}: look at them again")]
+    Miscounted {
+        /// As many as the person was shown.
+        expected: u64,
+        /// As many as there are.
+        matched: u64,
+    },
     /// A resolution that cannot be carried out.
     #[error("{0}")]
     Undecidable(String),

@@ -272,6 +272,9 @@ impl From<BackendError> for Problem {
                 let detail = "Read the conflict again (`current` is how it is now) and decide again.";
                 Self { current: serde_json::to_value(conflict).ok().map(Box::new), ..Self::new(Code::OutdatedResolution, detail) }
             }
+            BackendError::Miscounted { matched, .. } => {
+                Self { current: Some(Box::new(json!({ "matched": matched }))), ..Self::new(Code::OutdatedResolution, words) }
+            }
             BackendError::Undecidable(_) => Self::new(Code::Undecidable, words),
             BackendError::Forbidden(_) => Self::new(Code::Forbidden, words),
             BackendError::Unsupported(_) => Self::new(Code::Unsupported, words),

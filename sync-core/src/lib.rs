@@ -7,7 +7,7 @@
 //! - [`policy`]: what becomes of a column that both sides changed;
 //! - [`reconcile`]: `(current, incoming) -> decision`, the cloud's half of the merge;
 //! - [`site`]: `step(row, event) -> row`, the site's half;
-//! - [`conflict`]: kinds, resolutions, and what a resolution writes;
+//! - [`conflict`]: kinds, resolutions, and what a resolution writes; [`dependents`]: what hangs from a conflict, as a tree;
 //! - [`write`](mod@write): an API draft made into a row;
 //! - [`wire`]: messages and the bounded codec; [`sync_log`], [`backoff`], [`limits`].
 
@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod catalog;
 pub mod change;
 pub mod conflict;
+pub mod dependents;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -20,6 +20,10 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 pub const PUSH_ROWS_MAX: usize = 2_000;
 /// Bytes at which a push is cut, before compression.
 pub const PUSH_BYTES_MAX: usize = 4 << 20;
+/// Decisions in one push: ten thousand travel over several.
+pub const PUSH_COMMANDS_MAX: usize = 200;
+/// Bytes of a push that decisions may take, and so of one decision with its values.
+pub const PUSH_COMMAND_BYTES_MAX: usize = 2 << 20;
 /// Rows in one page of a pull.
 pub const PAGE_ROWS_MAX: usize = 5_000;
 /// Bytes at which a page of a pull is cut, before compression.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use sync_core::conflict::{ConflictKind, Resolution};
+use sync_core::conflict::{ConflictKind, Resolution, Way};
 use sync_core::id::ConflictId;
 use sync_core::policy::Policy;
 use uuid::Uuid;
@@ -52,7 +52,7 @@ pub struct ConflictFilter {
     pub root: Option<ConflictId>,
 }
 
-/// The order of a list of conflicts; the id decides between equals.
+/// The order of a list of conflicts; between equals the smaller id comes first, and texts are ordered by bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConflictSort {
@@ -170,8 +170,11 @@ pub struct Conflict {
     pub resolved_by: Option<String>,
     /// When it was parked.
     pub created_at: DateTime<Utc>,
-    /// At a site: a decision was made here that the cloud has not confirmed yet.
+    /// At a site: a decision was made here whose effect has not come back from the cloud yet.
     pub decided_not_sent: bool,
+    /// At a site: the last decision made here, until its effect is here. A refused one stays until it is decided anew.
+    #[serde(default)]
+    pub decision: Option<SiteDecision>,
     /// The conflicts of one cause share it.
     pub group: Option<Uuid>,
     /// The conflict that this one hangs from.
@@ -184,6 +187,38 @@ pub struct Conflict {
     pub cloud_modified_by: Option<String>,
     /// Who changed the site's row last.
     pub local_modified_by: Option<String>,
+}
+
+/// A decision made at a site, as far as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteDecision {
+    /// The decision; PENDING takes one back.
+    pub resolution: Resolution,
+    /// How it is to be carried out.
+    pub way: Way,
+    /// Who decided.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How far it came.
+    pub state: DecisionState,
+    /// Why the cloud refused it, in words.
+    pub refused: Option<String>,
+}
+
+/// How far a decision made at a site came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecisionState {
+    /// Stored: it travels with the next push, and can be replaced or taken back until then.
+    Waiting,
+    /// Sent, not answered yet.
+    Sent,
+    /// Carried out by the cloud: its effect comes with the next pull.
+    Done,
+    /// Refused: the conflict is open as before.
+    Refused,
 }
 
 /// A conflict with all that is needed to decide it.
@@ -317,11 +352,14 @@ pub struct LocalEdit {
     pub table_name: String,
     /// The row's record id.
     pub record_id: String,
+    /// Where it stands in the list: to be given as `after`, and nothing else.
+    pub place: String,
     /// Where it stands.
     pub state: EditState,
     /// `insert`, `update` or `delete`.
     pub op: String,
-    /// The changed columns by name, each `[base, local]`; of an insert every column with `null` as base.
+    /// The changed columns under the names that records have, each `[base, local]`; of an insert every column with `null` as base, of a
+    /// delete every column with `null` as local. A row has an entry for each edit of it: one that waits, and one for each open conflict.
     pub changes: Json,
     /// When it was edited last.
     pub edited_at: Option<DateTime<Utc>>,
@@ -343,7 +381,7 @@ pub enum EditState {
     Held,
     /// Kept in a conflict; the row shows the cloud's state.
     Parked,
-    /// In the cloud: of this server's latest accepted edits, as far as they are remembered.
+    /// In the cloud as it is here: told only where one record is asked for.
     Cloud,
 }
 
@@ -358,10 +396,24 @@ pub struct EditQuery {
     pub record: Option<String>,
     /// Only by this user.
     pub by: Option<String>,
-    /// After this (table name, record id); the order is by them.
-    pub after: Option<(String, String)>,
+    /// Behind the edit of this `place`. The order is: what waits or is held, parents' tables first, then what is parked.
+    pub after: Option<String>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// How many edits stand where. Cheap, and never too few: a row that was put back by hand may count until the next push is cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EditCounts {
+    /// Only at this site so far.
+    pub waiting: u64,
+    /// Sent, not answered yet.
+    pub sent: u64,
+    /// Inserts held here.
+    pub held: u64,
+    /// In open conflicts.
+    pub parked: u64,
 }
 
 /// What the conflicts and losses on record would have become under other policies.
@@ -412,7 +464,7 @@ pub enum Event {
         site: Option<String>,
         /// The conflict, where it is one.
         conflict: Option<ConflictId>,
-        /// `parked`, `resolved` or `reopened`.
+        /// `parked`, `decided` (at a site: stored for the cloud), `resolved`, `reopened` or `refused` (the cloud refused a site's decision).
         what: String,
     },
     /// A sync run ended.

@@ -27,6 +27,8 @@ pub enum Place {
     Here,
     /// An insert that the cloud could not accept, kept here until its conflict is resolved.
     Held,
+    /// At a site: shown as the cloud has it, while an edit made here is in a conflict that is not resolved.
+    Parked,
 }
 
 /// What to list.

@@ -107,6 +107,7 @@ pub(crate) fn conflict(id: u128) -> Conflict {
         resolved_by: None,
         created_at: at,
         decided_not_sent: false,
+        decision: None,
         group: None,
         root: None,
         dependents: 0,

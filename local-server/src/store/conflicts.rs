@@ -158,6 +158,7 @@ fn conflict_of(row: &rusqlite::Row<'_>) -> Result<Conflict> {
         resolved_by: row.get(19)?,
         created_at: time(20)?.unwrap_or_default(),
         decided_not_sent: row.get(22)?,
+        decision: None,
         group: row.get::<_, Option<String>>(25)?.and_then(|id| Uuid::try_parse(&id).ok()),
         root: row.get::<_, Option<String>>(26)?.and_then(|id| Uuid::try_parse(&id).ok()).map(ConflictId),
         policy: row.get::<_, Option<String>>(27)?.as_deref().and_then(Policy::from_name),

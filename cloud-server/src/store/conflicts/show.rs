@@ -106,6 +106,7 @@ fn conflict(row: &Row, tags: &HashMap<(i32, String), String>) -> Result<Conflict
         resolved_by: row.try_get(19)?,
         created_at: row.try_get(20)?,
         decided_not_sent: false,
+        decision: None,
         group: row.try_get(23)?,
         root: row.try_get::<_, Option<Uuid>>(24)?.map(ConflictId),
         policy: row.try_get::<_, Option<&str>>(25)?.and_then(Policy::from_name),

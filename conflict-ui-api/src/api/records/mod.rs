@@ -122,6 +122,7 @@ fn record_headers(of: &InTable, record: &Record) -> HeaderMap {
         Place::Cloud => "cloud",
         Place::Here => "here",
         Place::Held => "held",
+        Place::Parked => "parked",
     };
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static("rejoin-place"), HeaderValue::from_static(place))]);
     if let Ok(etag) = HeaderValue::from_str(&etag::of(of.table(), record)) {
