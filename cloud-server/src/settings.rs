@@ -10,8 +10,11 @@
 //! [api]
 //! case = "camel"
 //! list = "bare"
+//! [policy]
+//! default = "manual"                    # what is done where both sides changed the same column: see docs/POLICIES.md
 //! [tables.equipment_specs]
 //! path = "equipment"
+//! policies = { notes = "text" }
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,6 +23,7 @@ use std::path::Path;
 use conflict_ui_api::api::path::RESERVED;
 use serde::Deserialize;
 use sync_core::catalog::ApiStyle;
+use sync_core::policy::Policy;
 use toml::Spanned;
 
 /// A name in `rejoin.toml` that knows where it stands.
@@ -47,6 +51,9 @@ pub struct Settings {
     /// How the API names and lists things.
     #[serde(default)]
     pub api: ApiStyle,
+    /// What is done where both sides changed the same column.
+    #[serde(default)]
+    pub policy: PolicySettings,
     /// What one table does otherwise. What is said here must hold: a column that is missing or unfit is an error.
     #[serde(default)]
     pub tables: BTreeMap<Named, TableSettings>,
@@ -67,6 +74,24 @@ pub struct TableSettings {
     pub soft_delete: Option<Named>,
     /// The column of the reference through which its rows find their scope, where the shortest way is not meant.
     pub scope_through: Option<Named>,
+    /// The policy of its columns that have none of their own, as far as it fits them, and of clashes of its rows as a whole.
+    pub policy: Option<Spanned<Policy>>,
+    /// The policies of single columns. What is said here must fit.
+    #[serde(default)]
+    pub policies: BTreeMap<Named, Spanned<Policy>>,
+    /// Columns that only make sense together: they are compared, and clash, as one.
+    #[serde(default)]
+    pub groups: Vec<Spanned<Vec<Named>>>,
+    /// Whether the cloud keeps what happened to its rows; it does unless `false`.
+    pub history: Option<bool>,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySettings {
+    /// The policy of every column of which nothing else is said, as far as it fits; `manual` where it is left out.
+    pub default: Option<Spanned<Policy>>,
 }
 
 /// Names of versioning columns. `""` in a table's own settings: none, though there is a column of the general name.
@@ -136,9 +161,9 @@ impl Settings {
         Ok(settings)
     }
 
-    /// An error about this name.
+    /// An error about this value.
     #[must_use]
-    pub fn error(&self, at: &Named, message: String) -> SettingsError {
+    pub fn error<T>(&self, at: &Spanned<T>, message: String) -> SettingsError {
         SettingsError { line: line_at(&self.line_ends, at.span().start), message }
     }
 
@@ -247,6 +272,12 @@ mod tests {
             ("global = ['b']\nleft_out = ['b']", 2, "left_out: b is in global too"),
             ("[tables.b]\npath = 'sync'", 2, "tables.b.path: \"sync\" is a path of the engine's own"),
             ("[tables.b]\npath = 'a/b'", 2, "is made of letters"),
+            ("[policy]\n\ndefault = 'newst'", 3, "unknown variant `newst`"),
+            ("[policy]\nall = 'newest'", 2, "unknown field `all`"),
+            ("[tables.b]\npolicies = { a = 'text',\n b = 'sum' }", 3, "unknown variant `sum`"),
+            ("[tables.b]\n\npolicy = 'mine'", 3, "unknown variant `mine`"),
+            ("[tables.b]\ngroups = ['a', 'b']", 2, "expected a sequence"),
+            ("[tables.b]\nhistory = 'yes'", 2, "expected a boolean"),
             ("[tables.a]\npath = 'x'\n[tables.b]\npath = 'x'", 4, "tables.b.path: \"x\" is another table's path already"),
         ] {
             let error = Settings::parse(text).unwrap_err();

@@ -2,7 +2,6 @@
 
 use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo};
-use sync_core::policy::Policy;
 
 use super::choose::{Chosen, FoundScope};
 use super::numbers::Numbers;
@@ -72,8 +71,8 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
             .as_ref()
             .and_then(|name| columns.iter().find(|column| column.name == *name))
             .map(|column| column.no),
-        policy: Policy::Manual,
-        groups: Vec::new(),
+        policy: choice.policies.table,
+        groups: groups(choice, &columns),
         columns,
     })
 }
@@ -90,12 +89,24 @@ fn columns(found: &FoundTable, choice: &Chosen, own: &super::numbers::TableNumbe
                 not_null: column.not_null,
                 default: column.default.clone(),
                 max_length: column.max_length,
-                policy: Policy::Manual,
+                policy: choice.policies.of(&column.name),
             })
         })
         .collect();
     columns.sort_by_key(|column| column.no);
     columns
+}
+
+/// Columns in their order, groups in the order of their first columns: what `rejoin.toml` says in another order is the same catalog.
+fn groups(choice: &Chosen, columns: &[Column]) -> Vec<Vec<ColumnNo>> {
+    let numbered = |group: &Vec<String>| {
+        let mut nos: Vec<ColumnNo> = columns.iter().filter(|column| group.contains(&column.name)).map(|column| column.no).collect();
+        nos.sort_unstable();
+        nos
+    };
+    let mut groups: Vec<Vec<ColumnNo>> = choice.policies.groups.iter().map(numbered).collect();
+    groups.sort_unstable();
+    groups
 }
 
 /// Indexes over synced columns only; those that name a stamp are the cloud's own affair.

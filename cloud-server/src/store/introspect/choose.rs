@@ -7,6 +7,7 @@ use sync_core::catalog::Stamps;
 use sync_core::limits::REFERENCE_DEPTH_MAX;
 use sync_core::value::ColumnType;
 
+use super::policies::{Policies, policies};
 use super::{FoundColumn, FoundReference, FoundTable, Schema};
 use crate::settings::{Named, Settings, SettingsError, StampNames, TableSettings, is_reserved_path, names};
 
@@ -40,6 +41,10 @@ pub(crate) struct Chosen {
     pub(crate) stamps: Stamps,
     pub(crate) soft_delete: Option<String>,
     pub(crate) path: String,
+    pub(crate) policies: Policies,
+    /// Whether the cloud keeps what happened to its rows.
+    #[allow(dead_code, reason = "for the triggers that write history")]
+    pub(crate) history: bool,
 }
 
 /// How a row finds its scope.
@@ -72,6 +77,7 @@ pub(crate) fn choose(schema: &Schema, settings: &Settings) -> Result<(Vec<Chosen
         let mut notes = Vec::new();
         let stamps = stamps(table, settings, own, &mut notes)?;
         let soft_delete = soft_delete(table, settings, own, &mut notes)?;
+        let policies = policies(table, settings, own, &stamps, &mut notes)?;
         let path =
             own.and_then(|own| own.path.as_ref()).map_or_else(|| default_path(table, settings, &paths), |path| path.get_ref().clone());
         paths.insert(path.clone());
@@ -84,7 +90,8 @@ pub(crate) fn choose(schema: &Schema, settings: &Settings) -> Result<(Vec<Chosen
         if !table.is_engine() {
             plan.tables.push(PlanEntry { table: label, synced: true, reason, notes });
         }
-        chosen.push(Chosen { at, scope, stamps, soft_delete, path });
+        let history = !table.is_engine() && own.and_then(|own| own.history).unwrap_or(true);
+        chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies, history });
     }
     plan.tables.retain(|entry| !entry.table.starts_with("rejoin."));
     Ok((chosen, plan))
