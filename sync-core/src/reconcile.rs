@@ -295,8 +295,9 @@ impl Judge<'_> {
             group.iter().all(|edit| self.table.position(edit.column).is_none_or(|at| present[at] == *wanted(edit)))
         };
         // What a mark asserts of the other columns does not matter where the row is marked already.
-        let asserts = group.iter().all(|edit| edit.base == edit.new);
-        !all(&|edit| &edit.base) && !all(&|edit| &edit.new) && !(asserts && self.table.is_soft_deleted(present))
+        let asserted_of_marked = self.table.is_soft_deleted(present) && group.iter().all(|edit| edit.base == edit.new);
+        let fits = all(&|edit| &edit.base) || all(&|edit| &edit.new) || asserted_of_marked;
+        !fits
     }
 
     /// Takes what did not clash, and lets the policies decide what did.

@@ -1,11 +1,13 @@
 //! The site's half: `step(row, event) -> row`, and `cut(row) -> change`. A dirty row has three images: base, live and theirs.
 
+mod additions;
 mod answer;
 mod pull;
 
-use crate::catalog::Table;
+use crate::catalog::{Column, Table};
 use crate::change::{Addition, At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};
 use crate::id::{ColumnNo, ConflictId, Key, ScopeId, Tick};
+use crate::policy::Policy;
 use crate::value::Value;
 
 /// One row at a site with all that is known of it.
@@ -122,10 +124,11 @@ fn release(table: &Table, row: &mut SiteRow) {
         return;
     }
     row.base = None;
+    row.additions.clear();
     row.live = row.theirs.take().as_ref().and_then(become_image);
 }
 
-/// What the next push says of this row: the net difference between base and live. `None` where there is none, where the row waits for an
+/// What the next push says of this row: the net difference between base and live, and its additions. `None` where there is none, where the row waits for an
 /// answer, or where a held insert was not touched since it was offered.
 #[must_use]
 pub fn cut(table: &Table, row: &SiteRow) -> Option<RowChange> {
@@ -146,27 +149,46 @@ pub fn cut(table: &Table, row: &SiteRow) -> Option<RowChange> {
         }
         (Some(image), Some(live)) => {
             let (from, key) = (table.key_of(image), table.key_of(&live.row));
-            let edits = edits(table, image, &live.row);
-            if from != key {
-                change(key, live.stamp.clone(), Op::Rekey(from, edits))
-            } else if edits.is_empty() {
-                None
-            } else {
-                change(key, live.stamp.clone(), Op::Update(edits))
+            let edits = edits(table, image, &live.row, &row.additions);
+            let additions: Vec<Addition> = row.additions.iter().map(|one| one.addition.clone()).collect();
+            if from == key && edits.is_empty() && additions.is_empty() {
+                return None;
             }
+            let times = times(table, base, live, &edits);
+            let op = if from == key { Op::Update(edits) } else { Op::Rekey(from, edits) };
+            change(key, live.stamp.clone(), op).map(|change| RowChange { additions, times, ..change })
         }
     }
 }
 
-/// The changed columns but those of the key. Marking a row as deleted carries every column, the unchanged ones as assertions (base = new):
-/// like a delete it is accepted only over the row that its author saw.
-fn edits(table: &Table, base: &[Value], live: &[Value]) -> Vec<Edit> {
+/// The changed columns but those of the key, each with its whole group. Marking a row as deleted carries every column, the unchanged ones as
+/// assertions (base = new): like a delete it is accepted only over the row that its author saw.
+fn edits(table: &Table, base: &[Value], live: &[Value], unanswered: &[Unanswered]) -> Vec<Edit> {
     let marks_deleted = table.is_soft_deleted(live) && !table.is_soft_deleted(base);
-    let columns = table.columns.iter().zip(base.iter().zip(live)).filter(|(column, _)| !table.key.contains(&column.no));
+    let changed = |at: usize| base[at] != live[at] && !additions::explain(&table.columns[at], &base[at], &live[at], unanswered);
+    let columns = table.columns.iter().enumerate().filter(|(_, column)| !table.key.contains(&column.no));
     columns
-        .filter(|(_, (base, live))| marks_deleted || base != live)
-        .map(|(column, (base, live))| Edit { column: column.no, base: base.clone(), new: live.clone() })
+        .filter(|(at, column)| match column.policy {
+            Policy::Add => changed(*at),
+            _ => marks_deleted || group(table, column).any(changed),
+        })
+        .map(|(at, column)| {
+            let new = if column.policy == Policy::Add { additions::without(column, &live[at], unanswered) } else { live[at].clone() };
+            Edit { column: column.no, base: base[at].clone(), new }
+        })
         .collect()
+}
+
+/// When the `newest` columns among the edits were changed; the row's own time where nobody noted it.
+fn times(table: &Table, base: &Base, live: &Live, edits: &[Edit]) -> Vec<(ColumnNo, String)> {
+    let newest = edits.iter().filter(|edit| table.column(edit.column).is_some_and(|column| column.policy == Policy::Newest));
+    let noted = |no: ColumnNo| base.times.iter().find(|(column, _)| *column == no).map(|(_, time)| time.clone());
+    newest.map(|edit| (edit.column, noted(edit.column).unwrap_or_else(|| live.stamp.updated_at.clone()))).collect()
+}
+
+/// The positions of the columns that are compared as one with this one.
+fn group<'a>(table: &'a Table, column: &Column) -> impl Iterator<Item = usize> + use<'a> {
+    table.group_of(column.no).into_iter().filter_map(|no| table.position(no))
 }
 
 /// Whether the row was deleted here, for real or by its mark, since its base.
@@ -180,7 +202,7 @@ fn deleted_here(table: &Table, row: &SiteRow) -> bool {
 
 /// A dirty row without a difference becomes clean, and takes `theirs` where that is newer than its base.
 fn settle(row: &mut SiteRow) {
-    let Some(base) = row.base.as_ref().filter(|base| !base.in_flight) else { return };
+    let Some(base) = row.base.as_ref().filter(|base| !base.in_flight && row.additions.is_empty()) else { return };
     let same = match (&base.row, &row.live) {
         (None, None) => true,
         (Some(image), Some(live)) => *image == live.row,

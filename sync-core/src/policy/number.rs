@@ -69,7 +69,6 @@ pub fn difference(ty: &ColumnType, from: &Value, to: &Value) -> Option<Value> {
 }
 
 /// Whether two values of an `add` column are the same but for the rounding of floats.
-#[expect(dead_code, reason = "the site's half uses it next")]
 pub(crate) fn about_equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Float(left), Value::Float(right)) => {

@@ -1,10 +1,11 @@
 //! What the answer to a push does to a row: live is compared with the *pushed* image, column by column.
 
 use super::pull::rebase;
-use super::{Base, Cursors, SiteRow, become_image, settle};
+use super::{Base, Cursors, SiteRow, additions, become_image, group, settle};
 use crate::catalog::Table;
 use crate::change::{Confirmed, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict, row_digest};
 use crate::id::ColumnNo;
+use crate::policy::add;
 use crate::value::Value;
 
 /// A push of this row was answered. Returns the edit that must join the conflict, if one was made meanwhile.
@@ -15,40 +16,83 @@ pub(super) fn answered(table: &Table, row: &mut SiteRow, change: &RowChange, ans
     };
     base.in_flight = false;
     let pushed = pushed_row(table, base, change);
+    let insert = matches!(change.op, Op::Insert(_));
     match &answer.verdict {
-        Verdict::Deferred => {
-            rebase(table, row);
-            settle(row);
-            None
-        }
-        Verdict::Held(conflict) => {
-            base.held = Some((*conflict, row_digest(table, &pushed)));
+        Verdict::Deferred | Verdict::Held(_) => {
+            if let Verdict::Held(conflict) = answer.verdict {
+                base.held = Some((conflict, row_digest(table, &pushed)));
+            } else {
+                rebase(table, row);
+            }
+            // The values of an insert travel whole with its next offer.
+            row.additions.retain_mut(|one| {
+                one.in_flight = false;
+                !insert
+            });
             settle(row);
             None
         }
         Verdict::Accepted | Verdict::NoOp => {
+            answered_for(row, change);
             let confirmed = confirmed_image(answer, change, &pushed);
-            confirm(table, row, change, confirmed.as_ref(), &pushed, &[]);
+            confirm(table, row, change, confirmed.as_ref(), &pushed, &answer.merged, &[]);
+            carry(table, row, confirmed.as_ref());
             follow_theirs(table, row, confirmed.as_ref(), cursor);
             None
         }
         Verdict::Parked(_) => {
+            answered_for(row, change);
             let confirmed = confirmed_image(answer, change, &pushed);
             let gone = confirmed.as_ref().is_none_or(|image| image.row().is_none());
             let later = later_edit(table, row, change, answer, &pushed, gone);
+            if later.is_some() && (gone || is_whole(change, answer)) {
+                // They are in the edit that joins the conflict.
+                row.additions.clear();
+            }
             park(table, row, change, answer, confirmed.as_ref(), &pushed);
+            carry(table, row, confirmed.as_ref());
             follow_theirs(table, row, confirmed.as_ref(), cursor);
             later
         }
     }
 }
 
-/// The row as it was pushed: its base image with the new values; for a delete the base image itself.
+/// The additions of a push were answered for: counted, or kept in a conflict.
+fn answered_for(row: &mut SiteRow, change: &RowChange) {
+    row.additions.retain(|one| !change.additions.iter().any(|sent| sent.id == one.addition.id));
+}
+
+/// What was added since the push goes on top of what the answer confirmed, where that made the row clean; without a row there is nothing to
+/// add to.
+fn carry(table: &Table, row: &mut SiteRow, confirmed: Option<&Image>) {
+    match (&mut row.live, &row.base, confirmed) {
+        (None, _, _) if row.base.is_none() => row.additions.clear(),
+        (Some(live), None, Some(image)) if !row.additions.is_empty() => {
+            row.base = Some(base_of(image, live.row.clone()));
+            for (at, column) in table.columns.iter().enumerate() {
+                live.row[at] = additions::on(column, &live.row[at], &row.additions);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether the row as a whole was not taken.
+fn is_whole(change: &RowChange, answer: &RowAnswer) -> bool {
+    answer.clashed.is_empty() || !matches!(change.op, Op::Update(_) | Op::Rekey(..))
+}
+
+/// The row as it was pushed: its base image with the new values and additions; for a delete the base image itself.
 fn pushed_row(table: &Table, base: &Base, change: &RowChange) -> Row {
     let mut row = base.row.clone().unwrap_or_else(|| vec![Value::Null; table.columns.len()]);
     for (no, value) in change.values() {
         if let Some(at) = table.position(no) {
             row[at] = value.clone();
+        }
+    }
+    for addition in &change.additions {
+        if let Some((at, column)) = table.position(addition.column).map(|at| (at, &table.columns[at])) {
+            row[at] = add(&column.ty, &row[at], &addition.amount).unwrap_or_else(|| row[at].clone());
         }
     }
     if matches!(change.op, Op::Rekey(..)) {
@@ -74,8 +118,17 @@ fn confirmed_image(answer: &RowAnswer, change: &RowChange, pushed: &Row) -> Opti
 
 /// Columns that are as pushed take the confirmed value; those edited since keep the edit. Its base is the confirmed value where the column was
 /// in the push, and stays as it was where it was not: an edit made without sight of a value never gets that value as its base.
-/// `clashed` columns take the cloud's value whatever was typed.
-fn confirm(table: &Table, row: &mut SiteRow, change: &RowChange, confirmed: Option<&Image>, pushed: &Row, clashed: &[ColumnNo]) {
+/// So does a `merged` one: the edit merges again, three ways, with what its author saw. `clashed` columns take the cloud's value whatever
+/// was typed. Groups go as one.
+fn confirm(
+    table: &Table,
+    row: &mut SiteRow,
+    change: &RowChange,
+    confirmed: Option<&Image>,
+    pushed: &Row,
+    merged_by_policy: &[ColumnNo],
+    clashed: &[ColumnNo],
+) {
     let Some(image) = confirmed else {
         // Accepted into a place that this site may not see: the row is gone here, unless it was edited since.
         if row.live.as_ref().is_none_or(|live| live.row == *pushed) {
@@ -84,7 +137,9 @@ fn confirm(table: &Table, row: &mut SiteRow, change: &RowChange, confirmed: Opti
         return;
     };
     // The columns whose confirmed value the author may take as known: he gave them, and they were taken.
-    let settled = |no: ColumnNo| !clashed.contains(&no) && change.gives(no);
+    let settled = |no: ColumnNo| {
+        !clashed.contains(&no) && !merged_by_policy.contains(&no) && table.group_of(no).into_iter().any(|member| change.gives(member))
+    };
     let (Some(content), Some(live)) = (image.row(), &mut row.live) else {
         return confirm_without_row(table, row, image, pushed, &settled);
     };
@@ -92,7 +147,9 @@ fn confirm(table: &Table, row: &mut SiteRow, change: &RowChange, confirmed: Opti
     let mut unseen = table.is_soft_deleted(content) && !table.is_soft_deleted(pushed);
     let marked_since = table.is_soft_deleted(&live.row) && !table.is_soft_deleted(pushed);
     for (at, column) in table.columns.iter().enumerate() {
-        if marked_since || live.row[at] != pushed[at] && !clashed.contains(&column.no) {
+        if additions::explain(column, &pushed[at], &live.row[at], &row.additions) {
+            merged[at] = additions::on(column, &content[at], &row.additions);
+        } else if marked_since || group(table, column).any(|at| live.row[at] != pushed[at]) && !clashed.contains(&column.no) {
             merged[at] = live.row[at].clone();
             if !settled(column.no) {
                 unseen |= base[at] != pushed[at];
@@ -100,7 +157,7 @@ fn confirm(table: &Table, row: &mut SiteRow, change: &RowChange, confirmed: Opti
             }
         }
     }
-    if merged == base {
+    if merged == base && row.additions.is_empty() {
         // Nothing is unsent any more.
         row.live = become_image(image);
         row.base = None;
@@ -108,9 +165,12 @@ fn confirm(table: &Table, row: &mut SiteRow, change: &RowChange, confirmed: Opti
     }
     live.row = merged;
     live.stamp.version = image.stamp.version.max(live.stamp.version);
-    let before = row.base.take().and_then(|base| base.at);
-    let next = base_of(image, base);
-    row.base = Some(if unseen { Base { at: before, ..next } } else { next });
+    let before = row.base.take().unwrap_or_default();
+    // Times are kept of what is still edited.
+    let edited = |no: ColumnNo| table.position(no).is_some_and(|at| live.row[at] != base[at]);
+    let times = before.times.into_iter().filter(|(no, _)| edited(*no)).collect();
+    let next = Base { times, ..base_of(image, base) };
+    row.base = Some(if unseen { Base { at: before.at, ..next } } else { next });
 }
 
 /// Either side has no row: the row was deleted at the cloud, or here while the push was under way.
@@ -140,9 +200,9 @@ fn base_of(image: &Image, row: Row) -> Base {
 
 /// The clashed part shows the cloud's state; what did not clash is confirmed as usual.
 fn park(table: &Table, row: &mut SiteRow, change: &RowChange, answer: &RowAnswer, confirmed: Option<&Image>, pushed: &Row) {
-    let whole = answer.clashed.is_empty() || !matches!(change.op, Op::Update(_) | Op::Rekey(..));
+    let whole = is_whole(change, answer);
     match confirmed {
-        Some(image) if !whole && image.row().is_some() => confirm(table, row, change, confirmed, pushed, &answer.clashed),
+        Some(image) if !whole && image.row().is_some() => confirm(table, row, change, confirmed, pushed, &answer.merged, &answer.clashed),
         Some(image) => {
             row.base = None;
             row.live = become_image(image);
@@ -166,7 +226,7 @@ fn later_edit(table: &Table, row: &SiteRow, change: &RowChange, answer: &RowAnsw
         .enumerate()
         .filter(|(_, column)| (whole || answer.clashed.contains(&column.no)) && !table.key.contains(&column.no))
         // A mark carries every column, as in any push.
-        .filter(|(at, _)| marked_since || live.row[*at] != pushed[*at])
+        .filter(|(_, column)| marked_since || group(table, column).any(|at| live.row[at] != pushed[at]))
         .map(|(at, column)| Edit { column: column.no, base: pushed[at].clone(), new: live.row[at].clone() })
         .collect();
     if edits.iter().all(|edit| edit.base == edit.new) {

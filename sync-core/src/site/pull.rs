@@ -1,7 +1,7 @@
 //! What a pulled image does to a row.
 
-use super::{Base, Cursors, SiteRow, become_image, deleted_here, settle, supersedes};
-use crate::catalog::Table;
+use super::{Base, Cursors, SiteRow, additions, become_image, deleted_here, group, settle, supersedes};
+use crate::catalog::{Column, Table};
 use crate::change::{At, Image, State};
 
 /// A pull brought an image: clean rows take it, dirty ones keep it as `theirs` and take what the local edit did not touch.
@@ -55,11 +55,18 @@ pub(super) fn rebase(table: &Table, row: &mut SiteRow) {
     if table.is_soft_deleted(image) && !table.is_soft_deleted(before) && live.row != *before {
         return;
     }
-    for at in 0..image.len() {
-        if live.row[at] == before[at] {
-            live.row[at] = image[at].clone();
+    for (at, column) in table.columns.iter().enumerate() {
+        if additions::explain(column, &before[at], &live.row[at], &row.additions) && !image[at].is_null() {
+            live.row[at] = additions::on(column, &image[at], &row.additions);
             before[at] = image[at].clone();
         }
+    }
+    // A group is untouched as a whole or not at all.
+    let untouched = |column: &Column| group(table, column).all(|at| live.row[at] == before[at]);
+    let follow: Vec<usize> = table.columns.iter().enumerate().filter(|(_, column)| untouched(column)).map(|(at, _)| at).collect();
+    for at in follow {
+        live.row[at] = image[at].clone();
+        before[at] = image[at].clone();
     }
     live.stamp.version = theirs.stamp.version.max(live.stamp.version);
     base.at = Some(theirs.at.clone());
