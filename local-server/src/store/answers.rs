@@ -13,12 +13,12 @@ use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
 use super::cursors;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
-use super::identity;
 use super::outbox::{self, Seat};
 use super::plan::{Plan, TableSql};
 use super::released;
 use super::rows::Bound;
 use super::sync_writer::{Because, SyncWriter};
+use super::{identity, noted};
 
 /// The fact that the next pull must name no push: the cloud then sends everything, also what it takes this replica to have.
 pub const ECHO: &str = "echo";
@@ -126,7 +126,12 @@ fn take_row(
 ) -> Result<()> {
     let cursor = |scope: &ScopeId| ticks.get(scope).copied();
     let before = match find(writer.connection, table, sql, no, rejoin_row, change) {
-        Ok(Some(before)) => before,
+        Ok(Some(mut before)) => {
+            if sql.noted {
+                noted::explain(table, &mut before.row, Some(change));
+            }
+            before
+        }
         // Nothing of it is left to compare with, or somebody wrote what cannot be read: whatever the cloud has now must come by the feed.
         Ok(None) | Err(StoreError::Row(_)) => {
             if let Some(dirty) = &sql.dirty {

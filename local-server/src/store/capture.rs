@@ -10,12 +10,13 @@
 
 use sync_core::catalog::{Column, Table};
 use sync_core::id::ColumnNo;
+use sync_core::policy::Policy;
 
 use crate::store::rows::{base_table, column_list, live_table, quoted};
 use crate::store::schema::{NOW, author, literal_text};
 
 /// Grows when the text below changes its meaning; part of the text, so that a site rebuilds its triggers when it starts with a newer one.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The table's triggers by name.
 #[must_use]
@@ -122,11 +123,12 @@ impl<'a> Text<'a> {
     fn reinsert(&self) -> String {
         let (base, live) = (&self.base, &self.live);
         let key = self.same(&self.table.key, "b.", "NEW.");
-        let take_over = format!(
-            "UPDATE {base} SET rejoin_row = NEW.rejoin_row WHERE rejoin_row = (SELECT b.rejoin_row FROM {base} b WHERE {key} AND b.rejoin_kind <> 'gone' \
+        let dead = format!(
+            "rejoin_row = (SELECT b.rejoin_row FROM {base} b WHERE {key} AND b.rejoin_kind <> 'gone' \
              AND NOT EXISTS (SELECT 1 FROM {live} t WHERE t.rejoin_row = b.rejoin_row) ORDER BY b.rejoin_kind LIMIT 1) \
              AND NOT EXISTS (SELECT 1 FROM {base} b WHERE b.rejoin_row = NEW.rejoin_row)"
         );
+        let take_over = format!("UPDATE {base} SET rejoin_row = NEW.rejoin_row WHERE {dead}");
         let mark = format!(
             "INSERT INTO {base} (rejoin_row, rejoin_kind, {}) SELECT NEW.rejoin_row, 'insert', {} \
              WHERE NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = NEW.rejoin_row)",
@@ -144,7 +146,11 @@ impl<'a> Text<'a> {
         let when = format!(
             "{copied} OR EXISTS (SELECT 1 FROM {base} b WHERE {key} AND (b.rejoin_row <> NEW.rejoin_row OR b.rejoin_gone_version IS NOT NULL))"
         );
-        self.begin("AFTER INSERT", &when, &[take_over, mark, stamp])
+        let mut body = self.take_notes_over(&dead);
+        body.push(take_over);
+        body.extend(self.note_times("NEW.rejoin_row IS NOT NULL", NOW, " AND b.rejoin_kind = 'change'"));
+        body.extend([mark, stamp]);
+        self.begin("AFTER INSERT", &when, &body)
     }
 
     /// After an update that keeps the key.
@@ -158,7 +164,10 @@ impl<'a> Text<'a> {
             self.table.columns.iter().map(|column| quoted(&column.name)).map(|name| format!("NEW.{name} IS OLD.{name}")).collect();
         let again = format!("OLD.{synced_at} IS NOT NULL AND NEW.{synced_at} IS NULL AND {}", content.join(" AND "));
         let stamp = format!("{stamp} AND (NEW.{synced_at} IS NOT NULL OR (NOT {stamped} AND NOT ({again})))");
-        self.begin("AFTER UPDATE", &self.same_key("IS"), &[self.capture_old(), stamp])
+        let mut body = vec![self.capture_old()];
+        body.extend(self.note());
+        body.push(stamp);
+        self.begin("AFTER UPDATE", &self.same_key("IS"), &body)
     }
 
     /// After an update that changes the key: the old key's version is remembered, and the new key's is not undercut.
@@ -169,7 +178,10 @@ impl<'a> Text<'a> {
         let stamp = self.stamp(&format!("max(NEW.{version}, OLD.{version} + 1, 1 + coalesce({gone}, 0))"));
         let when = format!("NOT ({})", self.same_key("IS"));
         let event = format!("AFTER UPDATE OF {}", self.key_names(""));
-        self.begin(&event, &when, &[self.capture_old(), remember, remember_first, stamp])
+        let mut body = vec![self.capture_old()];
+        body.extend(self.note());
+        body.extend([remember, remember_first, stamp]);
+        self.begin(&event, &when, &body)
     }
 
     fn delete(&self) -> String {
@@ -214,6 +226,55 @@ impl<'a> Text<'a> {
         let (names, values) = self.image("OLD.");
         let base = &self.base;
         format!("INSERT INTO {base} ({names}) SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = OLD.rejoin_row)")
+    }
+
+    /// Notes what was added to `add` columns and when `newest` ones changed; the row is dirty by now. Nothing for tables without any.
+    fn note(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for column in self.with_policy(Policy::Add) {
+            let (name, base, no) = (quoted(&column.name), &self.base, self.table.no);
+            // What was not there before travels as a value; in a push its answer may make it there.
+            all.push(format!(
+                "INSERT INTO rejoin_additions (id, table_no, rejoin_row, column_no, value_before, value_after) \
+                 SELECT randomblob(16), {no}, NEW.rejoin_row, {}, OLD.{name}, NEW.{name} FROM {base} b WHERE b.rejoin_row = NEW.rejoin_row \
+                 AND NEW.{name} IS NOT OLD.{name} AND NEW.{name} IS NOT NULL AND OLD.{name} IS NOT NULL \
+                 AND (b.rejoin_push_no IS NOT NULL OR b.rejoin_kind = 'change' AND b.{name} IS NOT NULL)",
+                column.no
+            ));
+        }
+        // Never before the image that the edit was made on.
+        let at = format!("max({NOW}, coalesce(OLD.{}, ''))", quoted(&self.table.stamps.updated_at));
+        all.extend(self.note_times("NEW.{} IS NOT OLD.{}", &at, ""));
+        all
+    }
+
+    /// `changed`: whether a column changed, with its name for each `{}`.
+    fn note_times(&self, changed: &str, at: &str, of: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for column in self.with_policy(Policy::Newest) {
+            let (no, base, changed) = (self.table.no, &self.base, changed.replace("{}", &quoted(&column.name)));
+            let same = format!("table_no = {no} AND rejoin_row = NEW.rejoin_row AND column_no = {}", column.no);
+            all.push(format!("UPDATE rejoin_times SET at = max(at, {at}) WHERE {same} AND {changed}"));
+            all.push(format!(
+                "INSERT INTO rejoin_times (table_no, rejoin_row, column_no, at) SELECT {no}, NEW.rejoin_row, {}, {at} FROM {base} b \
+                 WHERE b.rejoin_row = NEW.rejoin_row{of} AND {changed} AND NOT EXISTS (SELECT 1 FROM rejoin_times WHERE {same})",
+                column.no
+            ));
+        }
+        all
+    }
+
+    /// What was noted of a removed row goes on with the one that takes its base over.
+    fn take_notes_over(&self, dead: &str) -> Vec<String> {
+        let notes = [(Policy::Add, "rejoin_additions"), (Policy::Newest, "rejoin_times")];
+        let noted = notes.into_iter().filter(|(policy, _)| self.with_policy(*policy).next().is_some());
+        noted
+            .map(|(_, notes)| format!("UPDATE {notes} SET rejoin_row = NEW.rejoin_row WHERE table_no = {} AND {dead}", self.table.no))
+            .collect()
+    }
+
+    fn with_policy(&self, policy: Policy) -> impl Iterator<Item = &Column> {
+        self.table.columns.iter().filter(move |column| column.policy == policy)
     }
 
     /// Captures the rows `t` that a statement may replace, and notes them as deleted, which means nothing where they turn out to stay.

@@ -14,6 +14,7 @@ use super::cursors;
 use super::db::DbError;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
+use super::noted;
 use super::outbox::{Seat, label};
 use super::plan::{Plan, Scans, TableSql};
 use super::rows::Bound;
@@ -224,6 +225,9 @@ impl<'a> Cut<'a> {
         }
         let Some(dirty) = &sql.dirty else { return Ok(Taken::Nothing) };
         self.connection.prepare_cached(&dirty.set_push)?.execute(params![self.no.0, rejoin_row])?;
+        if sql.noted {
+            noted::enter(self.connection, table, rejoin_row, self.no, &change)?;
+        }
         self.add(change, Seat::Row(rejoin_row));
         Ok(Taken::In)
     }
@@ -350,7 +354,10 @@ fn weigh(change: &RowChange) -> (usize, usize) {
         Op::Update(list) => (edits(list), 4 * list.len()),
         Op::Rekey(old, list) => (edits(list) + old.0.iter().map(value_bytes).sum::<usize>(), 4 * list.len() + old.0.len() + 2),
     };
-    (bytes + 160, elements + 20 + change.key.0.len())
+    let additions: usize = change.additions.iter().map(|addition| value_bytes(&addition.amount) + 24).sum();
+    let times: usize = change.times.iter().map(|(_, at)| at.len() + 6).sum();
+    let noted = 4 * change.additions.len() + 3 * change.times.len();
+    (bytes + additions + times + 160, elements + noted + 20 + change.key.0.len())
 }
 
 fn value_bytes(value: &Value) -> usize {

@@ -9,6 +9,7 @@ use sync_core::value::Value;
 use uuid::Uuid;
 
 use super::error::Result;
+use super::noted;
 use super::plan::{DirtySql, TableSql};
 use super::rows::{Bound, HeldState, LiveRow, from_sql, read_live, read_row};
 
@@ -154,6 +155,10 @@ fn assemble(connection: &Connection, table: &Table, sql: &TableSql, base: Option
         entry.row.base = Some(base.base);
         if let (Some(dirty), Some(key)) = (&sql.dirty, entry.cloud_key(table)) {
             entry.row.theirs = theirs(connection, table, dirty, &key)?;
+        }
+        if let (true, Some(rejoin_row)) = (sql.noted, entry.rejoin_row) {
+            noted::load(connection, table, rejoin_row, &mut entry.row)?;
+            noted::explain(table, &mut entry.row, None);
         }
     }
     Ok(entry)

@@ -7,7 +7,7 @@ use sync_core::catalog::{Catalog, Column, DefaultValue, Table};
 
 use crate::store::error::{Result, StoreError};
 use crate::store::rows::{base_table, live_table, quoted, theirs_table};
-use crate::store::{capture, references, schema};
+use crate::store::{capture, noted, references, schema};
 
 /// A catalog that a site's tables cannot be brought to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,10 @@ pub fn install(connection: &Connection, before: Option<&Catalog>, catalog: &Cata
     for table in &catalog.tables {
         match before.and_then(|before| before.table(table.no)) {
             None => schema::tables(catalog, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?,
-            Some(old) => add_columns(connection, old, table)?,
+            Some(old) => {
+                add_columns(connection, old, table)?;
+                noted::follow_policies(connection, table)?;
+            }
         }
     }
     refresh(connection, catalog, site)?;

@@ -27,6 +27,7 @@ pub mod dropping;
 pub mod entry;
 mod fresh;
 pub mod identity;
+pub mod noted;
 pub mod outbox;
 pub mod plan;
 pub mod released;

@@ -19,10 +19,10 @@ use super::cursors;
 use super::cut::{Cut, Limits, Step};
 use super::db::DbError;
 use super::error::{Result, StoreError};
-use super::identity;
 use super::plan::Plan;
 use super::rows::base_table;
 use super::settle;
+use super::{identity, noted};
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;
@@ -308,7 +308,7 @@ pub fn release(connection: &Connection, plan: &Plan, push: &Push, seats: &Seats)
         }
     }
     connection.execute("UPDATE rejoin_commands SET push_no = NULL WHERE push_no = ?1", [push.no.0])?;
-    Ok(())
+    noted::leave_pushes(connection)
 }
 
 /// The fact that the rows now dirty are re-offers: this replica began with them.
@@ -327,6 +327,7 @@ pub fn start_chain_anew(connection: &Connection, plan: Option<&Plan>) -> Result<
         "DELETE FROM rejoin_pushes; DELETE FROM rejoin_spool;
          UPDATE rejoin_later SET push_no = NULL; UPDATE rejoin_commands SET push_no = NULL WHERE refused IS NULL;",
     )?;
+    noted::leave_pushes(connection)?;
     identity::set_fact(connection, REOFFER, "1")?;
     Ok(())
 }

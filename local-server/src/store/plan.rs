@@ -7,6 +7,7 @@ use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::id::{ColumnNo, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
 
+use super::noted;
 use super::rows::{base_table, column_list, key_condition, live_list, live_table, quoted, theirs_table};
 
 /// A catalog with the SQL of its tables.
@@ -68,6 +69,8 @@ pub struct TableSql {
     pub pending: String,
     /// For each secondary unique key: the `rejoin_row` of the ordinary rows with these values, but not of the row bound last.
     pub unique_holders: Vec<(Vec<ColumnNo>, String)>,
+    /// Whether capture notes more of a dirty row than its base image (see [`noted`](super::noted)).
+    pub noted: bool,
     /// For the user's tables: its companions.
     pub dirty: Option<DirtySql>,
     /// For each reference to this table: what finds the dirty rows that refer to a row of it.
@@ -206,6 +209,7 @@ impl TableSql {
                 updated = quoted(&stamps.updated_at)
             ),
             unique_holders: uniques.collect(),
+            noted: noted::is_noted(table),
             dirty: (!table.engine).then(|| DirtySql::new(table)),
             referrers: catalog
                 .referrers(table.no)

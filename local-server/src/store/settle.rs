@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use sync_core::catalog::Table;
 
 use crate::store::error::Result;
+use crate::store::noted;
 use crate::store::rows::{base_table, live_table, quoted};
 
 /// Lets the live row of a key have the base image of that key; how many base rows traded places. No row may be in an unanswered push.
@@ -37,6 +38,11 @@ pub fn trade_keys(connection: &Connection, table: &Table) -> Result<usize> {
              WHERE rejoin_row = ?1"
         );
         connection.prepare_cached(&sql)?.execute(params![dead, row])?;
+        if noted::is_noted(table) {
+            // They were of the other image; what was added is seen by the difference.
+            noted::forget(connection, table, dead)?;
+            noted::forget(connection, table, row)?;
+        }
         traded += 1;
     }
     Ok(traded)

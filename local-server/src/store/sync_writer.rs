@@ -76,7 +76,7 @@ impl<'a> SyncWriter<'a> {
                 let ghost = self.remove(table, sql, before, because)?;
                 if ghost {
                     // Its image stands in theirs, where `finish` finds it.
-                    return self.save_base(table, sql, before, None, rejoin_row);
+                    return self.save_base(table, sql, before, &SiteRow::default(), rejoin_row);
                 }
             }
             (had, Some(live)) => {
@@ -91,7 +91,7 @@ impl<'a> SyncWriter<'a> {
                 self.leave_keys(table, sql, before, live)?;
             }
         }
-        self.save_base(table, sql, before, after.base.as_ref(), rejoin_row)?;
+        self.save_base(table, sql, before, after, rejoin_row)?;
         if after.theirs != before.row.theirs
             && let (Some(dirty), Some(key)) = (&sql.dirty, key)
         {
@@ -130,7 +130,7 @@ impl<'a> SyncWriter<'a> {
         if let (Some(_), Some(rejoin_row)) = (&before.row.live, before.rejoin_row) {
             self.connection.prepare_cached(&sql.delete_live)?.execute([rejoin_row])?;
         }
-        self.save_base(table, sql, before, None, before.rejoin_row)?;
+        self.save_base(table, sql, before, &SiteRow::default(), before.rejoin_row)?;
         let image = Image { at: place(live), stamp: live.stamp.clone(), state: State::Live(live.row.clone()) };
         self.keep_theirs(table, sql, &table.key_of(&live.row), &image)
     }

@@ -100,7 +100,11 @@ pub(crate) fn capture_catalog() -> Catalog {
 
 /// The engine's tables and those of a catalog, in an open database.
 pub(crate) fn build(connection: &Connection, catalog: &Catalog) {
-    connection.execute_batch("CREATE TABLE rejoin_catalog (version INTEGER PRIMARY KEY, body TEXT NOT NULL)").unwrap();
+    for migration in
+        [include_str!("../../../migrations/sqlite/V1__engine.sql"), include_str!("../../../migrations/sqlite/V2__conflicts.sql")]
+    {
+        connection.execute_batch(migration).unwrap();
+    }
     install(connection, None, catalog, "venue").unwrap();
 }
 

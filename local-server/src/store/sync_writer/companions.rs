@@ -5,25 +5,23 @@ use rusqlite::{ToSql, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{Image, State};
 use sync_core::id::Key;
-use sync_core::site::Base;
+use sync_core::site::SiteRow;
 use sync_core::value::Value;
 
 use super::SyncWriter;
 use crate::store::entry::Entry;
 use crate::store::error::Result;
+use crate::store::noted;
 use crate::store::plan::{DirtySql, TableSql};
 use crate::store::rows::{Bound, read_key};
 
 impl SyncWriter<'_> {
-    pub(super) fn save_base(
-        &self,
-        table: &Table,
-        sql: &TableSql,
-        before: &Entry,
-        base: Option<&Base>,
-        rejoin_row: Option<i64>,
-    ) -> Result<()> {
+    pub(super) fn save_base(&self, table: &Table, sql: &TableSql, before: &Entry, after: &SiteRow, rejoin_row: Option<i64>) -> Result<()> {
         let Some(dirty) = &sql.dirty else { return Ok(()) };
+        if sql.noted {
+            noted::save(self.connection, table, (before.rejoin_row, rejoin_row), &before.row, after)?;
+        }
+        let base = after.base.as_ref();
         if base == before.row.base.as_ref() && rejoin_row == before.rejoin_row {
             return Ok(());
         }
