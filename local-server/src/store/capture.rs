@@ -16,7 +16,7 @@ use crate::store::rows::{base_table, column_list, live_table, quoted};
 use crate::store::schema::{NOW, author, literal_text};
 
 /// Grows when the text below changes its meaning; part of the text, so that a site rebuilds its triggers when it starts with a newer one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 1;
 
 /// The table's triggers by name.
 #[must_use]
@@ -243,7 +243,7 @@ impl<'a> Text<'a> {
             ));
         }
         // Never before the image that the edit was made on.
-        let at = format!("max({NOW}, coalesce(OLD.{}, ''))", quoted(&self.table.stamps.updated_at));
+        let at = format!("max({NOW}, coalesce((SELECT b.rejoin_synced_at FROM {} b WHERE b.rejoin_row = NEW.rejoin_row), ''))", self.base);
         all.extend(self.note_times("NEW.{} IS NOT OLD.{}", &at, ""));
         all
     }

@@ -5,6 +5,7 @@
 mod capture;
 mod fixture;
 mod histories;
+mod noted;
 mod schema;
 mod serving;
 mod shell;

@@ -71,11 +71,16 @@ pub(crate) struct Site {
 impl Site {
     /// `rows`: statements run as the sync writer does.
     pub(crate) fn with(rows: &str) -> Self {
+        Self::of(&crate::fixture::capture_catalog(), rows)
+    }
+
+    /// The same of another catalog.
+    pub(crate) fn of(catalog: &sync_core::catalog::Catalog, rows: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("site.db");
         let connection = Connection::open(&file).unwrap();
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY").unwrap();
-        crate::fixture::build(&connection, &crate::fixture::capture_catalog());
+        crate::fixture::build(&connection, catalog);
         crate::fixture::as_sync(&connection, rows);
         Self { _folder: folder, file }
     }
