@@ -71,8 +71,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One conflict with all that is needed to decide it.
     async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
-        let _ = id;
-        unsupported("details of conflicts")
+        Ok(self.conflict(id).await?.map(ConflictDetail::alone))
     }
 
     /// How many conflicts of this filter there are, by kind, table, site and resolution.
@@ -88,7 +87,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Decides all open conflicts of a filter. `progress` is called with (done, of) every now and then. `Miscounted` where `expected` says
-    /// another number.
+    /// another number. Dropping the future stops it: what was committed stays, nothing is left half done.
     async fn resolve_many(
         &self,
         by: &Principal,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use sync_core::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT};
+use sync_core::limits::{BODY_BYTES_MAX, EVENT_HEARTBEAT, REQUEST_TIMEOUT};
 
 /// The settings of the API; read once at start.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct ApiConfig {
     pub body_bytes_max: usize,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// How often a listener for events hears that the server is there; his credential is looked at again each time.
+    pub event_heartbeat: Duration,
     /// How often one user or token may ask.
     pub requests: Rate,
     /// How often one peer without a credential may ask.
@@ -59,6 +61,7 @@ impl Default for ApiConfig {
             session_lifetime: Duration::from_secs(12 * 60 * 60),
             body_bytes_max: BODY_BYTES_MAX,
             request_timeout: REQUEST_TIMEOUT,
+            event_heartbeat: EVENT_HEARTBEAT,
             requests: Rate::new(2_000, Duration::from_millis(2)),
             strangers: Rate::new(200, Duration::from_millis(50)),
             sign_ins_per_peer: Rate::new(30, Duration::from_secs(2)),

@@ -55,7 +55,7 @@ fn check_stranger(state: &ApiState, peer: IpAddr) -> Answer<()> {
     Ok(())
 }
 
-async fn authenticate(state: &ApiState, headers: &HeaderMap) -> Answer<Caller> {
+pub(crate) async fn authenticate(state: &ApiState, headers: &HeaderMap) -> Answer<Caller> {
     let Some(secret) = bearer(headers) else {
         return Err(Problem::unauthenticated(headers.contains_key(header::AUTHORIZATION)));
     };

@@ -317,6 +317,11 @@ impl Problem {
         body
     }
 
+    /// The body where the request it belongs to is known anyhow: in the answer's own stream.
+    pub(crate) fn alone(&self) -> Json {
+        self.body(&Context::default())
+    }
+
     pub(crate) fn respond(self, context: &Context<'_>) -> Response {
         let mut response = (self.code.status(), self.body(context).to_string()).into_response();
         let headers = response.headers_mut();

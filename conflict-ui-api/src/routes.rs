@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
-use crate::api::{conflicts, digests, docs, health, import, records, sign_in, sync, tokens, users};
+use crate::api::{conflicts, digests, docs, edits, events, health, history, import, policies, records, sign_in, sync, tokens, users};
 use crate::backend::Role;
 use crate::door::door;
 use crate::problem::{Code, Problem};
@@ -113,8 +113,17 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create),
         // Conflicts. An editor sees them but may not decide: a decision overrules somebody's edit.
         Route::get("/api/conflicts", Viewer, conflicts::list),
+        Route::get("/api/conflicts/groups", Viewer, conflicts::groups),
+        Route::get("/api/conflicts/counts", Viewer, conflicts::counts),
+        Route::post("/api/conflicts/resolve", Admin, conflicts::resolve_many),
         Route::get("/api/conflicts/{id}", Viewer, conflicts::get),
         Route::post("/api/conflicts/{id}/resolve", Admin, conflicts::resolve),
+        Route::post("/api/conflicts/{id}/undo", Admin, conflicts::undo),
+        Route::get("/api/events", Viewer, events::events),
+        Route::get("/api/rejoin/history/{table}/{id}", Viewer, history::list),
+        Route::post("/api/rejoin/policies/try", Admin, policies::try_policies),
+        Route::get("/api/rejoin/edits", Viewer, edits::list),
+        Route::get("/api/rejoin/edits/counts", Viewer, edits::counts),
         // Sync.
         Route::get("/api/sync", Viewer, sync::status),
         Route::get("/api/sync/log", Viewer, sync::log),

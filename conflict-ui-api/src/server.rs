@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
@@ -46,11 +47,16 @@ impl TlsFiles {
     }
 }
 
+/// In every request's extensions: cancelled when the server begins to stop. Answers that never end by themselves end then.
+#[derive(Debug, Clone)]
+pub struct Stopping(pub CancellationToken);
+
 /// A server that serves.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
+    stopping: CancellationToken,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -64,7 +70,8 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let handle = Handle::new();
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let stopping = CancellationToken::new();
+        let service = router.layer(Extension(Stopping(stopping.clone()))).into_make_service_with_connect_info::<SocketAddr>();
         let task = match tls {
             Some(files) => {
                 let config = files.load().await?;
@@ -78,7 +85,7 @@ impl Server {
                 tokio::spawn(server.serve(service))
             }
         };
-        Ok(Self { address, handle, task })
+        Ok(Self { address, handle, stopping, task })
     }
 
     /// Where it listens.
@@ -89,6 +96,7 @@ impl Server {
 
     /// Accepts nothing more, lets requests under way end for up to `grace`, and returns when all connections are closed.
     pub async fn stop(mut self, grace: Duration) {
+        self.stopping.cancel();
         self.handle.graceful_shutdown(Some(grace));
         let ended = tokio::time::timeout(grace + Duration::from_secs(1), &mut self.task).await;
         if ended.is_err() {

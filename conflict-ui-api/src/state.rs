@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use sync_core::limits::EVENT_LISTENERS_MAX;
+
 use crate::backend::{Accounts, Backend};
 use crate::config::ApiConfig;
 use crate::limiter::Limiter;
@@ -29,6 +31,8 @@ pub(crate) struct Guards {
     pub(crate) passwords: Passwords,
     /// Taken by whoever spends a one-time secret, so that it is spent once.
     pub(crate) one_time: tokio::sync::Mutex<()>,
+    /// One permit for each listener for events.
+    pub(crate) listeners: Arc<tokio::sync::Semaphore>,
 }
 
 impl ApiState {
@@ -42,6 +46,7 @@ impl ApiState {
             sign_ins_per_name: Limiter::new(config.sign_ins_per_name),
             passwords: Passwords::default(),
             one_time: tokio::sync::Mutex::new(()),
+            listeners: Arc::new(tokio::sync::Semaphore::new(EVENT_LISTENERS_MAX)),
         };
         Self { backend, accounts, config: Arc::new(config), guards: Arc::new(guards) }
     }

@@ -7,7 +7,8 @@
 //! - [`policy`]: what becomes of a column that both sides changed;
 //! - [`reconcile`]: `(current, incoming) -> decision`, the cloud's half of the merge;
 //! - [`site`]: `step(row, event) -> row`, the site's half;
-//! - [`conflict`]: kinds, resolutions, and what a resolution writes; [`dependents`]: what hangs from a conflict, as a tree;
+//! - [`conflict`]: kinds, resolutions, and what a resolution writes; [`dependents`]: what hangs from a conflict, as a tree; [`verdict`]: what
+//!   both sides did to each column;
 //! - [`write`](mod@write): an API draft made into a row;
 //! - [`wire`]: messages and the bounded codec; [`sync_log`], [`backoff`], [`limits`].
 
@@ -24,5 +25,6 @@ pub mod reconcile;
 pub mod site;
 pub mod sync_log;
 pub mod value;
+pub mod verdict;
 pub mod wire;
 pub mod write;

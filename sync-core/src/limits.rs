@@ -46,6 +46,15 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 /// Rows in one page of an API list where nothing is asked.
 pub const LIST_ROWS_DEFAULT: usize = 50;
 
+/// Listeners at a server's `/api/events` at the same time.
+pub const EVENT_LISTENERS_MAX: usize = 256;
+/// How often a listener hears that the server is there.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Bytes of a text whose differences a conflict's detail marks; a longer one is shown as it is.
+pub const DIFF_BYTES_MAX: usize = 16 << 10;
+/// Policies in one trial.
+pub const TRIAL_POLICIES_MAX: usize = 100;
+
 /// Characters of the shortest password.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Bytes of the longest password.

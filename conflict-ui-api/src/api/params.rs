@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
@@ -48,7 +49,17 @@ impl<'a> Params<'a> {
 
     /// The id of the last one seen.
     pub(super) fn cursor(&mut self) -> Option<Uuid> {
-        self.read("cursor", "the nextCursor of the answer before", |text| Uuid::try_parse(text).ok())
+        self.cursor_as(|text| Uuid::try_parse(text).ok())
+    }
+
+    /// What stands for the last one seen.
+    pub(super) fn cursor_as<T>(&mut self, parse: impl Fn(&'a str) -> Option<T>) -> Option<T> {
+        self.read("cursor", "the nextCursor of the answer before", parse)
+    }
+
+    /// Notes a fault that several parameters make together.
+    pub(super) fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
+        self.faults.push(Fault::parameter(name, code, detail));
     }
 
     /// All that is wrong.
@@ -61,8 +72,31 @@ impl<'a> Params<'a> {
     }
 }
 
+/// A point in time: itself, or how long ago (`90s`, `15m`, `24h`, `30d`, `2w`).
+pub(crate) fn moment(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.to_utc());
+    }
+    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u32 = count.parse().ok()?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        "w" => 7 * 24 * 60 * 60,
+        _ => return None,
+    };
+    Utc::now().checked_sub_signed(TimeDelta::try_seconds(i64::from(count).checked_mul(seconds)?)?)
+}
+
+/// Yes or no.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    text.parse().ok()
+}
+
 /// `{"data":[..],"hasMore":b,"nextCursor":".."}` of rows of which one more than the page was asked for.
-pub(super) fn page<T: Serialize>(uri: &Uri, mut rows: Vec<T>, size: usize, id: impl Fn(&T) -> Uuid) -> Response {
+pub(super) fn page<T: Serialize, C: ToString>(uri: &Uri, mut rows: Vec<T>, size: usize, id: impl Fn(&T) -> C) -> Response {
     let more = rows.len() > size;
     rows.truncate(size);
     let next = rows.last().filter(|_| more).map(|row| id(row).to_string());
@@ -76,4 +110,22 @@ pub(super) fn page<T: Serialize>(uri: &Uri, mut rows: Vec<T>, size: usize, id: i
 /// The same form for a list that always comes whole.
 pub(super) fn whole<T: Serialize>(rows: &[T]) -> Response {
     Json(json!({ "data": rows, "hasMore": false, "nextCursor": null })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        assert_eq!(moment("2026-01-31T12:00:00+01:00").unwrap().to_rfc3339(), "2026-01-31T11:00:00+00:00");
+        let ago = |text| {
+            let at = moment(text).unwrap();
+            (Utc::now() - at).num_minutes()
+        };
+        assert_eq!([ago("90s"), ago("15m"), ago("24h"), ago("30d"), ago("2w")], [1, 15, 24 * 60, 30 * 24 * 60, 14 * 24 * 60]);
+        for wrong in ["", "d", "-1d", "5", "5y", "1.5h", "yesterday", "4294967296d", "é", "2026-01-31"] {
+            assert_eq!(moment(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ impl InTable {
         &self.catalog.tables[self.index]
     }
 
-    /// The table of this name; `explicit`: asked as `/api/tables/..`.
+    /// The table of this name; `explicit`: asked where no other name can stand, as `/api/tables/..`.
     pub(crate) fn find(catalog: Arc<Catalog>, name: &str, explicit: bool) -> Answer<Self> {
         let found = catalog.by_name(name).filter(|_| explicit || !RESERVED.contains(&name)).map(|table| table.no);
         match catalog.tables.iter().position(|table| Some(table.no) == found) {
@@ -124,7 +124,7 @@ impl Segments {
         let pairs = pattern.split('/').zip(path.split('/'));
         let name = |segment: &str| segment.strip_prefix('{')?.strip_suffix('}').map(str::to_owned);
         let named = pairs.filter_map(|(segment, raw)| name(segment).map(|name| (name, raw.to_owned()))).collect();
-        Self { named, explicit: pattern.starts_with("/api/tables/") }
+        Self { named, explicit: pattern.starts_with("/api/tables/") || pattern.starts_with("/api/rejoin/") }
     }
 
     fn raw(&self, name: &str) -> Option<&str> {

@@ -245,6 +245,24 @@ pub struct ConflictDetail {
     pub undoable: Option<bool>,
 }
 
+impl ConflictDetail {
+    /// A conflict of which nothing more is known than it says itself: the cloud's row is the one it was parked against.
+    #[must_use]
+    pub fn alone(conflict: Conflict) -> Self {
+        let current = conflict.cloud_data.clone();
+        Self {
+            conflict,
+            current,
+            against: None,
+            dependents_tree: Vec::new(),
+            besides: Vec::new(),
+            besides_digest: None,
+            history: Vec::new(),
+            undoable: None,
+        }
+    }
+}
+
 /// A conflict that hangs from another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

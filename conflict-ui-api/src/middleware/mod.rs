@@ -22,6 +22,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 pub use context::RequestId;
 
+use crate::api::ndjson::MEDIA_TYPE as NDJSON;
 use crate::config::ApiConfig;
 use crate::problem::{Code, Problem};
 
@@ -30,10 +31,11 @@ use crate::problem::{Code, Problem};
 ///
 /// A route that takes larger bodies sets its own `DefaultBodyLimit`, which replaces this one.
 pub fn stack(routes: Router, config: &ApiConfig) -> Router {
-    // The sites' protocol is compressed inside its messages; events must not wait for a compressor.
+    // The sites' protocol is compressed inside its messages; events and progress must not wait for a compressor.
     let worth_it = SizeAbove::new(860)
         .and(NotForContentType::new(MEDIA_TYPE))
         .and(NotForContentType::new("text/event-stream"))
+        .and(NotForContentType::new(NDJSON))
         .and(NotForContentType::IMAGES);
     routes
         .layer(DefaultBodyLimit::max(config.body_bytes_max))
@@ -45,6 +47,7 @@ pub fn stack(routes: Router, config: &ApiConfig) -> Router {
         .layer(from_fn(context::context))
 }
 
+/// Bounds the time until an answer begins. A stream that has begun (events, progress, an export) goes on for as long as it takes.
 async fn timeout(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,

@@ -2,11 +2,16 @@
 
 use axum::http::Method;
 use conflict_ui_api::ApiConfig;
+use conflict_ui_api::backend::{ConflictFilter, ConflictSort};
+use conflict_ui_api::error::BackendError;
 use serde_json::json;
-use sync_core::conflict::Resolution;
+use sync_core::conflict::{ConflictKind, Resolution, Way};
+use sync_core::id::ConflictId;
 use sync_core::value::Value;
+use uuid::Uuid;
 
 use crate::Server;
+use crate::scripted::conflict;
 
 const RESOLVE: &str = "/api/conflicts/00000000-0000-0000-0000-000000000001/resolve";
 
@@ -58,12 +63,99 @@ async fn conflicts_are_paged_and_filters_are_checked() {
     let next = page.header("link").strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
     assert_eq!(next, format!("/api/conflicts?resolution=PENDING&table=sources&limit=2&cursor={}", body["nextCursor"].as_str().unwrap()));
     assert_eq!(server.get(&next).await.status, 200);
+    for wrong in
+        ["since=yesterday", "until=5y", "record=1", "byPolicy=maybe", "group=1", "push=x", "root=1", "sort=oldest&sort=newest", "sort=best"]
+    {
+        for list in ["conflicts", "conflicts/groups", "conflicts/counts"] {
+            assert_eq!(server.get(&format!("/api/{list}?{wrong}")).await.problem(), (400, "bad_query".into()), "{list} {wrong}");
+        }
+    }
     for wrong in ["resolution=OPEN", "kind=clash", "limit=5000", "cursor=x", "state=open", "site=a&site=b"] {
         assert_eq!(server.get(&format!("/api/conflicts?{wrong}")).await.problem(), (400, "bad_query".into()), "{wrong}");
     }
     assert_eq!(server.get("/api/conflicts/%FF").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/seven").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/00000000-0000-0000-0000-0000000000ff").await.problem(), (404, "not_found".into()));
+}
+
+#[tokio::test]
+async fn the_store_is_asked_with_its_own_names_and_times() {
+    let server = Server::new(ApiConfig::default());
+    let id = Uuid::from_u128(7);
+    let query = format!(
+        "resolution=LOCAL_WINS&table=sources&kind=unique&site=hall&group={id}&push=3&column=hRes&since=2026-11-01T00:00:00Z&until=24h\
+         &record=r1&byPolicy=true&root={id}"
+    );
+    let expected = |until| ConflictFilter {
+        resolution: Some(Resolution::LocalWins),
+        table: Some("sources".into()),
+        kind: Some(ConflictKind::Unique),
+        site: Some("hall".into()),
+        group: Some(id),
+        push: Some(3),
+        column: Some("h_res".into()),
+        since: Some("2026-11-01T00:00:00Z".parse().unwrap()),
+        until,
+        record: Some("r1".into()),
+        by_policy: Some(true),
+        root: Some(ConflictId(id)),
+    };
+    for list in ["conflicts", "conflicts/groups", "conflicts/counts"] {
+        assert_eq!(server.get(&format!("/api/{list}?{query}")).await.status, 200, "{list}");
+        let filter = server.backend.asked_conflicts.lock().unwrap().take().unwrap().filter;
+        let hours = (chrono::Utc::now() - filter.until.unwrap()).num_minutes();
+        assert_eq!((&filter, hours), (&expected(filter.until), 24 * 60), "{list}");
+    }
+    let cursor = Uuid::from_u128(2);
+    assert_eq!(server.get(&format!("/api/conflicts/groups?sort=oldest&limit=2&cursor={cursor}")).await.status, 200);
+    let asked = server.backend.asked_conflicts.lock().unwrap().take().unwrap();
+    assert_eq!((asked.sort, asked.after, asked.limit), (ConflictSort::Oldest, Some(ConflictId(cursor)), 3));
+    // A table that the catalog does not have (any more) may have conflicts still.
+    assert_eq!(server.get("/api/conflicts?table=gone&column=lost").await.status, 200);
+    let asked = server.backend.asked_conflicts.lock().unwrap().take().unwrap().filter;
+    assert_eq!((asked.table.as_deref(), asked.column.as_deref()), (Some("gone"), Some("lost")));
+}
+
+#[tokio::test]
+async fn a_conflict_is_shown_field_by_field() {
+    let server = Server::new(ApiConfig::default());
+    let body = server.get("/api/conflicts/00000000-0000-0000-0000-000000000001").await.json();
+    assert_eq!((&body["id"], &body["besidesDigest"]), (&json!("00000000-0000-0000-0000-000000000001"), &json!("d1")));
+    let fields = body["fields"].as_array().unwrap();
+    let table = server.backend.catalog.by_name("sources").unwrap();
+    assert_eq!(fields.len(), table.columns.len() + 1, "every column, and one that is there no more");
+    let field = |name: &str| fields.iter().find(|field| field["name"] == name).unwrap();
+    let note = field("note");
+    assert_eq!((&note["verdict"], &note["editable"], &note["cloudBy"]), (&json!("clash"), &json!(true), &json!("ann")));
+    let part = |op: &str, text: &str| json!({ "op": op, "text": text });
+    assert_eq!(note["diff"], json!([part("cloud", "the cloud's"), part("local", "my"), part("same", " words")]));
+    let verdicts = ["h_res", "v_res", "name", "id", "gone"].map(|name| field(name)["verdict"].as_str().unwrap().to_owned());
+    assert_eq!(verdicts, ["both_same", "cloud_only", "same", "same", "local_only"]);
+    assert_eq!((&field("h_res")["field"], &field("id")["editable"]), (&json!("hRes"), &json!(false)));
+    assert_eq!((&field("gone")["type"], &field("gone")["editable"]), (&json!(null), &json!(false)));
+}
+
+#[tokio::test]
+async fn two_rows_are_made_one_and_decisions_are_taken_back() {
+    let server = Server::new(ApiConfig::default());
+    let unique = RESOLVE.replace("0001/", "0005/");
+    let body = json!({ "resolution": "LOCAL_WINS", "cloudEtag": "\"4-00\"", "revision": 1, "way": "same_row", "besides": "d1" });
+    assert_eq!(server.ask(Method::POST, &unique, Some(&body.to_string())).await.status, 200);
+    let command = server.backend.decided.lock().unwrap().take().unwrap();
+    assert_eq!((command.way, command.besides.as_deref()), (Way::SameRow, Some("d1")));
+    let other = server.ask(Method::POST, RESOLVE, Some(&body.to_string())).await;
+    assert_eq!((other.problem(), &other.json()["errors"][0]["pointer"]), ((422, "invalid_fields".into()), &json!("/way")));
+
+    let undo = |id: &str| RESOLVE.replace("0001/resolve", &format!("{id}/undo"));
+    assert_eq!(server.ask(Method::POST, &undo("0006"), Some(r#"{"revision":4}"#)).await.status, 200);
+    let command = server.backend.decided.lock().unwrap().take().unwrap();
+    assert_eq!((command.way, command.resolution, command.revision), (Way::Undo, Resolution::Pending, 4));
+    assert_eq!(server.ask(Method::POST, &undo("0006"), Some("{}")).await.problem(), (422, "invalid_fields".into()));
+    assert_eq!(server.ask(Method::POST, &undo("0001"), Some(r#"{"revision":1}"#)).await.problem(), (422, "undecidable".into()));
+    assert_eq!(server.ask(Method::POST, &undo("00ff"), Some(r#"{"revision":1}"#)).await.problem(), (404, "not_found".into()));
+    server.backend.fail_next(BackendError::Outdated(Box::new(conflict(6))));
+    let stale = server.ask(Method::POST, &undo("0006"), Some(r#"{"revision":4}"#)).await;
+    assert_eq!((stale.problem(), &stale.json()["current"]["revision"]), ((409, "outdated_resolution".into()), &json!(1)));
 }
 
 #[tokio::test]

@@ -5,8 +5,11 @@
 
 mod access;
 mod bodies;
+mod bulk;
 mod conflicts;
 mod cors;
+mod edits;
+mod events;
 mod lists;
 mod problems;
 mod scripted;
@@ -14,7 +17,7 @@ mod sign_in;
 mod stack;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use conflict_ui_api::backend::Role;
 use conflict_ui_api::{ApiConfig, ApiState, Route, middleware, router};
@@ -57,7 +60,9 @@ impl Server {
     async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 64 << 20).await.unwrap();
+        // Events never end.
+        let endless = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");
+        let bytes = if endless { Bytes::new() } else { to_bytes(body, 64 << 20).await.unwrap() };
         Reply { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&bytes).into_owned() }
     }
 

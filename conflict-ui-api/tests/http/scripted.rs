@@ -1,14 +1,16 @@
 //! Ports that answer what the test wrote down.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictQuery, ListQuery, LogQuery, Place, Principal, Record, Result, Role, SyncControl, SyncStatus,
-    Token, User, Write,
+    Accounts, Backend, Besides, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
+    ConflictQuery, EditCounts, EditQuery, EditState, Event, HistoryEntry, ListQuery, LocalEdit, LogQuery, Place, PolicyTrial, Principal,
+    Record, Result, Role, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::conformance::System;
 use conflict_ui_api::error::BackendError;
@@ -17,10 +19,12 @@ use serde_json::json;
 use sync_core::catalog::Catalog;
 use sync_core::change::Stamp;
 use sync_core::conflict::{ConflictKind, Resolution};
-use sync_core::id::{ConflictId, Key, RunId, TableNo};
+use sync_core::id::{ColumnNo, ConflictId, Key, RunId, TableNo};
+use sync_core::policy::Policy;
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::value::Value;
 use sync_core::wire::message::{ResolveCommand, Run};
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 /// A backend with a few rows in every table.
@@ -30,8 +34,24 @@ pub(crate) struct Scripted {
     pub(crate) fail: Mutex<Option<BackendError>>,
     /// The last list that was asked for.
     pub(crate) asked: Mutex<Option<ListQuery>>,
+    /// The last list of conflicts, groups or counts that was asked for.
+    pub(crate) asked_conflicts: Mutex<Option<ConflictQuery>>,
     /// The last decision that came through.
     pub(crate) decided: Mutex<Option<ResolveCommand>>,
+    /// The last decision on many.
+    pub(crate) decided_many: Mutex<Option<BulkDecision>>,
+    /// How many conflicts a decision on many finds, and how long it takes for each.
+    pub(crate) many: (u64, Duration),
+    /// How many of them were decided so far.
+    pub(crate) done: AtomicU64,
+    /// The last list of edits that was asked for.
+    pub(crate) asked_edits: Mutex<Option<EditQuery>>,
+    /// How many edits there are.
+    pub(crate) edits: usize,
+    /// The last trial.
+    pub(crate) tried: Mutex<Option<(DateTime<Utc>, Vec<(TableNo, ColumnNo, Policy)>)>>,
+    /// Tells what happens.
+    pub(crate) events: broadcast::Sender<Event>,
     /// Rows in every table.
     pub(crate) rows: u128,
     /// How long a sync takes.
@@ -44,7 +64,15 @@ impl Default for Scripted {
             catalog: Arc::new(System::VideoProduction.catalog()),
             fail: Mutex::default(),
             asked: Mutex::default(),
+            asked_conflicts: Mutex::default(),
             decided: Mutex::default(),
+            decided_many: Mutex::default(),
+            many: (3, Duration::ZERO),
+            done: AtomicU64::new(0),
+            asked_edits: Mutex::default(),
+            edits: 3,
+            tried: Mutex::default(),
+            events: broadcast::channel(4).0,
             rows: 3,
             run_takes: Duration::ZERO,
         }
@@ -87,7 +115,7 @@ pub(crate) fn conflict(id: u128) -> Conflict {
         id: ConflictId(Uuid::from_u128(id)),
         table_name: "sources".into(),
         record_id: Uuid::from_u128(1).to_string(),
-        kind: ConflictKind::UpdateUpdate,
+        kind: if id == 5 { ConflictKind::Unique } else { ConflictKind::UpdateUpdate },
         reason: "both changed note".into(),
         columns: vec!["note".into()],
         cloud_version: Some(4),
@@ -102,7 +130,7 @@ pub(crate) fn conflict(id: u128) -> Conflict {
         held: false,
         site: "hall".into(),
         push: 7,
-        resolution: Resolution::Pending,
+        resolution: if id == 6 { Resolution::LocalWins } else { Resolution::Pending },
         resolved_at: None,
         resolved_by: None,
         created_at: at,
@@ -114,6 +142,66 @@ pub(crate) fn conflict(id: u128) -> Conflict {
         policy: None,
         cloud_modified_by: None,
         local_modified_by: None,
+    }
+}
+
+/// The same one with the rows around it.
+pub(crate) fn detail(conflict: Conflict) -> ConflictDetail {
+    let besides = vec![Besides { table_name: "sends".into(), record_id: "7".into(), effect: "deleted".into() }];
+    let current = json!({ "id": Uuid::from_u128(1), "name": "row 1", "note": "the cloud's words", "h_res": 1920, "v_res": 1080 });
+    let conflict = Conflict {
+        base_data: Some(json!({ "note": "old words", "h_res": 1280 })),
+        local_data: Some(json!({ "id": Uuid::from_u128(1), "name": "row 1", "note": "my words", "h_res": 1920, "v_res": 720, "gone": 1 })),
+        ..conflict
+    };
+    ConflictDetail {
+        current: Some(current),
+        besides,
+        besides_digest: Some("d1".into()),
+        history: vec![entry(2), entry(1)],
+        ..ConflictDetail::alone(conflict)
+    }
+}
+
+fn group(id: u128) -> ConflictGroup {
+    let example = conflict(id);
+    ConflictGroup {
+        id: Uuid::from_u128(id),
+        table_name: example.table_name.clone(),
+        kind: example.kind,
+        site: example.site.clone(),
+        conflicts: 2,
+        dependents: 0,
+        columns: example.columns.clone(),
+        first_at: example.created_at,
+        last_at: example.created_at,
+        example,
+    }
+}
+
+fn entry(id: i64) -> HistoryEntry {
+    HistoryEntry {
+        id,
+        op: "update".into(),
+        version: id,
+        at: "2026-11-20T11:00:00Z".parse().unwrap(),
+        author: "ann".into(),
+        site: None,
+        changes: json!({ "note": ["older", "the cloud's words"] }),
+    }
+}
+
+fn edit(id: usize) -> LocalEdit {
+    LocalEdit {
+        table_name: "sources".into(),
+        record_id: format!("{id:06}"),
+        place: format!("é{id:06}"),
+        state: EditState::Waiting,
+        op: "update".into(),
+        changes: json!({ "note": ["old", "new"] }),
+        edited_at: None,
+        edited_by: Some("ann".into()),
+        conflict: None,
     }
 }
 
@@ -170,7 +258,66 @@ impl Backend for Scripted {
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
         self.script()?;
+        *self.asked_conflicts.lock().unwrap() = Some(query.clone());
         Ok((1..=3).take(query.limit).map(conflict).collect())
+    }
+
+    async fn conflict_groups(&self, query: &ConflictQuery) -> Result<Vec<ConflictGroup>> {
+        *self.asked_conflicts.lock().unwrap() = Some(query.clone());
+        Ok((1..=3).take(query.limit).map(group).collect())
+    }
+
+    async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {
+        *self.asked_conflicts.lock().unwrap() = Some(ConflictQuery { filter: filter.clone(), ..ConflictQuery::default() });
+        Ok(ConflictCounts { total: 3, by_kind: [("update_update".to_owned(), 3)].into(), ..ConflictCounts::default() })
+    }
+
+    async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
+        Ok(self.conflict(id).await?.map(detail))
+    }
+
+    async fn resolve_many(
+        &self,
+        _: &Principal,
+        decision: &BulkDecision,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<BulkOutcome> {
+        self.script()?;
+        *self.decided_many.lock().unwrap() = Some(decision.clone());
+        let (many, each) = self.many;
+        for done in 1..=many {
+            tokio::time::sleep(each).await;
+            self.done.store(done, Ordering::SeqCst);
+            progress(done, many);
+            // Fails under way where the test says so by then.
+            self.script()?;
+        }
+        Ok(BulkOutcome { matched: many, resolved: many, dry_run: decision.dry_run, ..BulkOutcome::default() })
+    }
+
+    async fn history(&self, table: TableNo, _: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {
+        assert!(self.catalog.table(table).is_some());
+        Ok((1..before.unwrap_or(4)).rev().take(limit).map(entry).collect())
+    }
+
+    async fn local_edits(&self, query: &EditQuery) -> Result<Vec<LocalEdit>> {
+        self.script()?;
+        *self.asked_edits.lock().unwrap() = Some(query.clone());
+        let behind = |edit: &LocalEdit| query.after.as_ref().is_none_or(|place| edit.place > *place);
+        Ok((1..=self.edits).map(edit).filter(behind).take(query.limit).collect())
+    }
+
+    async fn edit_counts(&self) -> Result<EditCounts> {
+        Ok(EditCounts { waiting: 3, ..EditCounts::default() })
+    }
+
+    async fn try_policies(&self, since: DateTime<Utc>, policies: &[(TableNo, ColumnNo, Policy)]) -> Result<PolicyTrial> {
+        *self.tried.lock().unwrap() = Some((since, policies.to_vec()));
+        Ok(PolicyTrial { looked_at: 2, merged: 1, parked: 1, ..PolicyTrial::default() })
+    }
+
+    fn events(&self) -> Option<broadcast::Receiver<Event>> {
+        Some(self.events.subscribe())
     }
 
     async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
@@ -237,6 +384,11 @@ impl Ledger {
         };
         self.tokens.lock().unwrap().entry(secret_hash).or_insert(token);
         secret
+    }
+
+    /// Revokes it.
+    pub(crate) fn forget(&self, role: Role) {
+        self.tokens.lock().unwrap().remove(&secret::hash(&format!("rjt_{role:?}")));
     }
 }
 

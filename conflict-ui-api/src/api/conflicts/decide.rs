@@ -1,7 +1,6 @@
-//! Parked conflicts: what clashed, and the decision.
+//! One decision, and taking it back.
 
-use axum::extract::{OriginalUri, Query, State};
-use axum::response::Response;
+use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value as Any};
@@ -12,38 +11,12 @@ use sync_core::wire::message::ResolveCommand;
 use sync_core::write::read_draft;
 use uuid::Uuid;
 
-use super::body::Body;
-use super::params::{Params, page};
-use super::path::Named;
-use super::records::query::Pairs;
-use crate::backend::{Conflict, ConflictFilter, ConflictQuery, ConflictSort};
+use crate::api::body::Body;
+use crate::api::path::Named;
+use crate::backend::Conflict;
 use crate::door::Caller;
 use crate::problem::{Answer, Code, Fault, Problem};
 use crate::state::ApiState;
-
-/// `GET /api/conflicts?resolution=&table=&kind=&site=`: newest first.
-pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Query(pairs): Query<Pairs>) -> Answer<Response> {
-    let mut params = Params::new(&pairs);
-    let resolution = params.read("resolution", "PENDING, CLOUD_WINS, LOCAL_WINS or MANUAL", Resolution::from_name);
-    let kind = params.read("kind", "one of docs/ARCHITECTURE.md's kinds, as update_update", ConflictKind::from_name);
-    let table = params.read("table", "a table's name", |name| Some(name.to_owned()));
-    let site = params.read("site", "a site's name", |name| Some(name.to_owned()));
-    let size = params.limit();
-    let after = params.cursor().map(ConflictId);
-    params.finish()?;
-    let catalog = state.backend.catalog()?;
-    // A path (`equipment`) is as good as the name (`equipment_specs`).
-    let table = table.map(|name| catalog.by_name(&name).map_or(name, |table| table.name.clone()));
-    let filter = ConflictFilter { resolution, table, kind, site, ..ConflictFilter::default() };
-    let query = ConflictQuery { filter, sort: ConflictSort::default(), after, limit: size + 1 };
-    let conflicts = state.backend.conflicts(&query).await?;
-    Ok(page(&uri, conflicts, size, |conflict| conflict.id.0))
-}
-
-/// `GET /api/conflicts/{id}`.
-pub async fn get(State(state): State<ApiState>, Named(id): Named) -> Answer<Json<Conflict>> {
-    find(&state, &id).await.map(Json)
-}
 
 /// A decision.
 #[derive(Debug, Deserialize)]
@@ -56,6 +29,11 @@ pub struct Decision {
     revision: Option<i64>,
     /// The values to write, under the names that records have; for MANUAL.
     values: Option<Map<String, Any>>,
+    /// How it is carried out.
+    #[serde(default)]
+    way: Way,
+    /// The `besidesDigest` that was seen, where the decision deletes or changes other rows besides.
+    besides: Option<String>,
 }
 
 /// `POST /api/conflicts/{id}/resolve`: the conflict as it is then. At a site the decision travels with the next push.
@@ -74,7 +52,42 @@ pub async fn resolve(
         resolution: decision.resolution,
         values,
         by: caller.principal.name.clone(),
-        way: Way::Plain,
+        way: decision.way,
+        besides: decision.besides,
+    };
+    Ok(Json(state.backend.resolve(&caller.principal, &command).await?))
+}
+
+/// Which decision is taken back.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Undo {
+    /// The `revision` that was seen.
+    revision: Option<i64>,
+}
+
+/// `POST /api/conflicts/{id}/undo`: writes back what the decision wrote, as long as nobody edited since; the conflict is open again.
+pub async fn undo(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Named(id): Named,
+    Body(undo): Body<Undo>,
+) -> Answer<Json<Conflict>> {
+    let conflict = find(&state, &id).await?;
+    let Some(revision) = undo.revision else {
+        return Err(Problem::fields(vec![Fault::field("revision", "required", "needed: the one of the conflict that was seen")]));
+    };
+    if conflict.resolution == Resolution::Pending && !conflict.decided_not_sent {
+        return Err(Problem::new(Code::Undecidable, format!("The conflict {id} is open: there is no decision to take back.")));
+    }
+    let command = ResolveCommand {
+        conflict: conflict.id,
+        revision,
+        cloud_etag: conflict.cloud_etag,
+        resolution: Resolution::Pending,
+        values: Vec::new(),
+        by: caller.principal.name.clone(),
+        way: Way::Undo,
         besides: None,
     };
     Ok(Json(state.backend.resolve(&caller.principal, &command).await?))
@@ -99,6 +112,15 @@ fn check(state: &ApiState, conflict: &Conflict, decision: &Decision) -> Answer<(
     }
     if decision.cloud_etag.is_none() && conflict.cloud_etag.is_some() {
         faults.push(Fault::field("cloudEtag", "required", "needed: the cloud has a row of this conflict"));
+    }
+    match decision.way {
+        Way::Plain => {}
+        Way::SameRow if conflict.kind == ConflictKind::Unique => {}
+        Way::SameRow => {
+            let detail = format!("two rows are made one only where both want the same unique value: this is {}", conflict.kind.as_str());
+            faults.push(Fault::field("way", "type", detail));
+        }
+        Way::Undo => faults.push(Fault::field("way", "type", "a decision is taken back by POST ../undo")),
     }
     let given = decision.values.as_ref().is_some_and(|values| !values.is_empty());
     if given != (decision.resolution == Resolution::Manual) {
