@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictQuery, Digests, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
-    Token, User, Write,
+    Accounts, Backend, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery, Digests, HistoryEntry,
+    Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use crate::core::Core;
 use crate::store::accounts::{self, Changed};
 use crate::store::error::StoreError;
-use crate::store::{conflicts, digest, records, sync_log};
+use crate::store::{conflicts, digest, history, records, sync_log};
 
 /// What `sync_log` and the status call the cloud.
 const NAME: &str = "cloud";
@@ -67,6 +67,24 @@ impl Backend for Core {
 
     async fn conflict(&self, id: ConflictId) -> Result<Option<Conflict>> {
         Ok(conflicts::get(&self.client().await?, &Self::catalog(self), id).await?)
+    }
+
+    async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
+        Ok(conflicts::detail(&self.client().await?, &Self::catalog(self), id).await?)
+    }
+
+    async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {
+        Ok(conflicts::counts(&self.client().await?, filter).await?)
+    }
+
+    async fn conflict_groups(&self, query: &ConflictQuery) -> Result<Vec<ConflictGroup>> {
+        Ok(conflicts::groups(&self.client().await?, &Self::catalog(self), query).await?)
+    }
+
+    async fn history(&self, table: TableNo, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {
+        let catalog = Self::catalog(self);
+        let Some(table) = catalog.table(table) else { return Ok(Vec::new()) };
+        Ok(history::list(&self.client().await?, table, key, before, limit).await?)
     }
 
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {

@@ -8,7 +8,10 @@ ALTER TABLE rejoin.sync_conflicts
     ADD COLUMN policy text,
     ADD COLUMN cloud_modified_by text,
     ADD COLUMN local_modified_by text;
-CREATE INDEX sync_conflicts_inbox ON rejoin.sync_conflicts (group_id) WHERE resolution = 'PENDING';
+-- The inbox, whatever else was resolved before.
+CREATE INDEX sync_conflicts_inbox ON rejoin.sync_conflicts (created_at DESC, id) WHERE resolution = 'PENDING';
+CREATE INDEX sync_conflicts_group ON rejoin.sync_conflicts (group_id, id);
+CREATE INDEX sync_conflicts_record ON rejoin.sync_conflicts (table_name COLLATE "C", record_id COLLATE "C", id);
 CREATE INDEX sync_conflicts_root ON rejoin.sync_conflicts (root_id) WHERE root_id IS NOT NULL;
 
 -- One cause: one replica's clashes of one table and kind in one push or in pushes that followed on each other without a pause.
@@ -23,6 +26,7 @@ CREATE TABLE rejoin.conflict_groups (
     created_at timestamptz NOT NULL DEFAULT now(),
     last_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX conflict_groups_recent ON rejoin.conflict_groups (created_at DESC, id);
 CREATE INDEX conflict_groups_last ON rejoin.conflict_groups (replica, table_no, kind, last_push DESC);
 
 -- What each decision wrote, to take it back: writes is [{"table":no,"record":id,"before":{..}|null,"after":"etag"|null}, ..].

@@ -80,6 +80,17 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the cloud tries a push again whose rows somebody holds, before it defers them.
 pub const BUSY_RETRIES_MAX: u32 = 5;
 
+/// How long after its last clash the conflicts of one cause still take the next push's in.
+pub const CONFLICT_GROUP_PAUSE: Duration = Duration::from_secs(600);
+/// Columns that a group of conflicts names.
+pub const GROUP_COLUMNS_MAX: usize = 32;
+/// Entries of a row's history that come with a conflict.
+pub const CONFLICT_HISTORY_MAX: usize = 20;
+/// Bytes of one value that the history of rows keeps; of a larger one it keeps only the size.
+pub const HISTORY_VALUE_BYTES_MAX: usize = 64 << 10;
+/// Entries of the history that are removed at once when they are old.
+pub const HISTORY_PRUNE_ROWS: usize = 10_000;
+
 /// Writes that may wait for a site's one writer; whoever comes then waits to be let in.
 pub const WRITER_QUEUE_MAX: usize = 256;
 /// Waiting API writes that a site commits together.

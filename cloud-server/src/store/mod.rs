@@ -6,6 +6,7 @@ mod capture;
 pub mod conflicts;
 pub mod digest;
 pub mod error;
+pub mod history;
 mod introspect;
 mod mac;
 pub mod migrate;

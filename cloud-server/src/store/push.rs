@@ -176,8 +176,11 @@ impl<'a> Taking<'a> {
         let place: HashMap<usize, usize> = parked.iter().enumerate().map(|(place, index)| (*index, place)).collect();
         let list: Vec<Parking<'_>> = parked.iter().filter_map(|index| self.parking(&set.items[*index], after, &place)).collect();
         let source = self.source();
-        let ids = park(tx, source, &list).await?;
-        let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(ids).collect();
+        let done = park(tx, source, &list).await?;
+        for group in &done.new_groups {
+            tracing::info!(site = %self.site.name, push = %self.push.no, table = group.table, kind = %group.kind, group = %group.id, "conflicts");
+        }
+        let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(done.conflicts).collect();
         for (index, item) in set.items.iter().enumerate() {
             if let Some(root) = item.park().filter(|park| park.within_root).and_then(|park| park.root)
                 && let Some(conflict) = conflicts.get(&root).copied()
@@ -226,6 +229,8 @@ impl<'a> Taking<'a> {
             deleted: item.is_delete(),
             local_version: item.change.stamp.version,
             local_updated_at: &item.change.stamp.updated_at,
+            local_modified_by: item.change.stamp.modified_by.as_deref(),
+            deleted_at_cloud: tombstone.filter(|tombstone| !tombstone.left).map(|tombstone| (&*tombstone.when, &*tombstone.author)),
             held: item.is_insert() && !(park.kind == ConflictKind::InsertInsert && own.is_some()),
             root: park.root.and_then(|root| place.get(&root).copied()),
         })

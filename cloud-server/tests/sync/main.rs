@@ -7,6 +7,7 @@ mod site;
 
 mod conflicts;
 mod identity;
+mod inbox;
 mod order;
 mod pull;
 mod push;

@@ -10,6 +10,7 @@ use sync_core::write::{bounded, columns_to_json, is_too_large, row_from_json, ro
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::group::{self, Group};
 use crate::store::error::StoreError;
 use crate::store::row::StoredRow;
 use crate::store::sites::SiteIdentity;
@@ -39,6 +40,9 @@ pub(crate) struct Parking<'a> {
     pub(crate) deleted: bool,
     pub(crate) local_version: i64,
     pub(crate) local_updated_at: &'a str,
+    pub(crate) local_modified_by: Option<&'a str>,
+    /// When and by whom the cloud's row was deleted, where it was and the site may know.
+    pub(crate) deleted_at_cloud: Option<(&'a str, &'a str)>,
     /// Whether the row is an insert that stays held at its site.
     pub(crate) held: bool,
     /// The entry of the list that this one hangs from.
@@ -57,6 +61,7 @@ pub(crate) struct Source<'a> {
 /// An open conflict that a later clash of the same row joins.
 struct Open {
     id: Uuid,
+    group: Option<Uuid>,
     base: Option<serde_json::Value>,
     local: Option<serde_json::Value>,
     columns: Vec<String>,
@@ -66,28 +71,94 @@ struct Open {
 struct Draft<'a> {
     id: Uuid,
     joins: bool,
+    root: Option<Uuid>,
+    group: Option<Uuid>,
     parking: &'a Parking<'a>,
     base: Option<serde_json::Value>,
     local: Option<serde_json::Value>,
     columns: Vec<String>,
 }
 
-/// Parks rows, in their order; returns their conflicts. Open conflicts of the same rows are joined.
+/// What was parked.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    /// The conflicts, in the order of the rows.
+    pub(crate) conflicts: Vec<ConflictId>,
+    /// The causes that have no conflict before these.
+    pub(crate) new_groups: Vec<Group>,
+}
+
+/// Parks rows, in their order. Open conflicts of the same rows are joined.
 ///
 /// # Errors
 /// The store failed.
-pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parking<'_>]) -> Result<Vec<ConflictId>, StoreError> {
+pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parking<'_>]) -> Result<Parked, StoreError> {
     if list.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Parked::default());
     }
     // Whoever decides takes this head too: what is open now stays open.
     tx.take(&BTreeSet::from([source.site.own_scope()])).await?;
     let open = open_conflicts(tx, source.replica, list).await?;
-    let drafts: Vec<Draft<'_>> = list.iter().map(|parking| draft(parking, open.get(&name(parking)))).collect();
+    let mut drafts: Vec<Draft<'_>> = list.iter().map(|parking| draft(parking, open.get(&name(parking)))).collect();
+    hang(tx, source.replica, &mut drafts).await?;
+    let new_groups = give_groups(tx, source, &mut drafts).await?;
     let (joined, new): (Vec<&Draft<'_>>, Vec<&Draft<'_>>) = drafts.iter().partition(|draft| draft.joins);
-    write(tx, source, &drafts, &new, INSERT).await?;
-    write(tx, source, &drafts, &joined, JOIN).await?;
-    Ok(drafts.iter().map(|draft| ConflictId(draft.id)).collect())
+    write(tx, source, &new, INSERT).await?;
+    write(tx, source, &joined, JOIN).await?;
+    Ok(Parked { conflicts: drafts.iter().map(|draft| ConflictId(draft.id)).collect(), new_groups })
+}
+
+/// Finds what each draft hangs from: a row of this push, or one that an earlier push parked. Always the top of the tree.
+async fn hang(tx: &WriteTx<'_>, replica: ReplicaId, drafts: &mut [Draft<'_>]) -> Result<(), StoreError> {
+    let asking = |draft: &Draft<'_>| draft.parking.root.is_none() && draft.parking.kind == ConflictKind::ForeignKey;
+    let asked: Vec<(usize, (i32, String))> = (0..drafts.len())
+        .filter(|index| asking(&drafts[*index]))
+        .flat_map(|index| refers_to(drafts[index].parking).into_iter().map(move |named| (index, named)))
+        .collect();
+    for (index, root, group) in group::earlier_roots(tx, replica, &asked).await? {
+        if drafts[index].id != root {
+            (drafts[index].root, drafts[index].group) = (Some(root), Some(group));
+        }
+    }
+    for index in 0..drafts.len() {
+        let Some(root) = drafts[index].parking.root.and_then(|root| drafts.get(root)) else { continue };
+        let (top, group) = (root.root.unwrap_or(root.id), root.root.and(root.group));
+        if drafts[index].id != top {
+            (drafts[index].root, drafts[index].group) = (Some(top), group);
+        }
+    }
+    Ok(())
+}
+
+/// The rows that a parked one names as its parents, as `sync_conflicts` would name them.
+fn refers_to(parking: &Parking<'_>) -> Vec<(i32, String)> {
+    let table = parking.table;
+    let value = |no: &ColumnNo| {
+        let pushed = parking.pushed.iter().find(|(pushed, _)| pushed == no).map(|(_, value)| *value);
+        pushed.or_else(|| parking.known.get(table.position(*no)?)?.as_ref()).filter(|value| !value.is_null()).cloned()
+    };
+    let named = table.references.iter().filter_map(|reference| {
+        let key = Key(reference.columns.iter().map(value).collect::<Option<_>>()?);
+        Some((i32::try_from(reference.table.0).ok()?, key.to_string()))
+    });
+    named.collect()
+}
+
+/// Gives each new conflict its group: its root's where it hangs from one. One statement, however many there are.
+async fn give_groups(tx: &WriteTx<'_>, source: Source<'_>, drafts: &mut [Draft<'_>]) -> Result<Vec<Group>, StoreError> {
+    let cause = |draft: &Draft<'_>| (name(draft.parking).0, draft.parking.kind);
+    let wanted: BTreeSet<(i32, &str)> =
+        drafts.iter().filter(|draft| !draft.joins && draft.root.is_none()).map(cause).map(|(table, kind)| (table, kind.as_str())).collect();
+    let groups = group::assign(tx, source, &wanted).await?;
+    for draft in drafts.iter_mut().filter(|draft| !draft.joins && draft.root.is_none()) {
+        let (table, kind) = cause(draft);
+        draft.group = groups.iter().find(|group| group.table == table && group.kind == kind.as_str()).map(|group| group.id);
+    }
+    let of: HashMap<Uuid, Uuid> = drafts.iter().map(|draft| (draft.id, draft.group.unwrap_or(draft.id))).collect();
+    for draft in drafts.iter_mut().filter(|draft| draft.root.is_some() && draft.group.is_none()) {
+        draft.group = draft.root.and_then(|root| of.get(&root)).copied();
+    }
+    Ok(groups.into_iter().filter(|group| group.new).collect())
 }
 
 /// A row as `sync_conflicts` names it.
@@ -97,14 +168,15 @@ fn name(parking: &Parking<'_>) -> (i32, String) {
 
 async fn open_conflicts(tx: &WriteTx<'_>, replica: ReplicaId, list: &[Parking<'_>]) -> Result<HashMap<(i32, String), Open>, StoreError> {
     let (tables, records): (Vec<i32>, Vec<String>) = list.iter().map(name).unzip();
-    let sql = "SELECT c.table_no, c.record_id, c.id, c.base_data, c.local_data, c.columns
+    let sql = "SELECT c.table_no, c.record_id, c.id, c.base_data, c.local_data, c.columns, c.group_id
                FROM unnest($2::integer[], $3::text[]) AS u(table_no, record_id)
                JOIN rejoin.sync_conflicts c ON c.table_no = u.table_no AND c.record_id = u.record_id
                WHERE c.replica = $1 AND c.resolution = 'PENDING'";
     let rows = tx.query(&tx.prepare_cached(sql).await?, &[&replica.0, &tables, &records]).await?;
     let open = rows.iter().map(|row| {
         let key = (row.try_get(0)?, row.try_get(1)?);
-        Ok((key, Open { id: row.try_get(2)?, base: row.try_get(3)?, local: row.try_get(4)?, columns: row.try_get(5)? }))
+        let (id, base, local) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        Ok((key, Open { id, group: row.try_get(6)?, base, local, columns: row.try_get(5)? }))
     });
     open.collect()
 }
@@ -144,6 +216,8 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
     Draft {
         id: open.map_or_else(Uuid::now_v7, |open| open.id),
         joins: open.is_some(),
+        root: None,
+        group: open.and_then(|open| open.group),
         parking,
         base: base.map(bounded),
         local: (!parking.deleted).then(|| bounded(still_too_large(columns_to_json(table, known), parking, open))),
@@ -168,12 +242,13 @@ fn still_too_large(mut local: serde_json::Value, parking: &Parking<'_>, open: Op
 
 const INSERT: &str = "
     INSERT INTO rejoin.sync_conflicts (id, table_name, record_id, cloud_version, local_version, cloud_data, local_data, cloud_updated_at,
-        local_updated_at, kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held, site_id, site_name, replica, push_no,
-        rejoin_scope, rejoin_tick, rejoin_version, rejoin_updated_at, rejoin_modified_by, rejoin_synced_at)
+        local_updated_at, kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held, group_id, cloud_modified_by,
+        local_modified_by, site_id, site_name, replica, push_no, rejoin_scope, rejoin_tick, rejoin_version, rejoin_updated_at,
+        rejoin_modified_by, rejoin_synced_at)
     SELECT u.id, u.table_name, u.record_id, u.cloud_version, u.local_version, u.cloud_data::jsonb, u.local_data::jsonb,
         u.cloud_updated_at::timestamptz, u.local_updated_at::timestamptz, u.kind, u.reason,
         ARRAY(SELECT jsonb_array_elements_text(u.columns::jsonb)), u.base_data::jsonb, u.cloud_record_id, u.table_no, u.root_id, u.held,
-        $17, $18, $19, $20, $21, $22, 1, now(), $23, now()
+        u.group_id, u.cloud_modified_by, u.local_modified_by, $17, $18, $19, $20, $21, $22, 1, now(), $23, now()
     FROM ";
 
 const JOIN: &str = "
@@ -181,20 +256,22 @@ const JOIN: &str = "
         local_data = u.local_data::jsonb, cloud_updated_at = u.cloud_updated_at::timestamptz,
         local_updated_at = u.local_updated_at::timestamptz, kind = u.kind, reason = u.reason,
         columns = ARRAY(SELECT jsonb_array_elements_text(u.columns::jsonb)), base_data = u.base_data::jsonb,
-        cloud_record_id = u.cloud_record_id, root_id = u.root_id, held = u.held, revision = c.revision + 1, push_no = $20,
+        cloud_record_id = u.cloud_record_id, root_id = u.root_id, held = u.held, group_id = u.group_id,
+        cloud_modified_by = u.cloud_modified_by, local_modified_by = u.local_modified_by, revision = c.revision + 1, push_no = $20,
         rejoin_tick = $22, rejoin_version = c.rejoin_version + 1, rejoin_updated_at = now(), rejoin_modified_by = $23,
         rejoin_synced_at = now()
     FROM ";
 
 /// The rows of both statements; the site, name and replica are read by the second one only to have the same parameters.
 const ROWS: &str = "unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-        $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::uuid[], $24::boolean[])
+        $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::uuid[], $24::boolean[],
+        $25::uuid[], $26::text[], $27::text[])
         AS u(id, table_name, record_id, cloud_version, local_version, cloud_data, local_data, cloud_updated_at, local_updated_at,
-             kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held)";
+             kind, reason, columns, base_data, cloud_record_id, table_no, root_id, held, group_id, cloud_modified_by, local_modified_by)";
 
 const JOINS: &str = " WHERE c.id = u.id AND c.rejoin_scope = $21 AND c.resolution = 'PENDING' AND ($17::uuid IS NOT NULL OR $18::text IS NOT NULL OR $19::uuid IS NOT NULL)";
 
-async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: &[&Draft<'_>], statement: &str) -> Result<(), StoreError> {
+async fn write(tx: &WriteTx<'_>, source: Source<'_>, drafts: &[&Draft<'_>], statement: &str) -> Result<(), StoreError> {
     if drafts.is_empty() {
         return Ok(());
     }
@@ -203,10 +280,12 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
     }
     let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
     let cloud = |draft: &Draft<'_>| draft.parking.cloud.map(|stored| bounded(row_to_json(draft.parking.table, &stored.row)).to_string());
-    let roots = each(drafts, |draft| draft.parking.root.and_then(|root| all.get(root)).map(|root| root.id));
+    fn gone<'a>(draft: &Draft<'a>) -> Option<(&'a str, &'a str)> {
+        draft.parking.deleted_at_cloud.filter(|_| draft.parking.cloud.is_none())
+    }
     let own = source.site.own_scope();
     let tick = tx.tick(&own)?.0;
-    let params: [&(dyn ToSql + Sync); 24] = [
+    let params: [&(dyn ToSql + Sync); 27] = [
         &each(drafts, |draft| draft.id),
         &each(drafts, |draft| draft.parking.table.name.as_str()),
         &each(drafts, |draft| draft.parking.key.to_string()),
@@ -214,7 +293,7 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
         &each(drafts, |draft| Some(draft.parking.local_version)),
         &each(drafts, cloud),
         &each(drafts, |draft| json(&draft.local)),
-        &each(drafts, |draft| draft.parking.cloud.map(|stored| stored.stamp.updated_at.as_str())),
+        &each(drafts, |draft| draft.parking.cloud.map(|stored| stored.stamp.updated_at.as_str()).or(gone(draft).map(|(at, _)| at))),
         &each(drafts, |draft| {
             Some(draft.parking.local_updated_at).filter(|text| sync_core::value::ColumnType::Timestamptz.parse(text).is_ok())
         }),
@@ -224,7 +303,7 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
         &each(drafts, |draft| json(&draft.base)),
         &each(drafts, |draft| draft.parking.blocker.map(ToString::to_string)),
         &each(drafts, |draft| i32::try_from(draft.parking.table.no.0).unwrap_or_default()),
-        &roots,
+        &each(drafts, |draft| draft.root),
         &source.site.site.0,
         &source.site.name,
         &source.replica.0,
@@ -233,6 +312,12 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, all: &[Draft<'_>], drafts: 
         &tick,
         &source.author,
         &each(drafts, |draft| draft.parking.held),
+        &each(drafts, |draft| draft.group),
+        &each(drafts, |draft| match draft.parking.cloud {
+            Some(stored) => stored.stamp.modified_by.as_deref(),
+            None => gone(draft).map(|(_, by)| by),
+        }),
+        &each(drafts, |draft| draft.parking.local_modified_by),
     ];
     let joins = if statement == JOIN { JOINS } else { "" };
     let sql = format!("{statement}{ROWS}{joins}");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use conflict_ui_api::backend::{Conflict, ConflictQuery};
+use conflict_ui_api::backend::Conflict;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::Catalog;
 use sync_core::change::etag;
@@ -16,32 +16,12 @@ use uuid::Uuid;
 use crate::store::bulk::{self, Lock};
 use crate::store::error::StoreError;
 
-const COLUMNS: &str = "c.id, c.table_name, c.record_id, c.kind, c.reason, c.columns, c.cloud_version, c.local_version, c.base_data,
+pub(super) const COLUMNS: &str =
+    "c.id, c.table_name, c.record_id, c.kind, c.reason, c.columns, c.cloud_version, c.local_version, c.base_data,
     c.cloud_data, c.local_data, c.cloud_updated_at, c.local_updated_at, c.revision, c.held, c.site_name, c.push_no, c.resolution::text,
     c.resolved_at, c.resolved_by, c.created_at, c.table_no, coalesce(c.cloud_record_id, c.record_id), c.group_id, c.root_id, c.policy,
     c.cloud_modified_by, c.local_modified_by,
     (SELECT count(*) FROM rejoin.sync_conflicts d WHERE d.root_id = c.id AND d.resolution = 'PENDING')";
-
-/// Conflicts, newest first.
-///
-/// # Errors
-/// The store failed.
-pub async fn list(db: &impl GenericClient, catalog: &Catalog, query: &ConflictQuery) -> Result<Vec<Conflict>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM rejoin.sync_conflicts c LEFT JOIN rejoin.sync_conflicts a ON a.id = $5
-         WHERE ($1::text IS NULL OR c.resolution = $1::rejoin.conflict_resolution) AND ($2::text IS NULL OR c.table_name = $2)
-           AND ($3::text IS NULL OR c.kind = $3) AND ($4::text IS NULL OR c.site_name = $4)
-           AND ($5::uuid IS NULL OR c.created_at < a.created_at OR (c.created_at = a.created_at AND c.id > a.id))
-         ORDER BY c.created_at DESC, c.id LIMIT $6"
-    );
-    let resolution = query.filter.resolution.map(Resolution::as_str);
-    let kind = query.filter.kind.map(ConflictKind::as_str);
-    let after = query.after.map(|id| id.0);
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows =
-        db.query(&db.prepare_cached(&sql).await?, &[&resolution, &query.filter.table, &kind, &query.filter.site, &after, &limit]).await?;
-    show(db, catalog, &rows).await
-}
 
 /// One conflict.
 ///
@@ -53,7 +33,11 @@ pub async fn get(db: &impl GenericClient, catalog: &Catalog, id: ConflictId) -> 
     Ok(show(db, catalog, &rows).await?.pop())
 }
 
-async fn show(db: &impl GenericClient, catalog: &Catalog, rows: &[Row]) -> Result<Vec<Conflict>, StoreError> {
+/// Rows of [`COLUMNS`] as the API shows them.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn show(db: &impl GenericClient, catalog: &Catalog, rows: &[Row]) -> Result<Vec<Conflict>, StoreError> {
     let tags = etags(db, catalog, rows).await?;
     rows.iter().map(|row| conflict(row, &tags)).collect()
 }
