@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
@@ -10,6 +10,7 @@ use axum::routing::{self, MethodRouter};
 use crate::api::{conflicts, digests, docs, edits, events, health, history, import, policies, records, sign_in, sync, tokens, users};
 use crate::backend::Role;
 use crate::door::door;
+use crate::pages;
 use crate::problem::{Code, Problem};
 use crate::state::ApiState;
 
@@ -162,7 +163,7 @@ pub fn router(state: ApiState, own: Vec<Route>) -> Router {
     let unknown = move |uri: Uri| std::future::ready(if manages_sites { nothing_at(&uri) } else { not_at_a_site(&uri) });
     // The engine's own names below this one are never a table's.
     let mut router = Router::new().route(ENGINE, routing::any(unknown)).route("/api/rejoin/{*rest}", routing::any(unknown));
-    for route in routes().into_iter().chain(own) {
+    for route in routes().into_iter().chain(pages::routes()).chain(own) {
         let guarded = route.handler.route_layer(from_fn_with_state((state.clone(), route.access), door));
         router = router.route(route.path, guarded);
     }
@@ -177,8 +178,8 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     Problem::new(Code::MethodNotAllowed, format!("{} does not take {method}; see the header Allow.", uri.path())).into_response()
 }
 
-async fn unknown_route(uri: Uri) -> Problem {
-    nothing_at(&uri)
+async fn unknown_route(headers: HeaderMap, uri: Uri) -> Response {
+    pages::not_found(&headers, &uri).unwrap_or_else(|| nothing_at(&uri).into_response())
 }
 
 fn nothing_at(uri: &Uri) -> Problem {
