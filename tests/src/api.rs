@@ -52,6 +52,12 @@ impl Api {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
+    /// The credential.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The server's URL.
     #[must_use]
     pub fn url(&self) -> &str {

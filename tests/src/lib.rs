@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set its scene has failed")]
 
 pub mod api;
+pub mod browser;
 pub mod fault_proxy;
+pub mod pages;
 pub mod process;
 pub mod world;
 
