@@ -46,7 +46,8 @@ impl<'a> Current<'a> {
 pub struct Reconciled {
     /// What to do. The additions of the change that were not counted before are in the row that it writes.
     pub decision: Decision,
-    /// The columns that a policy decided otherwise than pushed; see `RowAnswer::merged`.
+    /// The columns that a policy decided otherwise than pushed; see `RowAnswer::merged`. Only where there are none can the site know the row
+    /// without being told (`Confirmed::Exact`).
     pub merged: Vec<ColumnNo>,
     /// What lost by a policy: to be recorded with its full image, resolved. A row-level loss of the site is in the decision (`Park::policy`).
     pub losses: Vec<Loss>,
@@ -260,7 +261,11 @@ impl Judge<'_> {
             }
             return with_write(self.clash(ConflictKind::DeleteUpdate, clashed, reason, Some(Decision::Write(marked)), true), added());
         }
-        let Settled { row, clashed, merged, losses } = self.settle(&present, edits);
+        let Settled { row, clashed, mut merged, losses } = self.settle(&present, edits);
+        // The site cannot know that these were counted before: its sum is another one.
+        merged.extend(
+            self.change.additions.iter().filter(|addition| self.current.counted.contains(&addition.id)).map(|addition| addition.column),
+        );
         let decision = if clashed.is_empty() {
             if row == *current { Decision::NoOp } else { Decision::Write(row) }
         } else {

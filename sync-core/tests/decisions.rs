@@ -7,7 +7,8 @@ mod table;
 use sync_core::change::{At, Edit, Op, Row, RowChange, Stamp};
 use sync_core::conflict::{ConflictKind, DecideError, Effect, Parked, Resolution, decide};
 use sync_core::id::{ColumnNo, Key, ScopeId, TableNo, Tick};
-use sync_core::reconcile::{Current, Decision, reconcile};
+use sync_core::policy::Policy;
+use sync_core::reconcile::{Current, Decision, Reconciled, Side, reconcile};
 use sync_core::value::Value;
 use table::{A, B, MARK, table};
 
@@ -191,4 +192,62 @@ fn a_refused_unique_key_can_replace_its_blocker_or_be_changed() {
     let parked = parked(ConflictKind::Unique, &[], &local, None);
     assert_eq!(decide(&table(), &parked, Resolution::LocalWins, &[]).unwrap(), Effect::Replace(row(5, 2)));
     assert_eq!(decide(&table(), &parked, Resolution::Manual, &[(number(A), Value::Int(6))]).unwrap(), Effect::Write(row(6, 2)));
+}
+
+fn ruled(policy: Policy, current: Option<&Row>, op: Op, reoffer: bool) -> Reconciled {
+    let mut table = table();
+    table.policy = policy;
+    table.columns.iter_mut().for_each(|column| column.policy = policy);
+    let place = at(2);
+    reconcile(&table, Current::new(current, current.map(|_| &place), current.is_none()), &change(op), reoffer)
+}
+
+#[test]
+fn a_tables_policy_decides_where_a_row_as_a_whole_clashes_and_the_loss_is_on_record() {
+    let edit_of = || Op::Update(vec![edit(A, 1, 5)]);
+    let Decision::Park { kind: ConflictKind::UpdateDelete, policy: Some(Policy::CloudWins), .. } =
+        ruled(Policy::CloudWins, Some(&marked(1, 2)), edit_of(), false).decision
+    else {
+        panic!("the cloud's mark did not win")
+    };
+    let revived = ruled(Policy::LocalWins, Some(&marked(1, 2)), edit_of(), false);
+    assert_eq!(revived.decision, Decision::Write(row(5, 2)), "an edit brings a marked row back");
+    let deleted = ruled(Policy::LocalWins, Some(&row(1, 3)), Op::Delete(pairs(&row(1, 2))), false);
+    assert_eq!((deleted.decision, deleted.losses[0].lost), (Decision::Delete, Side::Cloud));
+    let inserted = ruled(Policy::LocalWins, Some(&row(1, 3)), Op::Insert(pairs(&row(1, 2))), false);
+    assert_eq!((inserted.decision, inserted.losses[0].kind), (Decision::Write(row(1, 2)), ConflictKind::InsertInsert));
+}
+
+#[test]
+fn a_lost_edit_of_a_column_is_on_record_and_a_reoffer_parks_whatever_the_policy() {
+    let clash = || Op::Update(vec![edit(A, 1, 5), edit(B, 2, 6)]);
+    let lost = ruled(Policy::CloudWins, Some(&row(7, 2)), clash(), false);
+    assert_eq!(lost.decision, Decision::Write(row(7, 6)));
+    assert_eq!(
+        (lost.losses[0].columns.as_slice(), lost.losses[0].lost, lost.merged.as_slice()),
+        (&[number(A)][..], Side::Local, &[number(A)][..])
+    );
+    let won = ruled(Policy::LocalWins, Some(&row(7, 2)), clash(), false);
+    assert_eq!((won.decision, won.losses[0].lost), (Decision::Write(row(5, 6)), Side::Cloud));
+    for policy in [Policy::CloudWins, Policy::LocalWins, Policy::Newest, Policy::Max] {
+        let offered_again = ruled(policy, Some(&row(7, 2)), clash(), true);
+        assert_eq!((kind(&offered_again.decision), offered_again.losses.len()), (ConflictKind::UpdateUpdate, 0));
+    }
+}
+
+#[test]
+fn the_newest_edit_is_never_later_than_its_receipt() {
+    let mut table = table();
+    table.columns[A].policy = Policy::Newest;
+    let (present, place) = (row(7, 2), at(2));
+    let times = [(number(A), "2026-01-01T12:00:00.000000Z".to_owned())];
+    let judge = |time: &str, received: &str| {
+        let current = Current { times: &times, received, ..Current::new(Some(&present), Some(&place), false) };
+        let change = RowChange { times: vec![(number(A), time.to_owned())], ..change(Op::Update(vec![edit(A, 1, 5)])) };
+        reconcile(&table, current, &change, false).decision
+    };
+    assert_eq!(judge("2026-01-01T12:00:01.000000Z", "2026-01-01T13:00:00.000000Z"), Decision::Write(row(5, 2)));
+    assert_eq!(judge("2026-01-01T11:59:59.000000Z", "2026-01-01T13:00:00.000000Z"), Decision::NoOp);
+    assert_eq!(judge("2026-01-01T12:00:00.000000Z", "2026-01-01T13:00:00.000000Z"), Decision::NoOp, "of equal times the cloud's stays");
+    assert_eq!(judge("2099-01-01T00:00:00.000000Z", "2026-01-01T12:00:00.000000Z"), Decision::NoOp, "a clock that runs ahead wins nothing");
 }
