@@ -1,5 +1,7 @@
 //! The cloud's half of the merge: `(current, incoming) -> decision`, by value, three ways, column by column.
 
+mod gone;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -115,6 +117,12 @@ fn park(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -
 /// tombstone (it may have been taken and deleted since). Additions count all the same: each has its id.
 #[must_use]
 pub fn reconcile(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Reconciled {
+    let (known, gone) = gone::split(table, change);
+    let reconciled = reconcile_known(table, current, &known, reoffer);
+    if gone.is_empty() { reconciled } else { gone::keep(table, reconciled, gone) }
+}
+
+fn reconcile_known(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Reconciled {
     if let Some(decision) = unreadable(table, change) {
         return decision.into();
     }
@@ -148,7 +156,7 @@ fn unreadable(table: &Table, change: &RowChange) -> Option<Decision> {
     }
     for (no, value) in change.values().chain(amounts) {
         match table.column(no) {
-            None => return park(ConflictKind::Schema, vec![no], format!("{} no longer has column number {no}", table.name)),
+            None => return park(ConflictKind::Schema, vec![no], gone::reason(table, &[no])),
             Some(column) => match column.ty.accept(value.clone()) {
                 Ok(canonical) if canonical == *value => {}
                 Ok(_) => return park(ConflictKind::Rejected, vec![no], format!("{}: the value is not in canonical form", column.name)),

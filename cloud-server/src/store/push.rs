@@ -1,7 +1,7 @@
 //! A site's push, in one transaction: recorded first, then commands, then rows: heads, scopes, authorization, `reconcile`, bulk writes.
 //!
 //! Reading order: this file, `admit` (exactly once), `set` (the rows under way), `load` (what the database has of them, and their scopes),
-//! `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
+//! `gone` (what the schema no longer has), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
 //!
 //! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
 //! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
@@ -11,6 +11,7 @@ mod answer;
 mod apply;
 mod blocked;
 mod deletes;
+mod gone;
 mod load;
 mod plan;
 pub(crate) mod refusal;
@@ -18,13 +19,13 @@ mod set;
 mod units;
 mod write;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::change::{Op, RowAnswer};
 use sync_core::conflict::ConflictKind;
-use sync_core::id::{ConflictId, Key, ScopeId};
+use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
 use sync_core::wire::codec::{CodecError, body_hash, decode};
@@ -75,7 +76,7 @@ struct Taking<'a> {
     author: String,
 }
 
-impl<'a> Taking<'a> {
+impl Taking<'_> {
     /// `rows`: how many of the push's rows are taken; the others are deferred. `last`: so is what is busy.
     async fn attempt(&self, client: &mut Client, rows: usize, last: bool) -> Result<PushAnswer, SyncError> {
         let (push, speaker) = (self.push, &self.push.speaker);
@@ -88,7 +89,8 @@ impl<'a> Taking<'a> {
             Admission::Next => {}
         }
         super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
-        let (result, exact) = match self.set() {
+        let dropped = gone::tables(&tx, self.catalog, &push.rows).await?;
+        let (result, exact) = match self.set(&dropped) {
             Err(refusal) => (PushResult::Refused(refusal), Vec::new()),
             Ok(mut set) => {
                 set.defer_from(rows);
@@ -111,23 +113,19 @@ impl<'a> Taking<'a> {
         PushAnswer { no: self.push.no, hash: self.hash.clone(), result, mac: String::new() }
     }
 
-    fn set(&self) -> Result<Set<'a>, Refusal> {
+    fn set<'s>(&'s self, dropped: &'s BTreeMap<TableNo, Table>) -> Result<Set<'s>, Refusal> {
         if self.push.speaker.catalog != self.catalog.version {
             return Err(Refusal::Catalog(self.catalog.version));
         }
         if self.push.rows.len() > PUSH_ROWS_MAX {
             return Err(Refusal::Malformed(format!("{} rows: a push holds at most {PUSH_ROWS_MAX}", self.push.rows.len())));
         }
-        Set::new(self.catalog, &self.push.rows).map_err(Refusal::Malformed)
+        Set::new(self.catalog, dropped, &self.push.rows).map_err(Refusal::Malformed)
     }
 
     /// Takes commands and rows. Returns the result and the keys answered exactly.
-    async fn take(
-        &self,
-        tx: &mut WriteTx<'_>,
-        mut set: Set<'a>,
-        last: bool,
-    ) -> Result<(PushResult, Vec<(sync_core::id::TableNo, Key)>), StoreError> {
+    async fn take(&self, tx: &mut WriteTx<'_>, mut set: Set<'_>, last: bool) -> Result<(PushResult, Vec<(TableNo, Key)>), StoreError> {
+        set.look_up_gone(tx).await?;
         set.look(tx).await?;
         let mut scopes = set.scopes(self.site);
         scopes.insert(self.site.own_scope());
@@ -140,6 +138,7 @@ impl<'a> Taking<'a> {
         self.same_scopes(&set, &scopes)?;
         set.read_deferred(tx).await?;
         set.decide(self.site, self.push.reoffer);
+        set.name_gone();
         set.defer_dependents();
         tx.take(&set.written_scopes()).await?;
         apply::apply(tx, &mut set, &self.author, last).await?;
@@ -174,7 +173,7 @@ impl<'a> Taking<'a> {
         let parked: Vec<usize> =
             (0..set.items.len()).filter(|index| set.items[*index].park().is_some_and(|park| !park.within_root)).collect();
         let place: HashMap<usize, usize> = parked.iter().enumerate().map(|(place, index)| (*index, place)).collect();
-        let list: Vec<Parking<'_>> = parked.iter().filter_map(|index| self.parking(&set.items[*index], after, &place)).collect();
+        let list: Vec<Parking<'_>> = parked.iter().filter_map(|index| self.parking(set, &set.items[*index], after, &place)).collect();
         let source = self.source();
         let done = park(tx, source, &list).await?;
         for group in &done.new_groups {
@@ -195,7 +194,7 @@ impl<'a> Taking<'a> {
         Source { site: self.site, replica: self.push.speaker.replica, push: self.push.no, author: &self.author }
     }
 
-    fn parking<'s>(&self, item: &'s Item<'_>, after: &'s After, place: &HashMap<usize, usize>) -> Option<Parking<'s>> {
+    fn parking<'s>(&self, set: &'s Set<'_>, item: &'s Item<'_>, after: &'s After, place: &HashMap<usize, usize>) -> Option<Parking<'s>> {
         let park = item.park()?;
         let readable = |key: &Key| after.row(item.table.no, key).filter(|stored| self.site.holds(&stored.at.scope));
         let own = readable(item.cloud_key());
@@ -231,7 +230,12 @@ impl<'a> Taking<'a> {
             local_updated_at: &item.change.stamp.updated_at,
             local_modified_by: item.change.stamp.modified_by.as_deref(),
             deleted_at_cloud: tombstone.filter(|tombstone| !tombstone.left).map(|tombstone| (&*tombstone.when, &*tombstone.author)),
-            held: item.is_insert() && !(park.kind == ConflictKind::InsertInsert && own.is_some()),
+            gone: set.gone.get(&item.table.no),
+            // What parks for the schema's sake cannot be offered again.
+            held: matches!(item.fate, Fate::Parked(_))
+                && item.is_insert()
+                && park.kind != ConflictKind::Schema
+                && !(park.kind == ConflictKind::InsertInsert && own.is_some()),
             root: park.root.and_then(|root| place.get(&root).copied()),
         })
     }

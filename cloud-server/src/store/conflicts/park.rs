@@ -43,6 +43,8 @@ pub(crate) struct Parking<'a> {
     pub(crate) local_modified_by: Option<&'a str>,
     /// When and by whom the cloud's row was deleted, where it was and the site may know.
     pub(crate) deleted_at_cloud: Option<(&'a str, &'a str)>,
+    /// The dropped columns that the site's edit names, as a table of nothing else.
+    pub(crate) gone: Option<&'a Table>,
     /// Whether the row is an insert that stays held at its site.
     pub(crate) held: bool,
     /// The entry of the list that this one hangs from.
@@ -212,6 +214,7 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
             local[at] = Some((*value).clone());
         }
     }
+    columns.extend(parking.clashed.iter().filter_map(|no| parking.gone?.column(*no)).map(|column| column.name.clone()));
     let known = table.columns.iter().zip(&local).filter_map(|(column, value)| value.as_ref().map(|value| (column.no, value)));
     Draft {
         id: open.map_or_else(Uuid::now_v7, |open| open.id),
@@ -219,10 +222,33 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
         root: None,
         group: open.and_then(|open| open.group),
         parking,
-        base: base.map(bounded),
-        local: (!parking.deleted).then(|| bounded(still_too_large(columns_to_json(table, known), parking, open))),
+        base: with_gone(base, parking, &parking.base, open.and_then(|open| open.base.as_ref())).map(bounded),
+        local: Some(still_too_large(columns_to_json(table, known), parking, open))
+            .and_then(|local| with_gone(Some(local), parking, &parking.pushed, open.and_then(|open| open.local.as_ref())))
+            .filter(|_| !parking.deleted)
+            .map(bounded),
         columns: columns.into_iter().collect(),
     }
+}
+
+/// Adds what a side says of columns that the table no longer has: now, and in the conflict that it joins.
+fn with_gone(
+    side: Option<serde_json::Value>,
+    parking: &Parking<'_>,
+    values: &[(ColumnNo, &Value)],
+    before: Option<&serde_json::Value>,
+) -> Option<serde_json::Value> {
+    let now = parking.gone.map(|gone| columns_to_json(gone, values.iter().copied()));
+    let is_gone = |name: &String| parking.table.column_named(name).is_none();
+    let mut side = side;
+    for named in [before, now.as_ref()].into_iter().flatten().filter_map(serde_json::Value::as_object) {
+        for (name, json) in named.iter().filter(|(name, _)| is_gone(name)) {
+            if let Some(side) = side.get_or_insert_with(|| serde_json::json!({})).as_object_mut() {
+                side.insert(name.clone(), json.clone());
+            }
+        }
+    }
+    side
 }
 
 /// What was too large when it was parked is not known any more, and no other value takes its place until the site sends one.

@@ -29,7 +29,7 @@ impl After {
     /// Reads back every pushed row that was decided, and the rows that stand in their way: one query for each table.
     pub(super) async fn read(tx: &WriteTx<'_>, set: &Set<'_>) -> Result<Self, StoreError> {
         let mut keys: BTreeMap<TableNo, (&Table, Vec<&Key>)> = BTreeMap::new();
-        for item in set.items.iter().filter(|item| !matches!(item.fate, Fate::Deferred)) {
+        for item in set.items.iter().filter(|item| !matches!(item.fate, Fate::Deferred) && !set.is_gone(item)) {
             let entry = keys.entry(item.table.no).or_insert_with(|| (item.table, Vec::new()));
             let readable = |key: &Key| {
                 key.0.len() == item.table.key.len()
@@ -72,7 +72,8 @@ impl After {
             (Fate::Parked(park), Some(conflict)) if item.is_insert() => {
                 // Where the key itself is taken, the cloud's row takes it at the site as well.
                 let taken = park.kind == ConflictKind::InsertInsert && matches!(self.image(site, item), Confirmed::Image(_));
-                if taken { Verdict::Parked(conflict) } else { Verdict::Held(conflict) }
+                // Where there is no table any more, nothing can be offered again.
+                if taken || park.kind == ConflictKind::Schema { Verdict::Parked(conflict) } else { Verdict::Held(conflict) }
             }
             (Fate::Parked(_) | Fate::Write(_), Some(conflict)) => Verdict::Parked(conflict),
             (Fate::Write(_) | Fate::Delete, None) => Verdict::Accepted,

@@ -1,7 +1,7 @@
 //! A change set under way: each pushed row with what the cloud has under its key and what is to become of it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table};
 use sync_core::change::{Op, Row, RowChange};
@@ -10,6 +10,7 @@ use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::REFERENCE_DEPTH_MAX;
 use sync_core::value::Value;
 
+use super::gone::park_of;
 use crate::store::row::StoredRow;
 use crate::store::tombstone::Tombstone;
 
@@ -21,6 +22,8 @@ pub(super) struct Set<'a> {
     pub(super) items: Vec<Item<'a>>,
     by_key: HashMap<(TableNo, &'a Key), usize>,
     by_cloud_key: HashMap<(TableNo, &'a Key), usize>,
+    /// Of each table the dropped columns that the push names, as a table of nothing else.
+    pub(super) gone: BTreeMap<TableNo, Table>,
 }
 
 /// One pushed row.
@@ -177,19 +180,24 @@ impl<'a> Item<'a> {
 pub(super) type Malformed = String;
 
 impl<'a> Set<'a> {
-    /// Sorts out the rows of a push.
+    /// Sorts out the rows of a push. `gone`: the tables that it names and the catalog no longer has.
     ///
     /// # Errors
-    /// A table that does not exist, or two rows under one key.
-    pub(super) fn new(catalog: &'a Catalog, rows: &'a [RowChange]) -> Result<Self, Malformed> {
+    /// A table that never was, or two rows under one key.
+    pub(super) fn new(catalog: &'a Catalog, gone: &'a BTreeMap<TableNo, Table>, rows: &'a [RowChange]) -> Result<Self, Malformed> {
         let levels: HashMap<TableNo, usize> = catalog.parents_first().iter().enumerate().map(|(level, table)| (table.no, level)).collect();
-        let mut set = Self { catalog, items: Vec::with_capacity(rows.len()), by_key: HashMap::new(), by_cloud_key: HashMap::new() };
+        let items = Vec::with_capacity(rows.len());
+        let mut set = Self { catalog, items, by_key: HashMap::new(), by_cloud_key: HashMap::new(), gone: BTreeMap::new() };
         for (index, change) in rows.iter().enumerate() {
-            let table = catalog.table(change.table).ok_or_else(|| format!("there is no table number {}", change.table))?;
+            let known = catalog.table(change.table);
+            let table = known.or_else(|| gone.get(&change.table)).ok_or_else(|| format!("there is no table number {}", change.table))?;
             let level = levels.get(&table.no).copied().unwrap_or_default();
             let mut item = Item { change, table, level, current: None, tombstone: None, to: None, fate: Fate::Open };
             if let Some(reason) = refused_at_once(&item) {
                 item.fate = Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason));
+            }
+            if known.is_none() && matches!(item.fate, Fate::Open) {
+                item.fate = Fate::Parked(park_of(table));
             }
             let twice = set.by_key.insert((table.no, &change.key), index).is_some()
                 || set.by_cloud_key.insert((table.no, item.cloud_key()), index).is_some();

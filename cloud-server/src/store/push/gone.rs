@@ -1,0 +1,94 @@
+//! What the schema no longer has: a site that was away may still send edits of tables and columns that were dropped meanwhile. They park as
+//! `schema`, under the names that they had, with the rest of the row taken where there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
+use sync_core::change::RowChange;
+use sync_core::conflict::ConflictKind;
+use sync_core::id::{ColumnNo, TableNo};
+
+use super::set::{Fate, Item, Park, Set};
+use crate::store::error::StoreError;
+use crate::store::tx::WriteTx;
+
+/// The tables that rows of a push name and the catalog no longer has, as the last catalog had them that did. They hang from nothing.
+pub(super) async fn tables(tx: &WriteTx<'_>, catalog: &Catalog, rows: &[RowChange]) -> Result<BTreeMap<TableNo, Table>, StoreError> {
+    let unknown: BTreeSet<TableNo> = rows.iter().map(|row| row.table).filter(|no| catalog.table(*no).is_none()).collect();
+    let mut found = BTreeMap::new();
+    if unknown.is_empty() {
+        return Ok(found);
+    }
+    let numbers: Vec<i32> = unknown.iter().map(|no| no.0.cast_signed()).collect();
+    let sql = "SELECT DISTINCT ON (n) t FROM unnest($1::integer[]) n, rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') t
+               WHERE (t ->> 'no')::bigint = n ORDER BY n, k.version DESC";
+    for row in tx.query(sql, &[&numbers]).await? {
+        let table: Table = read(row.try_get(0)?)?;
+        if !table.engine {
+            let table = Table { references: Vec::new(), uniques: Vec::new(), indexes: Vec::new(), scope: ScopeRule::Global, ..table };
+            found.insert(table.no, table);
+        }
+    }
+    Ok(found)
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T, StoreError> {
+    serde_json::from_value(json).map_err(|error| StoreError::Corrupt(format!("a catalog: {error}")))
+}
+
+/// Why a row of a table that is gone is parked.
+pub(super) fn park_of(table: &Table) -> Park {
+    Park::new(ConflictKind::Schema, Vec::new(), format!("the table {} is no longer synced", table.name))
+}
+
+impl Set<'_> {
+    /// Whether the row's table is gone: there is nothing to read or write then.
+    pub(super) fn is_gone(&self, item: &Item<'_>) -> bool {
+        self.catalog.table(item.table.no).is_none()
+    }
+
+    /// Looks up the dropped columns that the rows name, for the names and types that they had.
+    pub(super) async fn look_up_gone(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+        let open = self.items.iter().filter(|item| matches!(item.fate, Fate::Open));
+        let unknown: BTreeSet<(TableNo, ColumnNo)> = open
+            .flat_map(|item| {
+                let added = item.change.additions.iter().map(|addition| addition.column);
+                let columns = item.change.values().map(|(no, _)| no).chain(added).filter(|no| item.table.column(*no).is_none());
+                columns.map(|no| (item.table.no, no)).collect::<Vec<_>>()
+            })
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (tables, columns): (Vec<i32>, Vec<i32>) = unknown.iter().map(|(table, no)| (table.0.cast_signed(), no.0.cast_signed())).unzip();
+        let sql = "SELECT DISTINCT ON (u.t, u.c) u.t, c FROM unnest($1::integer[], $2::integer[]) u(t, c), rejoin.catalogs k,
+                       jsonb_array_elements(k.body -> 'tables') t, jsonb_array_elements(t -> 'columns') c
+                   WHERE (t ->> 'no')::bigint = u.t AND (c ->> 'no')::bigint = u.c ORDER BY u.t, u.c, k.version DESC";
+        for row in tx.query(sql, &[&tables, &columns]).await? {
+            let column: Column = read(row.try_get(1)?)?;
+            let no = TableNo(row.try_get::<_, i32>(0)?.cast_unsigned());
+            let Some(table) = self.catalog.table(no) else { continue };
+            self.gone.entry(no).or_insert_with(|| Table { columns: Vec::new(), ..table.clone() }).columns.push(column);
+        }
+        Ok(())
+    }
+
+    /// Says what is gone by its name.
+    pub(super) fn name_gone(&mut self) {
+        for item in &mut self.items {
+            let (table, no) = (item.table, item.table.no);
+            let park = match &mut item.fate {
+                Fate::Parked(park) => park,
+                Fate::Write(write) => match &mut write.besides {
+                    Some(park) => park,
+                    None => continue,
+                },
+                Fate::Open | Fate::NoOp | Fate::Delete | Fate::Deferred => continue,
+            };
+            let gone = park.clashed.iter().filter(|column| table.column(**column).is_none());
+            for column in gone.filter_map(|column| self.gone.get(&no)?.column(*column)) {
+                park.reason = park.reason.replace(&format!("column number {}", column.no), &format!("the column {}", column.name));
+            }
+        }
+    }
+}
