@@ -121,3 +121,44 @@ async fn a_key_inserted_by_somebody_else_meanwhile_is_looked_at_again() {
     assert_eq!(site.reasons().await.len(), 1);
     assert!(site.reasons().await[0].starts_with("rejected"), "{:?}", site.reasons().await);
 }
+
+#[tokio::test]
+async fn edits_of_a_dropped_column_or_table_park_under_their_old_names_and_the_rest_is_taken() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s, &id('s', 2)]).await;
+    cloud.run(&format!("INSERT INTO marks VALUES ('m1', '{p}', 'old')")).await;
+    let (first, second) = {
+        let mut site = cloud.site("a", &[&p]).await;
+        site.pull().await;
+        let first = vec![
+            site.update("sources", &s, &json!({"width": 1920, "name": "renamed"})),
+            site.insert("sources", &json!({"id": id('s', 3), "production_id": p, "name": "new", "slot": 3, "number": 3, "width": 720})),
+            site.update("marks", "m1", &json!({"note": "new"})),
+            site.insert("marks", &json!({"id": "m2", "production_id": p, "note": "mine"})),
+        ];
+        (first, vec![site.update("sources", &s, &json!({"width": 1280}))])
+    };
+    cloud.run("ALTER TABLE sources DROP COLUMN width; DROP TABLE marks").await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = cloud.site("b", &[&p]).await;
+    let answers = site.push(first).await;
+    assert_eq!(verdicts(&answers), ["parked"; 4], "{:#?}", site.reasons().await);
+    let shown = "SELECT string_agg(table_name || ' ' || kind || ' ' || array_to_string(columns, ',') || ' ' || coalesce(base_data ->> 'width', base_data ->> 'note', '-')
+        || '>' || coalesce(local_data ->> 'width', local_data ->> 'note') || ' ' || held || ' ' || reason, '; ' ORDER BY table_name, record_id) FROM rejoin.sync_conflicts";
+    let shown: String = cloud.one(shown).await;
+    assert_eq!(
+        shown,
+        "marks schema  old>new false the table marks is no longer synced; marks schema  ->mine false the table marks is no longer synced; \
+         sources schema width ->1920 false sources no longer has the column width; \
+         sources schema width ->720 false sources no longer has the column width"
+    );
+    let names: String = cloud.one("SELECT string_agg(name, ',' ORDER BY slot) FROM sources").await;
+    assert!(names.starts_with("renamed,") && names.ends_with(",new"), "{names}");
+    // A later edit joins the conflict.
+    site.push(second).await;
+    let joined: String = cloud
+        .one(&format!("SELECT (local_data ->> 'width') || ' ' || revision || ' ' || array_to_string(columns, ',') FROM rejoin.sync_conflicts WHERE record_id = '{s}'"))
+        .await;
+    assert_eq!(joined, "1280 2 width");
+}

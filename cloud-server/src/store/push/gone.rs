@@ -61,9 +61,9 @@ impl Set<'_> {
             return Ok(());
         }
         let (tables, columns): (Vec<i32>, Vec<i32>) = unknown.iter().map(|(table, no)| (table.0.cast_signed(), no.0.cast_signed())).unzip();
-        let sql = "SELECT DISTINCT ON (u.t, u.c) u.t, c FROM unnest($1::integer[], $2::integer[]) u(t, c), rejoin.catalogs k,
-                       jsonb_array_elements(k.body -> 'tables') t, jsonb_array_elements(t -> 'columns') c
-                   WHERE (t ->> 'no')::bigint = u.t AND (c ->> 'no')::bigint = u.c ORDER BY u.t, u.c, k.version DESC";
+        let sql = "SELECT DISTINCT ON (u.table_no, u.no) u.table_no, c FROM unnest($1::integer[], $2::integer[]) u(table_no, no),
+                       rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') t, jsonb_array_elements(t -> 'columns') c
+                   WHERE (t ->> 'no')::bigint = u.table_no AND (c ->> 'no')::bigint = u.no ORDER BY u.table_no, u.no, k.version DESC";
         for row in tx.query(sql, &[&tables, &columns]).await? {
             let column: Column = read(row.try_get(1)?)?;
             let no = TableNo(row.try_get::<_, i32>(0)?.cast_unsigned());
