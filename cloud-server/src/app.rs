@@ -2,13 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use conflict_ui_api::ApiState;
 use conflict_ui_api::private_file::{self, SERVER_FILE};
 use conflict_ui_api::secret::{SecretKind, generate, hash};
 use conflict_ui_api::server::{Server, local_url};
+use sync_core::limits::HISTORY_PRUNE_EVERY;
 
 use crate::config::CloudConfig;
 use crate::core::{Core, Source};
@@ -20,7 +21,7 @@ use crate::settings::{LoadError, Settings};
 use crate::store::error::StoreError;
 use crate::store::pool::{Database, UrlError};
 use crate::store::prepare::{self, PrepareError};
-use crate::store::{accounts, state};
+use crate::store::{accounts, history, state};
 use crate::systems::BuiltIn;
 
 /// The database inside a private cluster.
@@ -131,7 +132,9 @@ impl Cloud {
         let catalog = prepare::prepare(&db, &settings, system).await?;
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
+        let keep = settings.history.keep();
         let core = Arc::new(Core::new(db.clone(), key, epoch, Source { settings, system }, catalog));
+        tokio::spawn(prune_history(Arc::downgrade(&core), keep));
         let mut api = config.api.clone();
         api.tls = config.tls.is_some();
         api.admin_token_hash = Some(hash(&token));
@@ -199,6 +202,25 @@ impl Cloud {
         }
         tracing::info!("the cloud has stopped");
     }
+}
+
+/// Removes what is too old from the history of rows, now and then, as long as the cloud is there; in small transactions.
+async fn prune_history(core: Weak<Core>, keep: Duration) {
+    while let Some(db) = core.upgrade().map(|core| core.db.clone()) {
+        match prune_once(&db, keep).await {
+            // There may be more of it.
+            Ok(removed) if removed > 0 => {}
+            Ok(_) => tokio::time::sleep(HISTORY_PRUNE_EVERY).await,
+            Err(error) => {
+                tracing::warn!(%error, "the history of rows was not looked through for what is too old");
+                tokio::time::sleep(HISTORY_PRUNE_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn prune_once(db: &Database, keep: Duration) -> Result<u64, StoreError> {
+    history::prune(&db.client().await?, keep).await
 }
 
 /// The built-in system and the settings: as configured, else those of the system that the database has.

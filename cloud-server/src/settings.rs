@@ -12,17 +12,22 @@
 //! list = "bare"
 //! [policy]
 //! default = "manual"                    # what is done where both sides changed the same column: see docs/POLICIES.md
+//! [history]
+//! keep = "365d"                         # how long it is kept what happened to each row; "h" are hours, "d" days
 //! [tables.equipment_specs]
 //! path = "equipment"
+//! history = false                       # nothing is kept of this table's rows
 //! policies = { notes = "text" }
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use conflict_ui_api::api::path::RESERVED;
 use serde::Deserialize;
 use sync_core::catalog::ApiStyle;
+use sync_core::limits::HISTORY_KEEP_DEFAULT;
 use sync_core::policy::Policy;
 use toml::Spanned;
 
@@ -54,6 +59,9 @@ pub struct Settings {
     /// What is done where both sides changed the same column.
     #[serde(default)]
     pub policy: PolicySettings,
+    /// How long it is kept what happened to each row.
+    #[serde(default)]
+    pub history: HistorySettings,
     /// What one table does otherwise. What is said here must hold: a column that is missing or unfit is an error.
     #[serde(default)]
     pub tables: BTreeMap<Named, TableSettings>,
@@ -92,6 +100,29 @@ pub struct TableSettings {
 pub struct PolicySettings {
     /// The policy of every column of which nothing else is said, as far as it fits; `manual` where it is left out.
     pub default: Option<Spanned<Policy>>,
+}
+
+/// `[history]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistorySettings {
+    /// How long entries are kept: a number of days (`90d`) or hours (`12h`).
+    pub keep: Option<Named>,
+}
+
+impl HistorySettings {
+    /// How long entries are kept; [`HISTORY_KEEP_DEFAULT`] where nothing is said.
+    #[must_use]
+    pub fn keep(&self) -> Duration {
+        self.keep.as_ref().and_then(|keep| age(keep.get_ref())).unwrap_or(HISTORY_KEEP_DEFAULT)
+    }
+}
+
+/// An age in words.
+fn age(text: &str) -> Option<Duration> {
+    let (number, hours) = text.strip_suffix('d').map(|number| (number, 24)).or_else(|| text.strip_suffix('h').map(|number| (number, 1)))?;
+    let hours = number.parse::<u32>().ok().filter(|number| (1..=100_000).contains(number))?.checked_mul(hours)?;
+    Some(Duration::from_secs(u64::from(hours) * 3_600))
 }
 
 /// Names of versioning columns. `""` in a table's own settings: none, though there is a column of the general name.
@@ -192,6 +223,9 @@ impl Settings {
                 return Err(self.error(name, format!("left_out: {} is in global too", name.get_ref())));
             }
         }
+        if let Some(keep) = self.history.keep.as_ref().filter(|keep| age(keep.get_ref()).is_none()) {
+            return Err(self.error(keep, format!("history.keep: {:?} is no age: write 90d for days or 12h for hours", keep.get_ref())));
+        }
         self.check_paths()
     }
 
@@ -278,6 +312,8 @@ mod tests {
             ("[tables.b]\n\npolicy = 'mine'", 3, "unknown variant `mine`"),
             ("[tables.b]\ngroups = ['a', 'b']", 2, "expected a sequence"),
             ("[tables.b]\nhistory = 'yes'", 2, "expected a boolean"),
+            ("[history]\nkeep = '90 days'", 2, "history.keep: \"90 days\" is no age"),
+            ("[history]\nkeep = '0d'", 2, "is no age"),
             ("[tables.a]\npath = 'x'\n[tables.b]\npath = 'x'", 4, "tables.b.path: \"x\" is another table's path already"),
         ] {
             let error = Settings::parse(text).unwrap_err();

@@ -45,8 +45,8 @@ CREATE TABLE rejoin.resolutions (
 );
 CREATE INDEX resolutions_conflict ON rejoin.resolutions (conflict_id, id DESC);
 
--- What happened to each row: written by statement triggers on the synced tables. key: as in rejoin.tombstones.
--- changes: {"column":[old,new], ..}; of an insert and a delete every column.
+-- What happened to each row: written by statement triggers on the synced tables, pruned by age. key: as in rejoin.tombstones.
+-- changes: {"column":[old,new], ..}; of an insert and a delete the row's image, {"column":value, ..}.
 CREATE TABLE rejoin.history (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     table_no integer NOT NULL,
@@ -61,6 +61,26 @@ CREATE TABLE rejoin.history (
     changes jsonb NOT NULL
 );
 CREATE INDEX history_row ON rejoin.history (table_no, key, id DESC);
+
+-- A value over so many bytes is not kept in the history: an object that tells its size takes its place.
+CREATE FUNCTION rejoin.bounded_value(value jsonb, bytes integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN pg_column_size(value) > bytes THEN jsonb_build_object('rejoinTooLarge', octet_length(value::text)) ELSE value END
+$$;
+
+-- Of an image.
+CREATE FUNCTION rejoin.bounded_image(image jsonb, bytes integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_object_agg(e.key, rejoin.bounded_value(e.value, bytes)) FROM jsonb_each(image) e
+$$;
+
+-- Of pairs of an old and a new value.
+CREATE FUNCTION rejoin.bounded_pairs(pairs jsonb, bytes integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_object_agg(e.key, jsonb_build_array(rejoin.bounded_value(e.value -> 0, bytes), rejoin.bounded_value(e.value -> 1, bytes)))
+    FROM jsonb_each(pairs) e
+$$;
+REVOKE EXECUTE ON FUNCTION rejoin.bounded_value, rejoin.bounded_image, rejoin.bounded_pairs FROM PUBLIC;
 
 -- When each column of the policy newest was last edited, where that is known; the row's own time says too little.
 CREATE TABLE rejoin.edit_times (

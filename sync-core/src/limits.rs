@@ -88,6 +88,10 @@ pub const GROUP_COLUMNS_MAX: usize = 32;
 pub const CONFLICT_HISTORY_MAX: usize = 20;
 /// Bytes of one value that the history of rows keeps; of a larger one it keeps only the size.
 pub const HISTORY_VALUE_BYTES_MAX: usize = 64 << 10;
+/// How long the history of rows is kept where nothing else is said.
+pub const HISTORY_KEEP_DEFAULT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often the history is looked through for what is too old.
+pub const HISTORY_PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// Entries of the history that are removed at once when they are old.
 pub const HISTORY_PRUNE_ROWS: usize = 10_000;
 

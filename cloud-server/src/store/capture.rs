@@ -3,12 +3,14 @@
 //! Per table, the names sorting last, since users' triggers may change what ours read:
 //! - `insert`, `update` (BEFORE, per row): give scope, tick and version to what does not carry a stamp that counts;
 //! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
-//! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones.
+//! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
+//! - `history_*` (per statement): write down what happened (see [`history`]).
 //!
 //! The functions run as the owner of the tables, so that a role that may write a table needs no right on the engine's. For that they
 //! fix their search_path; `restamp`, under which users' triggers run, cannot and spells every operator in full instead.
 
 pub(crate) mod apply;
+mod history;
 mod source;
 
 use std::collections::BTreeSet;
@@ -45,11 +47,13 @@ pub(crate) fn stamp_columns(table: &Table) -> Vec<(&'static str, &'static str)> 
     ENGINE_COLUMNS.into_iter().zip(TYPES).filter(|(name, _)| ours.contains(name)).collect()
 }
 
-/// Generates. `naive` names the stamp columns that are `timestamp`: they hold UTC.
-pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>) -> Capture {
-    let source = Source { catalog, table, naive };
+/// Generates. `naive` names the stamp columns that are `timestamp`: they hold UTC. `history`: what happens to the rows is kept; never to the
+/// engine's own.
+pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>, history: bool) -> Capture {
+    let source = Source { catalog, table, naive, history: history && !table.engine };
     let mut functions = vec![source.stamp(), source.arrived(), source.gone(), source.moved(), source.truncated()];
     functions.extend(source.restamp());
+    functions.extend(source.history());
     let triggers = source.triggers();
     let mut sql = functions.join("\n");
     for (name, form) in &triggers {

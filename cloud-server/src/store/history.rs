@@ -1,10 +1,13 @@
 //! What happened to each row. Written by the statement triggers that `capture` makes, read and pruned here.
 
+use std::time::Duration;
+
 use conflict_ui_api::backend::HistoryEntry;
 use deadpool_postgres::GenericClient;
 use serde_json::{Map, Value as Json, json};
 use sync_core::catalog::{Column, Table};
 use sync_core::id::Key;
+use sync_core::limits::HISTORY_PRUNE_ROWS;
 use tokio_postgres::Row;
 
 use super::bulk::unnest;
@@ -78,4 +81,16 @@ fn changes(table: &Table, op: &str, stored: Json) -> Json {
 fn canonical(column: Option<&Column>, json: Json) -> Json {
     let parsed = column.and_then(|column| Some(column.ty.to_json(&column.ty.from_json(&json).ok()?)));
     parsed.unwrap_or(json)
+}
+
+/// Removes the oldest entries that are older than this, at most [`HISTORY_PRUNE_ROWS`]; how many. Entries are gone through in the order of their
+/// numbers, which is nearly that of their times, and only as far as they are old.
+///
+/// # Errors
+/// The store failed.
+pub async fn prune(db: &impl GenericClient, keep: Duration) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM rejoin.history h USING (SELECT id, at FROM rejoin.history ORDER BY id LIMIT $1) o
+               WHERE h.id = o.id AND o.at < now() - make_interval(secs => $2)";
+    let rows = i64::try_from(HISTORY_PRUNE_ROWS).unwrap_or(i64::MAX);
+    Ok(db.execute(&db.prepare_cached(sql).await?, &[&rows, &keep.as_secs_f64()]).await?)
 }

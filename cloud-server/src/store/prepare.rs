@@ -60,7 +60,7 @@ pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>
     let numbers = numbers::give(&transaction, &schema, &chosen).await?;
     transaction.commit().await?;
     let catalog = assemble(&schema, &chosen, &numbers, settings);
-    bring_in(&mut client, &schema, &chosen, &catalog).await?;
+    bring_in(&mut client, &schema, &chosen, &catalog, settings).await?;
     Ok(Arc::new(publish(&mut client, catalog).await?))
 }
 
@@ -85,7 +85,13 @@ pub async fn published(client: &Client) -> Result<Option<Catalog>, StoreError> {
 
 /// Columns everywhere first, since a parent's trigger names its children's; then table by table, parents first, since a child's scope
 /// is its parent's.
-async fn bring_in(client: &mut ClientWrapper, schema: &Schema, chosen: &[Chosen], catalog: &Catalog) -> Result<(), PrepareError> {
+async fn bring_in(
+    client: &mut ClientWrapper,
+    schema: &Schema,
+    chosen: &[Chosen],
+    catalog: &Catalog,
+    settings: &Settings,
+) -> Result<(), PrepareError> {
     let installed = apply::installed(client).await?;
     let found = |table: &Table| {
         let at = schema.tables.iter().position(|found| found.schema == table.schema && found.name == table.name);
@@ -101,7 +107,8 @@ async fn bring_in(client: &mut ClientWrapper, schema: &Schema, chosen: &[Chosen]
     for (table, found) in tables {
         let naive: BTreeSet<String> =
             found.columns.iter().filter(|column| column.ty == Some(ColumnType::Timestamp)).map(|column| column.name.clone()).collect();
-        let capture = capture::capture(catalog, table, &naive);
+        let history = settings.table(&table.schema, &table.name).and_then(|table| table.history).unwrap_or(true);
+        let capture = capture::capture(catalog, table, &naive, history);
         apply::install(client, table, &capture, installed.get(&found.oid)).await?;
         apply::stamp_rows(client, catalog, table, found).await?;
     }

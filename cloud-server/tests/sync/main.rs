@@ -6,6 +6,7 @@ mod cloud;
 mod site;
 
 mod conflicts;
+mod history;
 mod identity;
 mod inbox;
 mod order;

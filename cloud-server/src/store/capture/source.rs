@@ -19,11 +19,17 @@ const TRIGGER_VERSION: &str = "~rejoin_v1";
 const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
      SET extra_float_digits = 1 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
 
+/// As [`BULK_SETTINGS`], for what joins nothing but transition tables.
+pub(super) const HISTORY_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' \
+     SET bytea_output = 'hex' SET extra_float_digits = 1";
+
 /// One table's generator.
 pub(super) struct Source<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) table: &'a Table,
     pub(super) naive: &'a BTreeSet<String>,
+    /// Whether what happens to its rows is kept.
+    pub(super) history: bool,
 }
 
 impl Source<'_> {
@@ -42,7 +48,7 @@ impl Source<'_> {
         )
     }
 
-    fn safe_function(&self, of: &str, settings: &str, body: &str) -> String {
+    pub(super) fn safe_function(&self, of: &str, settings: &str, body: &str) -> String {
         let space = if settings.is_empty() { "" } else { " " };
         self.function(of, &format!(" SET search_path = pg_catalog, pg_temp{space}{settings}"), body)
     }
@@ -325,6 +331,7 @@ END
             let form = format!("AFTER UPDATE ON {table} FOR EACH ROW WHEN (OLD.rejoin_scope <> NEW.rejoin_scope) {}", function("restamp"));
             triggers.push(("restamp", form));
         }
+        triggers.extend(self.history_triggers(&table, &function("history")));
         triggers.into_iter().map(|(of, form)| (format!("{TRIGGER_VERSION}_{of}"), form)).collect()
     }
 }
