@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,6 +48,8 @@ pub(crate) struct Client {
 
 /// A runs of a sync and an import may take long; a server that hangs is found out by the connection's own time limit.
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// What is streamed may take as long as it goes on.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Client {
@@ -95,34 +97,70 @@ impl Client {
 
     /// Reads.
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
-        self.send(Method::GET, path, query, None).await
+        self.send(self.request(Method::GET, path).query(query)).await
     }
 
     /// Does something, with a body.
     pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Value> {
-        self.send(Method::POST, path, &[], Some(body)).await
+        self.send(self.request(Method::POST, path).json(body)).await
     }
 
     /// Changes something.
     pub(crate) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value> {
-        self.send(Method::PATCH, path, &[], Some(body)).await
+        self.send(self.request(Method::PATCH, path).json(body)).await
     }
 
     /// Removes something.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Value> {
-        self.send(Method::DELETE, path, &[], None).await
+        self.send(self.request(Method::DELETE, path)).await
     }
 
-    async fn send(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&Value>) -> Result<Value> {
+    /// Reads line by line.
+    pub(crate) async fn get_lines(&self, path: &[&str], query: &[(&str, String)], each: impl FnMut(Value) -> Result) -> Result {
+        self.lines(self.request(Method::GET, path).query(query), each).await
+    }
+
+    /// Does something, and reads line by line how far it is.
+    pub(crate) async fn post_lines(&self, path: &[&str], body: &Value, each: impl FnMut(Value) -> Result) -> Result {
+        self.lines(self.request(Method::POST, path).json(body), each).await
+    }
+
+    /// A line that is a problem ends it.
+    async fn lines(&self, request: RequestBuilder, mut each: impl FnMut(Value) -> Result) -> Result {
+        let request = request.header(header::ACCEPT, "application/x-ndjson").timeout(STREAM_TIMEOUT);
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+            return Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)));
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            text.extend_from_slice(&chunk);
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let line: Value = serde_json::from_slice(&line).map_err(|error| Failure::failed(format!("not NDJSON: {error}")))?;
+                if let Some(problem) = line.get("problem") {
+                    let status = problem.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+                    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+                    return Err(refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), problem));
+                }
+                each(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             // One segment each, so that a record id with a slash stays one.
             segments.pop_if_empty().extend(path);
         }
-        let mut request = self.http.request(method, url).bearer_auth(&self.token).query(query);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;

@@ -6,11 +6,13 @@ mod cloud;
 mod config_command;
 mod conflicts;
 mod demo;
+mod edits;
 mod exit;
 mod import;
 mod logs;
 mod migrate;
 mod output;
+mod policy;
 mod settings;
 mod signals;
 mod site;
@@ -61,8 +63,12 @@ enum Command {
     Tokens(tokens::TokensArgs),
     /// Run, pause and look at a site's sync
     Sync(sync::SyncArgs),
-    /// List, show and resolve conflicts
+    /// List, show and decide conflicts, one or many; take decisions back
     Conflicts(conflicts::ConflictsArgs),
+    /// List and export what was changed at a site and is not in the cloud yet
+    Edits(edits::EditsArgs),
+    /// See what other policies would have made of the conflicts on record
+    Policy(policy::PolicyArgs),
     /// Load broadcast equipment from a file of JSON lines
     Import(import::ImportArgs),
     /// Show and run the migrations of a cloud's database
@@ -134,6 +140,8 @@ async fn client_command(command: Command, matches: &ArgMatches, config: Option<&
         Command::Tokens(args) => tokens::run(args, json).await,
         Command::Sync(args) => sync::run(args, json).await,
         Command::Conflicts(args) => conflicts::run(args, json).await,
+        Command::Edits(args) => edits::run(args, json).await,
+        Command::Policy(args) => policy::run(args, json).await,
         Command::Import(args) => import::run(args, json).await,
         Command::Migrate(args) => migrate::run(args, matches, config, json).await,
         Command::Status(args) => status::run(args, json).await,

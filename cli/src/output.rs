@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::Value;
@@ -53,11 +54,19 @@ pub(crate) fn note(text: &str) -> Result {
     }
 }
 
-/// A member of a JSON object as a cell: text bare, a list of texts joined, null, absent and empty as a dash, the rest as JSON.
+/// A point in time in the one form in which all commands print it; `None` for any other text.
+fn time(text: &str) -> Option<String> {
+    // Cheaply: hardly any text is a time.
+    let looks_like = text.len() >= 20 && text.as_bytes().get(10) == Some(&b'T');
+    let at = DateTime::parse_from_rfc3339(text).ok().filter(|_| looks_like)?;
+    Some(at.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// A member of a JSON object as a cell: text bare, a time to the second, a list of texts joined, null, absent and empty as a dash, the rest as JSON.
 pub(crate) fn cell(value: &Value, member: &str) -> String {
     match value.get(member) {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => time(text).unwrap_or_else(|| text.clone()),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
             items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")

@@ -15,6 +15,7 @@ pub mod door;
 pub mod error;
 pub mod limiter;
 pub mod middleware;
+pub mod moment;
 mod pages;
 pub mod password;
 pub mod private_file;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::edits::Slot;
 use super::tell::Tell;
 use crate::client::Client;
-use crate::conflicts::{Take, resolve, side_by_side};
+use crate::conflicts::{How, Take, resolve, side_by_side};
 use crate::exit::{Failure, Result};
 use crate::output::{cell, items};
 
@@ -17,7 +17,7 @@ pub(crate) async fn all(cloud: &Client, slot: Slot, tell: &Tell) -> Result {
         let conflict = cloud.get(&["api", "conflicts", &cell(conflict, "id")], &[]).await?;
         tell.block(&side_by_side(&conflict))?;
         let (take, values, why) = decision(&conflict, slot)?;
-        resolve(cloud, &conflict, take, values, None).await?;
+        resolve(cloud, &conflict, take, values, How::default()).await?;
         tell.line(&format!("decided {}: {why}", take.resolution()))?;
     }
     Ok(())

@@ -104,11 +104,11 @@ fn conflicts_are_shown_and_decided_and_an_outdated_decision_is_5() {
     assert!(row.contains("site's") && row.contains("cloud's"), "{shown}");
 
     let resolve = |more: &[&str]| cloud.server.run(&[&["conflicts", "resolve", conflict], more].concat());
-    assert_eq!(resolve(&["--take", "manual", "--set", "colour=red"]).0, 2, "a field that there is not");
-    let (code, _, stderr) = resolve(&["--take", "local", "--revision", "7"]);
+    assert_eq!(resolve(&["--manual", "colour=red"]).0, 2, "a field that there is not");
+    let (code, _, stderr) = resolve(&["--local", "--revision", "7"]);
     assert!(code == 5 && stderr.lines().count() == 1, "{code} {stderr}");
-    assert_eq!(resolve(&["--take", "manual", "--set", "room=both"]).0, 0);
-    assert_eq!(resolve(&["--take", "local"]).0, 5, "the first decision won");
+    assert_eq!(resolve(&["--manual", "room=both"]).0, 0);
+    assert_eq!(resolve(&["--local"]).0, 5, "the first decision won");
     site.json(&["sync", "run"]);
     assert_eq!(api(&site, "GET", &path, &Value::Null)["room"], "both");
     assert_eq!(site.json(&["conflicts", "list", "--resolution", "manual"])[0]["resolvedBy"], "local-admin");

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::records::page::next_link;
 use super::records::query::Pairs;
+use crate::moment;
 use crate::problem::{Answer, Fault, Problem};
 
 /// Reads the parameters of a query one by one; what nobody read is an error.
@@ -72,22 +73,9 @@ impl<'a> Params<'a> {
     }
 }
 
-/// A point in time: itself, or how long ago (`90s`, `15m`, `24h`, `30d`, `2w`).
-pub(crate) fn moment(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Some(at.to_utc());
-    }
-    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let count: u32 = count.parse().ok()?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        "w" => 7 * 24 * 60 * 60,
-        _ => return None,
-    };
-    Utc::now().checked_sub_signed(TimeDelta::try_seconds(i64::from(count).checked_mul(seconds)?)?)
+/// A point in time, or how long ago.
+pub(super) fn moment(text: &str) -> Option<DateTime<Utc>> {
+    moment::read(text, Utc::now())
 }
 
 /// Yes or no.
@@ -110,22 +98,4 @@ pub(super) fn page<T: Serialize, C: ToString>(uri: &Uri, mut rows: Vec<T>, size:
 /// The same form for a list that always comes whole.
 pub(super) fn whole<T: Serialize>(rows: &[T]) -> Response {
     Json(json!({ "data": rows, "hasMore": false, "nextCursor": null })).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
-        assert_eq!(moment("2026-01-31T12:00:00+01:00").unwrap().to_rfc3339(), "2026-01-31T11:00:00+00:00");
-        let ago = |text| {
-            let at = moment(text).unwrap();
-            (Utc::now() - at).num_minutes()
-        };
-        assert_eq!([ago("90s"), ago("15m"), ago("24h"), ago("30d"), ago("2w")], [1, 15, 24 * 60, 30 * 24 * 60, 14 * 24 * 60]);
-        for wrong in ["", "d", "-1d", "5", "5y", "1.5h", "yesterday", "4294967296d", "é", "2026-01-31"] {
-            assert_eq!(moment(wrong), None, "{wrong}");
-        }
-    }
 }
