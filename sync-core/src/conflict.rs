@@ -2,11 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Table;
+use crate::catalog::{Column, DefaultValue, Table};
 use crate::change::Row;
 use crate::id::ColumnNo;
 use crate::sync_log::names;
 use crate::value::Value;
+
+mod besides;
+mod family;
+mod same_row;
+
+pub use besides::{BesidesEffect, besides_digest};
+pub use family::{Member, tree, units};
+pub use same_row::{merged_row, repoint};
 
 /// What clashed. The site's edit is named first, the cloud's second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,10 +91,29 @@ pub struct Parked<'a> {
     pub kind: ConflictKind,
     /// The columns that clashed; empty where the row as a whole did.
     pub clashed: &'a [ColumnNo],
+    /// The values that the site's edit was made on, as far as they are known: one entry for each column of the table.
+    pub base: &'a [Option<Value>],
     /// The site's row, as far as it is known: one entry for each column of the table.
     pub local: &'a [Option<Value>],
+    /// Whether the site deleted the row.
+    pub deleted: bool,
     /// The row of this key at the cloud now.
     pub current: Option<&'a Row>,
+}
+
+impl Parked<'_> {
+    /// The site's edit laid over a row: the clashed columns, or all that are known where the row as a whole clashed.
+    #[must_use]
+    pub fn over(&self, table: &Table, mut row: Row) -> Row {
+        for (at, (column, local)) in table.columns.iter().zip(self.local).enumerate() {
+            if let Some(local) = local
+                && (self.clashed.is_empty() || self.clashed.contains(&column.no))
+            {
+                row[at] = local.clone();
+            }
+        }
+        row
+    }
 }
 
 /// What a decision writes.
@@ -117,6 +144,9 @@ pub enum DecideError {
     /// A column that the table does not have.
     #[error("the table has no column number {0}")]
     UnknownColumn(ColumnNo),
+    /// A value of the key of a row that is there.
+    #[error("{0} is part of the row's key, which no decision changes")]
+    ReadOnly(String),
 }
 
 /// What a decision writes, given the row as it is at the cloud now. Pure: the caller has compared ETag and revision before.
@@ -127,9 +157,14 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
     if (resolution == Resolution::Manual) == values.is_empty() {
         return Err(if resolution == Resolution::Pending { DecideError::NoDecision } else { DecideError::Values });
     }
+    // What only the database can make a site leaves out of an insert; the database makes it when the row comes in.
+    let made = |column: &Column| column.default == Some(DefaultValue::Cloud) && parked.kind != ConflictKind::UpdateDelete;
+    let known = |column: &Column, value: Option<&Value>| match value {
+        None if made(column) => Ok(Value::Null),
+        value => value.cloned().ok_or_else(|| DecideError::Incomplete(column.name.clone())),
+    };
     let whole = || -> Result<Row, DecideError> {
-        let complete = table.columns.iter().zip(parked.local);
-        complete.map(|(column, value)| value.clone().ok_or_else(|| DecideError::Incomplete(column.name.clone()))).collect()
+        table.columns.iter().zip(parked.local).map(|(column, value)| known(column, value.as_ref())).collect()
     };
     // An edit of a row that was only marked as deleted revives it.
     let revive = |mut row: Row| -> Row {
@@ -142,6 +177,9 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
         let mut row = revive(row);
         for (no, value) in values {
             let at = table.position(*no).ok_or(DecideError::UnknownColumn(*no))?;
+            if table.key.contains(no) && row[at] != *value {
+                return Err(DecideError::ReadOnly(table.columns[at].name.clone()));
+            }
             row[at] = value.clone();
         }
         Ok(row)
@@ -154,11 +192,11 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             let mut row = Vec::with_capacity(table.columns.len());
             for (column, local) in table.columns.iter().zip(parked.local) {
                 let manual = values.iter().find(|(no, _)| *no == column.no).map(|(_, value)| value);
-                row.push(manual.or(local.as_ref()).cloned().ok_or_else(|| DecideError::Incomplete(column.name.clone()))?);
+                row.push(known(column, manual.or(local.as_ref()))?);
             }
             Ok(Effect::Write(row))
         }
-        (Resolution::LocalWins, Some(current)) if parked.kind == ConflictKind::DeleteUpdate => Ok(match table.soft_delete_position() {
+        (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => Ok(match table.soft_delete_position() {
             // The site only marked the row as deleted: so does the decision.
             Some(at) if parked.local[at] == Some(Value::Bool(true)) => {
                 let mut row = current.clone();
@@ -167,17 +205,10 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             }
             _ => Effect::Delete,
         }),
-        (Resolution::LocalWins, None) if parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
+        (Resolution::LocalWins, None) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
         (Resolution::LocalWins, Some(current)) => {
-            let mut row = revive(current.clone());
-            for (at, (column, local)) in table.columns.iter().zip(parked.local).enumerate() {
-                if let Some(local) = local
-                    && (parked.clashed.is_empty() || parked.clashed.contains(&column.no))
-                {
-                    row[at] = local.clone();
-                }
-            }
-            Ok(Effect::Write(row))
+            let row = parked.over(table, revive(current.clone()));
+            Ok(if parked.kind == ConflictKind::Unique { Effect::Replace(row) } else { Effect::Write(row) })
         }
         (Resolution::LocalWins, None) if parked.kind == ConflictKind::Unique => whole().map(Effect::Replace),
         (Resolution::LocalWins, None) => whole().map(Effect::Write),

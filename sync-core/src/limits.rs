@@ -33,6 +33,13 @@ pub const SCOPES_MAX: usize = 10_000;
 /// Levels from a row to its scope's root, and of cascades.
 pub const REFERENCE_DEPTH_MAX: usize = 32;
 
+/// Rows that one decision may delete or change besides its own.
+pub const BESIDES_ROWS_MAX: usize = 10_000;
+/// How many of them are shown.
+pub const BESIDES_SHOWN_MAX: usize = 100;
+/// How many declarations that two rows are one are followed from one row to the next.
+pub const MERGED_CHAIN_MAX: i32 = 32;
+
 /// Bytes of one API request body.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the body of one import (`/api/rejoin/import`), which is one transaction.

@@ -141,7 +141,7 @@ fn what_a_column_cannot_hold_parks_and_never_reaches_the_database() {
 }
 
 fn parked<'a>(kind: ConflictKind, clashed: &'a [ColumnNo], local: &'a [Option<Value>], current: Option<&'a Row>) -> Parked<'a> {
-    Parked { kind, clashed, local, current }
+    Parked { kind, clashed, base: &[], local, deleted: false, current }
 }
 
 fn known(row: &Row) -> Vec<Option<Value>> {

@@ -1,17 +1,31 @@
 //! Parked changes: parking them, showing them, resolving them.
+//!
+//! Deciding reads in this order: `resolve` (one decision, checked), `stored` (the conflict), `family` (what hangs from it), `plan` with
+//! `same_row` and `besides` (what it writes), `settle` with `put` (writing it), `journal` (keeping what was written), `undo`.
 
+mod besides;
 mod detail;
+mod family;
 mod filter;
 mod group;
 mod inbox;
+pub(crate) mod journal;
 mod list;
 pub(crate) mod park;
+mod plan;
+mod put;
 pub(crate) mod resolve;
+mod same_row;
 mod settle;
 mod show;
+mod stored;
+mod undo;
 
+pub use besides::{BesidesOf, besides};
 pub use detail::detail;
+pub use family::dependents;
 pub use inbox::groups;
 pub use list::{counts, list};
 pub use resolve::resolve;
 pub use show::get;
+pub use undo::undoable;

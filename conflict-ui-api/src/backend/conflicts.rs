@@ -235,8 +235,10 @@ pub struct ConflictDetail {
     pub against: Option<String>,
     /// The open conflicts that hang from this one, parents first.
     pub dependents_tree: Vec<Dependent>,
-    /// The rows that LOCAL_WINS would delete or change besides (what came to refer to a row that is to go).
+    /// The rows that LOCAL_WINS would delete or change besides (what came to refer to a row that is to go); at most `BESIDES_SHOWN_MAX`.
     pub besides: Vec<Besides>,
+    /// How many there are.
+    pub besides_total: u64,
     /// The digest of `besides`, which a decision must name where there are any.
     pub besides_digest: Option<String>,
     /// What happened to the row around the clash, newest first; empty where this server keeps no history.
@@ -256,6 +258,7 @@ impl ConflictDetail {
             against: None,
             dependents_tree: Vec::new(),
             besides: Vec::new(),
+            besides_total: 0,
             besides_digest: None,
             history: Vec::new(),
             undoable: None,

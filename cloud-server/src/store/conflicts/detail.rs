@@ -7,7 +7,10 @@ use sync_core::id::{ConflictId, TableNo};
 use sync_core::limits::CONFLICT_HISTORY_MAX;
 use sync_core::write::row_to_json;
 
+use super::besides::besides;
+use super::family::dependents;
 use super::show;
+use super::undo::undoable;
 use crate::store::bulk::{self, Lock};
 use crate::store::error::StoreError;
 use crate::store::history;
@@ -29,14 +32,16 @@ pub async fn detail(db: &impl GenericClient, catalog: &Catalog, id: ConflictId) 
         current = stored.map(|stored| row_to_json(table, &stored.row));
         entries = history::list(db, table, key, None, CONFLICT_HISTORY_MAX).await?;
     }
+    let besides = besides(db, catalog, id).await?;
     Ok(Some(ConflictDetail {
         against: (record != conflict.record_id).then_some(record),
         conflict,
         current,
-        dependents_tree: Vec::new(),
-        besides: Vec::new(),
-        besides_digest: None,
+        dependents_tree: dependents(db, catalog, id).await?,
+        besides: besides.rows,
+        besides_total: besides.total,
+        besides_digest: besides.digest,
         history: entries,
-        undoable: None,
+        undoable: undoable(db, catalog, id).await?,
     }))
 }

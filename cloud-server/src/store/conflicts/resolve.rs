@@ -5,60 +5,23 @@ use std::collections::BTreeSet;
 
 use conflict_ui_api::backend::Conflict;
 use conflict_ui_api::error::BackendError;
-use deadpool_postgres::GenericClient;
-use sync_core::catalog::{Catalog, Table};
-use sync_core::change::etag;
-use sync_core::conflict::{ConflictKind, Effect, Parked, Resolution, decide};
-use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
-use sync_core::value::Value;
+use sync_core::catalog::Catalog;
+use sync_core::conflict::{Resolution, Way};
+use sync_core::id::ScopeId;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
-use sync_core::write::{is_too_large, row_from_json};
-use uuid::Uuid;
 
-use super::settle::{Settling, scopes_of_effect};
+use super::journal::tag;
+use super::plan::Plan;
+use super::settle::Settling;
 use super::show;
-use crate::store::bulk::{self, Lock};
+use super::stored::{Found, Head, Stored, read, row_at};
+use super::undo;
+use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
 use crate::store::pool::Database;
 use crate::store::row::StoredRow;
 use crate::store::sites::SiteIdentity;
 use crate::store::tx::{Author, Retry, WriteTx};
-
-/// A conflict as it is stored, with what its decision needs.
-#[derive(Debug)]
-pub(super) struct Stored<'a> {
-    pub(super) id: Uuid,
-    pub(super) table: &'a Table,
-    pub(super) key: Key,
-    pub(super) kind: ConflictKind,
-    pub(super) columns: Vec<ColumnNo>,
-    /// The values that the site's edit was made on, as far as it named them.
-    pub(super) base: Vec<Option<Value>>,
-    pub(super) local: Vec<Option<Value>>,
-    /// The columns of the site's edit whose values were too large to be kept.
-    pub(super) too_large: Vec<ColumnNo>,
-    pub(super) local_version: i64,
-    /// The key of the cloud's row that stands against it.
-    pub(super) against: Key,
-    pub(super) scope: ScopeId,
-    pub(super) site: Uuid,
-    pub(super) revision: i64,
-    pub(super) pending: bool,
-    pub(super) held: bool,
-}
-
-/// A conflict as it is found.
-enum Found<'a> {
-    Whole(Stored<'a>),
-    /// The schema no longer has its table, the key is none, or the table is the engine's own: nothing of it can ever be written.
-    Rowless {
-        id: Uuid,
-        scope: ScopeId,
-        site: Uuid,
-        revision: i64,
-        pending: bool,
-    },
-}
 
 /// Why a decision was not carried out.
 #[derive(Debug)]
@@ -184,19 +147,25 @@ pub(crate) async fn run_command(
 
 /// The scopes that a decision will touch, looked at without locks.
 async fn foresee(tx: &WriteTx<'_>, catalog: &Catalog, command: &ResolveCommand) -> Result<BTreeSet<ScopeId>, StoreError> {
-    let mut scopes = BTreeSet::new();
-    let stored = match read(&**tx, catalog, command.conflict, "").await? {
-        Some(Found::Whole(stored)) => stored,
-        Some(Found::Rowless { scope, .. }) => return Ok(BTreeSet::from([scope])),
-        None => return Ok(scopes),
-    };
-    scopes.insert(stored.scope.clone());
-    let current = row_at(tx, stored.table, &stored.key, Lock::None).await?;
-    scopes.extend(current.iter().map(|current| current.at.scope.clone()));
-    if let Ok(effect) = effect(&stored, current.as_ref(), command) {
-        scopes.extend(scopes_of_effect(tx, catalog, &stored, &effect).await?);
+    let Some(found) = read(&**tx, catalog, command.conflict.0, "").await? else { return Ok(BTreeSet::new()) };
+    let mut scopes = BTreeSet::from([found.head().scope.clone()]);
+    if command.way == Way::Undo {
+        scopes.extend(undo::scopes(tx, catalog, &found).await?);
+    } else if let Found::Whole(stored) = &found {
+        let rows = rows(tx, stored, Lock::None).await?;
+        if let Ok(plan) = Plan::make(tx, catalog, stored, rows, command, Lock::None).await? {
+            scopes.extend(plan.scopes(tx, catalog).await?);
+        }
     }
     Ok(scopes)
+}
+
+/// The cloud's row of the conflict's key, and the one that stands against it.
+async fn rows(tx: &WriteTx<'_>, stored: &Stored<'_>, lock: Lock) -> Result<(Option<StoredRow>, Option<StoredRow>), StoreError> {
+    let current = row_at(&**tx, stored.table, &stored.key, lock).await?;
+    let against =
+        if stored.against == stored.key { current.clone() } else { row_at(&**tx, stored.table, &stored.against, lock).await? };
+    Ok((current, against))
 }
 
 /// Checks and carries out one decision.
@@ -208,129 +177,58 @@ async fn carry_out(
     command: &ResolveCommand,
     held: &BTreeSet<ScopeId>,
 ) -> Result<Result<(), Refused>, StoreError> {
-    let settling = Settling { catalog, judge, by, held, command };
-    let stored = match read(&**tx, catalog, command.conflict, " FOR NO KEY UPDATE NOWAIT").await? {
-        Some(Found::Whole(stored)) => stored,
-        Some(Found::Rowless { id, scope, site, revision, pending }) => {
-            if matches!(judge, Judge::Site(by) if by.site.0 != site) {
-                return Ok(Err(Refused::Unknown));
-            }
-            if !pending || revision != command.revision {
-                return Ok(Err(Refused::Outdated));
-            }
-            if command.resolution != Resolution::CloudWins {
-                return Ok(Err(Refused::Undecidable(
-                    "nothing of this can be written at the cloud: only CLOUD_WINS can be decided".to_owned(),
-                )));
-            }
-            settling.close(tx, id, &scope, Resolution::CloudWins).await?;
-            return Ok(Ok(()));
-        }
-        None => return Ok(Err(Refused::Unknown)),
+    let settling = Settling::new(catalog, judge, by, held);
+    let Some(found) = read(&**tx, catalog, command.conflict.0, " FOR NO KEY UPDATE NOWAIT").await? else {
+        return Ok(Err(Refused::Unknown));
     };
-    if matches!(judge, Judge::Site(site) if site.site.0 != stored.site) {
+    let head = found.head();
+    if matches!(judge, Judge::Site(site) if site.site.0 != head.site) {
         return Ok(Err(Refused::Unknown));
     }
-    if !stored.pending || stored.revision != command.revision {
+    if head.revision != command.revision || head.pending() == (command.way == Way::Undo) {
         return Ok(Err(Refused::Outdated));
     }
-    let current = row_at(tx, stored.table, &stored.key, Lock::Delete).await?;
-    let against =
-        if stored.against == stored.key { current.clone() } else { row_at(tx, stored.table, &stored.against, Lock::Delete).await? };
-    let tag = against.as_ref().map(|row| etag(stored.table, row.stamp.version, &row.row));
-    if tag != command.cloud_etag {
+    match (found, command.way) {
+        (found, Way::Undo) => settling.undo(tx, &found, command).await,
+        (Found::Rowless(head), _) => close_rowless(tx, settling, &head, command).await,
+        (Found::Whole(stored), _) => decide(tx, settling, &stored, command).await,
+    }
+}
+
+async fn close_rowless(
+    tx: &mut WriteTx<'_>,
+    settling: Settling<'_>,
+    head: &Head,
+    command: &ResolveCommand,
+) -> Result<Result<(), Refused>, StoreError> {
+    if command.resolution != Resolution::CloudWins || command.way != Way::Plain {
+        let reason = "nothing of this can be written at the cloud: only CLOUD_WINS can be decided";
+        return Ok(Err(Refused::Undecidable(reason.to_owned())));
+    }
+    settling.end(tx, head, Resolution::CloudWins).await?;
+    Ok(Ok(()))
+}
+
+async fn decide(
+    tx: &mut WriteTx<'_>,
+    settling: Settling<'_>,
+    stored: &Stored<'_>,
+    command: &ResolveCommand,
+) -> Result<Result<(), Refused>, StoreError> {
+    let rows = rows(tx, stored, Lock::Delete).await?;
+    if rows.1.as_ref().map(|row| tag(stored.table, row)) != command.cloud_etag {
         return Ok(Err(Refused::Outdated));
     }
-    let effect = match effect(&stored, current.as_ref(), command) {
-        Ok(effect) => effect,
+    let plan = match Plan::make(tx, settling.catalog, stored, rows, command, Lock::Delete).await? {
+        Ok(plan) => plan,
         Err(reason) => return Ok(Err(Refused::Undecidable(reason))),
     };
-    settling.settle(tx, &stored, current, effect).await
-}
-
-fn effect(stored: &Stored<'_>, current: Option<&StoredRow>, command: &ResolveCommand) -> Result<Effect, String> {
-    let lost = stored.too_large.first().and_then(|no| stored.table.column(*no));
-    if let (Some(column), Resolution::LocalWins) = (lost, command.resolution)
-        && stored.kind != ConflictKind::DeleteUpdate
-    {
-        return Err(format!("the value of column {} was too large to be kept with the conflict: give it with MANUAL", column.name));
+    if let Some(reason) = plan.besides.refusal() {
+        return Ok(Err(Refused::Undecidable(reason)));
     }
-    let parked = Parked { kind: stored.kind, clashed: &stored.columns, local: &stored.local, current: current.map(|current| &current.row) };
-    let effect = decide(stored.table, &parked, command.resolution, &command.values).map_err(|error| error.to_string())?;
-    if let Effect::Write(row) | Effect::Replace(row) = &effect {
-        for (column, value) in stored.table.columns.iter().zip(row) {
-            let fits = column.ty.accept(value.clone()).is_ok_and(|canonical| canonical == *value);
-            if !fits || (value.is_null() && stored.table.key.contains(&column.no)) {
-                return Err(format!("{} takes {}", column.name, column.ty.describe()));
-            }
-        }
+    // Nobody decides on rows that he was not shown.
+    if plan.besides.digest() != command.besides {
+        return Ok(Err(Refused::Outdated));
     }
-    Ok(effect)
-}
-
-pub(super) async fn row_at(tx: &WriteTx<'_>, table: &Table, key: &Key, lock: Lock) -> Result<Option<StoredRow>, StoreError> {
-    Ok(bulk::load(&**tx, table, &[key], &bulk::all_columns(table), lock).await?.pop())
-}
-
-const COLUMNS: &str = "c.id, c.table_no, c.record_id, c.kind, c.columns, c.local_data, c.local_version, c.cloud_record_id, c.rejoin_scope,
-    c.site_id, c.revision, c.resolution = 'PENDING', c.held, c.base_data";
-
-async fn read<'a>(db: &impl GenericClient, catalog: &'a Catalog, id: ConflictId, lock: &str) -> Result<Option<Found<'a>>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.id = $1{lock}");
-    let Some(row) = db.query_opt(&db.prepare_cached(&sql).await?, &[&id.0]).await? else { return Ok(None) };
-    Ok(Some(match stored(catalog, &row)? {
-        Some(stored) => Found::Whole(stored),
-        None => Found::Rowless {
-            id: row.try_get(0)?,
-            scope: ScopeId(row.try_get(8)?),
-            site: row.try_get(9)?,
-            revision: row.try_get(10)?,
-            pending: row.try_get(11)?,
-        },
-    }))
-}
-
-/// The open conflicts that hang from this one.
-pub(super) async fn dependents<'a>(db: &impl GenericClient, catalog: &'a Catalog, root: Uuid) -> Result<Vec<Stored<'a>>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.root_id = $1 AND c.resolution = 'PENDING' ORDER BY c.created_at, c.id"
-    );
-    let rows = db.query(&db.prepare_cached(&sql).await?, &[&root]).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        found.extend(stored(catalog, row)?);
-    }
-    let level = |no: TableNo| catalog.parents_first().iter().position(|table| table.no == no);
-    found.sort_by_key(|stored| level(stored.table.no));
-    Ok(found)
-}
-
-/// `None` where nothing of the row can be written: see [`Found::Rowless`].
-fn stored<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Option<Stored<'a>>, StoreError> {
-    let table = u32::try_from(row.try_get::<_, i32>(1)?).ok().and_then(|no| catalog.table(TableNo(no)));
-    let Some(table) = table.filter(|table| !table.engine) else { return Ok(None) };
-    let Ok(Some(key)) = table.parse_key(row.try_get(2)?) else { return Ok(None) };
-    let against = row.try_get::<_, Option<&str>>(7)?.and_then(|record| table.parse_key(record).ok().flatten());
-    let kind: &str = row.try_get(3)?;
-    let columns: Vec<String> = row.try_get(4)?;
-    let local = row.try_get::<_, Option<serde_json::Value>>(5)?.unwrap_or_default();
-    let lost =
-        |name: &str| local.get(name).is_some_and(is_too_large) && (columns.is_empty() || columns.iter().any(|column| column == name));
-    Ok(Some(Stored {
-        id: row.try_get(0)?,
-        table,
-        against: against.unwrap_or_else(|| key.clone()),
-        key,
-        kind: ConflictKind::from_name(kind).ok_or_else(|| StoreError::Corrupt(format!("sync_conflicts names {kind}")))?,
-        too_large: table.columns.iter().filter(|column| lost(&column.name)).map(|column| column.no).collect(),
-        columns: columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect(),
-        local: row_from_json(table, &local),
-        local_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
-        scope: ScopeId(row.try_get(8)?),
-        site: row.try_get(9)?,
-        revision: row.try_get(10)?,
-        pending: row.try_get(11)?,
-        held: row.try_get(12)?,
-        base: row_from_json(table, &row.try_get::<_, Option<serde_json::Value>>(13)?.unwrap_or_default()),
-    }))
+    settling.settle(tx, stored, plan, command.resolution).await
 }

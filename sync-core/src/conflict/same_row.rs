@@ -1,0 +1,83 @@
+//! Two rows that are one: the row that stays, and the references that follow.
+
+use crate::catalog::{Catalog, Table};
+use crate::change::Row;
+use crate::id::{ColumnNo, TableNo};
+use crate::value::Value;
+
+use super::{DecideError, Resolution};
+
+/// What becomes of the cloud's row when the site's row is the same one: with CLOUD_WINS it stays, with LOCAL_WINS it takes the site's values
+/// as far as they are known, with MANUAL the given ones. Its key stays.
+///
+/// # Errors
+/// PENDING; values that the decision does not take, of a column that the table does not have, or of the key.
+pub fn merged_row(
+    table: &Table,
+    cloud: &Row,
+    local: &[Option<Value>],
+    resolution: Resolution,
+    values: &[(ColumnNo, Value)],
+) -> Result<Row, DecideError> {
+    if (resolution == Resolution::Manual) == values.is_empty() {
+        return Err(if resolution == Resolution::Pending { DecideError::NoDecision } else { DecideError::Values });
+    }
+    let mut row = cloud.clone();
+    match resolution {
+        Resolution::Pending => return Err(DecideError::NoDecision),
+        Resolution::CloudWins => {}
+        Resolution::LocalWins => {
+            for (at, (column, local)) in table.columns.iter().zip(local).enumerate() {
+                if let Some(local) = local.as_ref().filter(|_| !table.key.contains(&column.no)) {
+                    row[at] = local.clone();
+                }
+            }
+        }
+        Resolution::Manual => {
+            for (no, value) in values {
+                let at = table.position(*no).ok_or(DecideError::UnknownColumn(*no))?;
+                if table.key.contains(no) && row[at] != *value {
+                    return Err(DecideError::ReadOnly(table.columns[at].name.clone()));
+                }
+                row[at] = value.clone();
+            }
+        }
+    }
+    Ok(row)
+}
+
+/// Lets `rows` refer to `to` where they refer to `from`, both rows of `table`; where that changes what other ones of them refer to (a key
+/// that holds a reference), those follow, to any depth. Returns which rows were changed.
+pub fn repoint(catalog: &Catalog, rows: &mut [(TableNo, Row)], table: TableNo, from: &[Value], to: &[Value]) -> Vec<usize> {
+    let mut changed: Vec<usize> = Vec::new();
+    let mut moves: Vec<(TableNo, Row, Row)> = vec![(table, from.to_vec(), to.to_vec())];
+    // A move follows from a change of a row, and each row is moved once for each of its values at most.
+    let mut left = rows.len().saturating_mul(4) + 1;
+    while let Some((no, from, to)) = moves.pop() {
+        let Some(table) = catalog.table(no) else { continue };
+        for (place, (own, row)) in rows.iter_mut().enumerate() {
+            let Some(child) = catalog.table(*own) else { continue };
+            let before = row.clone();
+            for reference in child.references.iter().filter(|reference| reference.table == no) {
+                let pairs: Vec<(usize, usize)> =
+                    reference.columns.iter().zip(&reference.target).filter_map(|(own, target)| Some((child.position(*own)?, table.position(*target)?))).collect();
+                let refers = pairs.iter().all(|(own, target)| !before[*own].is_null() && before[*own] == from[*target]);
+                if refers && pairs.len() == reference.columns.len() {
+                    pairs.iter().for_each(|(own, target)| row[*own] = to[*target].clone());
+                }
+            }
+            if *row != before {
+                if !changed.contains(&place) {
+                    changed.push(place);
+                }
+                let named = |no: &ColumnNo| child.position(*no).is_some_and(|at| row[at] != before[at]);
+                if left > 0 && catalog.referrers(*own).any(|(_, reference)| reference.target.iter().any(named)) {
+                    left -= 1;
+                    moves.push((*own, before, row.clone()));
+                }
+            }
+        }
+    }
+    changed.sort_unstable();
+    changed
+}
