@@ -196,15 +196,17 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             }
             Ok(Effect::Write(row))
         }
-        (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => Ok(match table.soft_delete_position() {
-            // The site only marked the row as deleted: so does the decision.
-            Some(at) if parked.local[at] == Some(Value::Bool(true)) => {
-                let mut row = current.clone();
-                row[at] = Value::Bool(true);
-                Effect::Write(row)
-            }
-            _ => Effect::Delete,
-        }),
+        (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => {
+            Ok(match table.soft_delete_position() {
+                // The site only marked the row as deleted: so does the decision.
+                Some(at) if parked.local[at] == Some(Value::Bool(true)) => {
+                    let mut row = current.clone();
+                    row[at] = Value::Bool(true);
+                    Effect::Write(row)
+                }
+                _ => Effect::Delete,
+            })
+        }
         (Resolution::LocalWins, None) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
         (Resolution::LocalWins, Some(current)) => {
             let row = parked.over(table, revive(current.clone()));

@@ -5,7 +5,9 @@
 mod cloud;
 mod site;
 
+mod besides;
 mod conflicts;
+mod dependents;
 mod history;
 mod identity;
 mod inbox;
@@ -14,4 +16,6 @@ mod pull;
 mod push;
 mod random;
 mod refusals;
+mod same_row;
 mod scopes;
+mod undo;

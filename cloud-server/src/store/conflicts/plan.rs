@@ -142,13 +142,7 @@ impl<'a> Plan<'a> {
 }
 
 pub(super) fn put_of<'a>(stored: &Stored<'a>, current: Option<StoredRow>, row: Row) -> Put<'a> {
-    Put {
-        table: stored.table,
-        current,
-        row,
-        counted: stored.local_version,
-        inserted_by: stored.insert.then_some(stored.head.site),
-    }
+    Put { table: stored.table, current, row, counted: stored.local_version, inserted_by: stored.insert.then_some(stored.head.site) }
 }
 
 /// A value that was too large to be kept cannot be written.

@@ -55,7 +55,8 @@ impl Put<'_> {
 
     /// Whether rows can refer to these values of it already.
     fn is_there(&self, columns: &[ColumnNo]) -> bool {
-        let same = |no: &ColumnNo| self.table.position(*no).is_some_and(|at| self.current.as_ref().is_some_and(|now| now.row[at] == self.row[at]));
+        let same =
+            |no: &ColumnNo| self.table.position(*no).is_some_and(|at| self.current.as_ref().is_some_and(|now| now.row[at] == self.row[at]));
         columns.iter().all(same)
     }
 }
@@ -95,7 +96,8 @@ pub(super) async fn scopes(tx: &WriteTx<'_>, catalog: &Catalog, puts: &[Put<'_>]
         };
         let Some(reference) = put.table.references.get(at) else { continue };
         let (Some(values), Some(target)) = (put.values(&reference.columns), catalog.table(reference.table)) else { continue };
-        let is_it = |above: &&usize| puts[**above].table.no == target.no && puts[**above].values(&reference.target).as_ref() == Some(&values);
+        let is_it =
+            |above: &&usize| puts[**above].table.no == target.no && puts[**above].values(&reference.target).as_ref() == Some(&values);
         if let Some(above) = refers[place].iter().find(is_it) {
             scopes[place] = scope_above(puts, &scopes, *above);
             continue;

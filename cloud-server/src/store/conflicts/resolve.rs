@@ -163,8 +163,7 @@ async fn foresee(tx: &WriteTx<'_>, catalog: &Catalog, command: &ResolveCommand) 
 /// The cloud's row of the conflict's key, and the one that stands against it.
 async fn rows(tx: &WriteTx<'_>, stored: &Stored<'_>, lock: Lock) -> Result<(Option<StoredRow>, Option<StoredRow>), StoreError> {
     let current = row_at(&**tx, stored.table, &stored.key, lock).await?;
-    let against =
-        if stored.against == stored.key { current.clone() } else { row_at(&**tx, stored.table, &stored.against, lock).await? };
+    let against = if stored.against == stored.key { current.clone() } else { row_at(&**tx, stored.table, &stored.against, lock).await? };
     Ok((current, against))
 }
 

@@ -33,7 +33,11 @@ impl<'a> Plan<'a> {
         let table = stored.table;
         let into = match against {
             Some(into) if stored.kind == ConflictKind::Unique && stored.against != stored.key => into,
-            _ => return Ok(Err("only a row that was refused for its unique values, and whose rival is shown, can be the same as that one".to_owned())),
+            _ => {
+                return Ok(Err(
+                    "only a row that was refused for its unique values, and whose rival is shown, can be the same as that one".to_owned()
+                ));
+            }
         };
         if current.is_some() && stored.insert {
             return Ok(Err(format!("{} {} came to be at the cloud since: it is a row of its own", table.name, stored.key)));
@@ -123,12 +127,7 @@ impl<'a> Plan<'a> {
     }
 
     /// What waited for the row waits for the other one no longer.
-    fn repoint_waiting(
-        &mut self,
-        catalog: &Catalog,
-        table: &Table,
-        (lost, to): (&Row, &Row),
-    ) {
+    fn repoint_waiting(&mut self, catalog: &Catalog, table: &Table, (lost, to): (&Row, &Row)) {
         let places: Vec<usize> = (0..self.waiting.len()).filter(|place| self.waiting[*place].is_some()).collect();
         let mut rows: Vec<(TableNo, Row)> =
             places.iter().filter_map(|place| self.waiting[*place].as_ref()).map(|put| (put.table.no, put.row.clone())).collect();

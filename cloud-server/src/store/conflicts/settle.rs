@@ -143,7 +143,12 @@ impl<'a> Settling<'a> {
     }
 
     /// Deletes rows of one table by one statement.
-    pub(super) async fn delete_rows(&mut self, tx: &WriteTx<'_>, table: &Table, rows: &[&StoredRow]) -> Result<Result<(), Told>, StoreError> {
+    pub(super) async fn delete_rows(
+        &mut self,
+        tx: &WriteTx<'_>,
+        table: &Table,
+        rows: &[&StoredRow],
+    ) -> Result<Result<(), Told>, StoreError> {
         let keys: Vec<Key> = rows.iter().map(|stored| table.key_of(&stored.row)).collect();
         for (key, stored) in keys.iter().zip(rows) {
             self.journal.note(table, key.clone(), Some(stored));

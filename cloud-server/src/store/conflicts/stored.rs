@@ -84,12 +84,7 @@ impl Stored<'_> {
     }
 }
 
-pub(super) async fn row_at(
-    db: &impl GenericClient,
-    table: &Table,
-    key: &Key,
-    lock: Lock,
-) -> Result<Option<StoredRow>, StoreError> {
+pub(super) async fn row_at(db: &impl GenericClient, table: &Table, key: &Key, lock: Lock) -> Result<Option<StoredRow>, StoreError> {
     Ok(bulk::load(db, table, &[key], &bulk::all_columns(table), lock).await?.pop())
 }
 

@@ -261,7 +261,8 @@ impl Settling<'_> {
     /// The conflicts are open again. What was dropped at its site is held nowhere but in its conflict.
     async fn open_again(&self, tx: &mut WriteTx<'_>, head: &Head, ids: &[Uuid]) -> Result<(), StoreError> {
         tx.take(&BTreeSet::from([head.scope.clone()])).await?;
-        let sql = "UPDATE rejoin.sync_conflicts SET resolution = 'PENDING', resolved_at = NULL, resolved_by = NULL, policy = NULL, held = false,
+        let sql =
+            "UPDATE rejoin.sync_conflicts SET resolution = 'PENDING', resolved_at = NULL, resolved_by = NULL, policy = NULL, held = false,
                        revision = revision + 1, rejoin_tick = $2, rejoin_version = rejoin_version + 1, rejoin_updated_at = now(),
                        rejoin_modified_by = $3, rejoin_synced_at = now()
                    WHERE id = ANY($1) AND resolution <> 'PENDING' AND rejoin_scope = $4";
@@ -275,10 +276,7 @@ impl Settling<'_> {
 fn can_do_without(back: &Back<'_>, place: usize, needs: &[usize]) -> bool {
     let put = &back.puts[place];
     let bare = cut(&back.puts, place, needs);
-    let missing = put
-        .table.references.iter().any(|reference| {
-        needs.iter().any(|need| bare.names(reference, &back.puts[*need]))
-    });
+    let missing = put.table.references.iter().any(|reference| needs.iter().any(|need| bare.names(reference, &back.puts[*need])));
     !missing
 }
 

@@ -1,0 +1,1 @@
+//! What hangs from a held row: trees, circles, long chains.

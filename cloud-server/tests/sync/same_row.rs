@@ -1,0 +1,1 @@
+//! Two rows that are one.
