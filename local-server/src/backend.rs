@@ -5,14 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictQuery, Digests, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
-    Token, User, Write,
+    Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
+    Digests, Event, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
 use sync_core::id::{ConflictId, Key, TableNo};
 use sync_core::wire::message::{ResolveCommand, Run};
 use sync_core::write::Draft;
+use tokio::sync::{broadcast, watch};
 
 use crate::daemon::Daemon;
 use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, records, status};
@@ -30,6 +31,20 @@ impl SiteBackend {
     #[must_use]
     pub fn new(name: String, db: Database, daemon: Option<Arc<Daemon>>) -> Self {
         Self { name, db, daemon }
+    }
+
+    /// Tells listeners that something was decided here: one conflict, or many.
+    fn decided(&self, conflict: Option<&Conflict>) {
+        if let Some(daemon) = &self.daemon {
+            let event = Event::Conflicts {
+                table_name: conflict.map(|conflict| conflict.table_name.clone()),
+                site: Some(self.name.clone()),
+                conflict: conflict.map(|conflict| conflict.id),
+                what: "decided".to_owned(),
+            };
+            // Nobody may listen.
+            drop(daemon.events().send(event));
+        }
     }
 
     async fn read<T, E, F>(&self, job: F) -> Result<T>
@@ -88,9 +103,63 @@ impl Backend for SiteBackend {
         self.read(move |connection| conflicts::get(connection, &catalog, id)).await
     }
 
-    async fn resolve(&self, _by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
-        let (catalog, command) = (self.catalog()?, command.clone());
-        self.db.write(move |connection| conflicts::decide(connection, &catalog, &command)).await
+    async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
+        let catalog = self.catalog()?;
+        self.read(move |connection| conflicts::detail(connection, &catalog, id)).await
+    }
+
+    async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {
+        let filter = filter.clone();
+        self.read(move |connection| conflicts::counts(connection, &filter)).await
+    }
+
+    async fn conflict_groups(&self, query: &ConflictQuery) -> Result<Vec<ConflictGroup>> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| conflicts::groups(connection, &catalog, &query)).await
+    }
+
+    async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
+        let (catalog, command) = (self.catalog()?, ResolveCommand { by: by.name.clone(), ..command.clone() });
+        let conflict: Conflict = self.db.write(move |connection| conflicts::decide(connection, &catalog, &command)).await?;
+        self.decided(Some(&conflict));
+        Ok(conflict)
+    }
+
+    async fn resolve_many(
+        &self,
+        by: &Principal,
+        decision: &BulkDecision,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<BulkOutcome> {
+        let (catalog, by, decision) = (self.catalog()?, by.name.clone(), decision.clone());
+        let dry_run = decision.dry_run;
+        let (tell, mut told) = watch::channel((0, 0));
+        let job = self.db.write(move |connection| {
+            let mut progress = |done, of| {
+                tell.send_replace((done, of));
+            };
+            conflicts::decide_many(connection, &catalog, &by, &decision, &mut progress)
+        });
+        tokio::pin!(job);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut job => break outcome?,
+                Ok(()) = told.changed() => {
+                    let (done, of) = *told.borrow_and_update();
+                    progress(done, of);
+                }
+            }
+        };
+        let (done, of) = *told.borrow_and_update();
+        progress(done, of);
+        if !dry_run && outcome.resolved > 0 {
+            self.decided(None);
+        }
+        Ok(outcome)
+    }
+
+    fn events(&self) -> Option<broadcast::Receiver<Event>> {
+        self.daemon.as_ref().map(|daemon| daemon.events().subscribe())
     }
 
     async fn digests(&self) -> Result<Digests> {

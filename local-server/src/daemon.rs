@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use conflict_ui_api::backend::Event;
 use sync_core::backoff::Backoff;
 use sync_core::id::RunId;
 use sync_core::sync_log::{Direction, RunStatus};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,7 @@ enum Order {
 pub struct Daemon {
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<DaemonStatus>,
+    events: broadcast::Sender<Event>,
     stop: CancellationToken,
     task: StdMutex<Option<JoinHandle<()>>>,
 }
@@ -106,6 +108,7 @@ impl Daemon {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
         let (status_in, status) = watch::channel(DaemonStatus { paused, ..DaemonStatus::default() });
         let stop = CancellationToken::new();
+        let events = syncer.events();
         let daemon = Arc::new(Mutex::new(Drive {
             changes: db.changes(),
             db,
@@ -119,7 +122,7 @@ impl Daemon {
             waiting: Vec::new(),
         }));
         let task = tokio::spawn(supervise(daemon, stop.clone()));
-        Ok(Self { orders, status, stop, task: StdMutex::new(Some(task)) })
+        Ok(Self { orders, status, events, stop, task: StdMutex::new(Some(task)) })
     }
 
     /// How it stands now.
@@ -132,6 +135,12 @@ impl Daemon {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<DaemonStatus> {
         self.status.clone()
+    }
+
+    /// What happens to conflicts and runs: subscribed to by listeners, sent to by whoever decides here.
+    #[must_use]
+    pub fn events(&self) -> &broadcast::Sender<Event> {
+        &self.events
     }
 
     /// Runs now, also while it is paused, and waits for the end. A run that is under way is not joined: what was changed just before goes

@@ -6,11 +6,14 @@ mod upload;
 use std::sync::Arc;
 
 use chrono::{SubsecRound, Utc};
+use conflict_ui_api::backend::Event as ApiEvent;
 use rusqlite::Connection;
 use sync_core::id::{CatalogVersion, PushNo, RunId};
+use sync_core::limits::EVENTS_BEHIND_MAX;
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::value::timestamp_text;
 use sync_core::wire::message::{LogUpload, Run, Speaker};
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::cloud_link::{CloudLink, LinkError};
@@ -114,6 +117,8 @@ pub struct Syncer {
     current: Option<Current>,
     /// Whether this run made this copy a replica of its own.
     forked: bool,
+    /// Whoever listens.
+    events: broadcast::Sender<ApiEvent>,
     /// What the last log row said of rows that somebody must put right; said again only when it changes.
     told: Option<String>,
 }
@@ -137,7 +142,27 @@ impl Syncer {
         if cut_off > 0 {
             tracing::warn!(runs = cut_off, "closed runs that were cut off");
         }
-        Ok(Self { db, link, identity, plan: None, current: None, forked: false, told: None })
+        Ok(Self {
+            db,
+            link,
+            identity,
+            plan: None,
+            current: None,
+            forked: false,
+            events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
+            told: None,
+        })
+    }
+
+    /// Where runs, and what they did to conflicts, are told.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Sender<ApiEvent> {
+        self.events.clone()
+    }
+
+    /// Tells whoever listens; nobody may.
+    fn tell(&self, events: impl IntoIterator<Item = ApiEvent>) {
+        events.into_iter().for_each(|event| drop(self.events.send(event)));
     }
 
     /// Runs once. Every failure is in the report; nothing is thrown. `log_offline`: whether to log a run that only found the link down.
@@ -257,11 +282,13 @@ impl Syncer {
             run.bytes_up = i64::try_from(up - traffic.0).unwrap_or(i64::MAX);
             run.bytes_down = i64::try_from(down - traffic.1).unwrap_or(i64::MAX);
             report.run = Some(run.id);
+            let status = report.status.as_str().to_owned();
             let written =
                 self.db.apply(move |connection| run_log::put(connection, &run, &now()).and_then(|()| run_log::prune(connection))).await;
             if let Err(error) = written {
                 tracing::error!(%error, "a run could not be written into the log");
             }
+            self.tell([ApiEvent::Run { site: self.identity.name.clone(), status }]);
         } else if logged {
             // It began in earnest and came to nothing, like the one before it.
             let written = self.db.apply(move |connection| run_log::forget(connection, run.id)).await;

@@ -33,3 +33,15 @@ CREATE TABLE rejoin_hidden (
     body TEXT NOT NULL,
     PRIMARY KEY (table_no, column_no)
 ) WITHOUT ROWID;
+
+-- done: the cloud has carried the decision out, and its effect is on its way here.
+ALTER TABLE rejoin_commands ADD COLUMN done INTEGER NOT NULL DEFAULT 0;
+
+-- Edits that an answer parked and whose conflict has not arrived by a pull yet: what was pushed, so that no edit is out of sight meanwhile.
+CREATE TABLE rejoin_parked (
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    conflict TEXT NOT NULL,
+    table_no INTEGER NOT NULL,
+    record_id TEXT NOT NULL,
+    body BLOB NOT NULL
+);

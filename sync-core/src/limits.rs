@@ -40,6 +40,11 @@ pub const BESIDES_SHOWN_MAX: usize = 100;
 /// How many declarations that two rows are one are followed from one row to the next.
 pub const MERGED_CHAIN_MAX: i32 = 32;
 
+/// Reasons that the outcome of a bulk decision tells.
+pub const BULK_REASONS_MAX: usize = 20;
+/// Events that a listener may be behind before it is told to look at everything again.
+pub const EVENTS_BEHIND_MAX: usize = 256;
+
 /// Bytes of one API request body.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the body of one import (`/api/rejoin/import`), which is one transaction.

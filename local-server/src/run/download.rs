@@ -6,6 +6,7 @@ use super::{RESTARTS_MAX, Report, SyncError, Syncer, log_start, now};
 use crate::cloud_link::LinkError;
 use crate::store::answers::ECHO;
 use crate::store::apply::{self, Applied, LAST_CHECKED};
+use crate::store::conflicts::news;
 use crate::store::spool::{self, Resume};
 use crate::store::{StoreError, cursors, identity, outbox};
 
@@ -66,7 +67,13 @@ impl Syncer {
             if !spooled && page.next.is_none() {
                 let nothing = page.gone.is_empty() && page.tables.iter().all(|table| table.rows.is_empty()) && page.heads == cursors;
                 if nothing && !everything {
-                    self.db.apply(|connection| identity::set_fact(connection, LAST_CHECKED, &now())).await?;
+                    self.db
+                        .apply(|connection| {
+                            identity::set_fact(connection, LAST_CHECKED, &now())?;
+                            news::heard(connection)?;
+                            Ok::<_, StoreError>(())
+                        })
+                        .await?;
                     return Ok(Some(Applied::default()));
                 }
                 return self.apply(Some(page), everything).await.map(Some);
@@ -131,6 +138,7 @@ impl Syncer {
             .await;
         match done {
             Ok((applied, something)) => {
+                self.tell(applied.news.events(&self.identity.name));
                 if something {
                     self.logged();
                 }

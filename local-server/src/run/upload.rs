@@ -1,5 +1,6 @@
 //! The upload half: push until nothing is left to push.
 
+use conflict_ui_api::backend::Event;
 use sync_core::wire::message::Refusal;
 
 use super::{Again, PASSES_MAX, Report, SyncError, Syncer, log_start};
@@ -94,7 +95,13 @@ impl Syncer {
             other => other?,
         };
         fault::point("answer-received");
-        Ok(self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?)
+        let refused = answers::refused(&answer);
+        let outcome = self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?;
+        if refused {
+            let site = Some(self.identity.name.clone());
+            self.tell([Event::Conflicts { table_name: None, site, conflict: None, what: "refused".to_owned() }]);
+        }
+        Ok(outcome)
     }
 
     /// This copy is a clone or was restored: from now on it is a replica of its own, and offers what is dirty anew.

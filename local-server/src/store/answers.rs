@@ -10,6 +10,7 @@ use sync_core::site::{Event, SiteRow, step};
 use sync_core::wire::codec;
 use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
 
+use super::conflicts::news;
 use super::cursors;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
@@ -45,6 +46,12 @@ pub struct Counts {
     pub parked: usize,
     /// Deferred.
     pub deferred: usize,
+}
+
+/// Whether an answer refuses a decision made here.
+#[must_use]
+pub fn refused(answer: &PushAnswer) -> bool {
+    matches!(&answer.result, PushResult::Applied { commands, .. } if commands.iter().any(|answer| matches!(answer, CommandAnswer::Refused(_))))
 }
 
 /// Applies an answer.
@@ -104,6 +111,7 @@ fn take_rows<'p>(
     let ticks = cursors::ticks(connection)?;
     let mut writer = SyncWriter::new(connection, plan);
     for ((change, answer), seat) in rows {
+        news::keep_parked(connection, change, answer)?;
         let Some((table, sql)) = plan.table(change.table) else { continue };
         match seat {
             Seat::Row(rejoin_row) => take_row(&mut writer, table, sql, no, *rejoin_row, change, answer, &ticks)?,
@@ -224,7 +232,7 @@ fn take_commands(connection: &Connection, conflicts: &[ConflictId], answers: &[C
         let conflict = conflict.to_string();
         match answer {
             // Its effect, and the resolved conflict, come by the feed.
-            CommandAnswer::Done => connection.execute("DELETE FROM rejoin_commands WHERE conflict = ?1", [conflict])?,
+            CommandAnswer::Done => connection.execute("UPDATE rejoin_commands SET done = 1 WHERE conflict = ?1", [conflict])?,
             CommandAnswer::Refused(why) => {
                 connection.execute("UPDATE rejoin_commands SET push_no = NULL, refused = ?2 WHERE conflict = ?1", params![conflict, why])?
             }

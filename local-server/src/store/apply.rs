@@ -14,6 +14,7 @@ use sync_core::value::{ColumnType, Value};
 use sync_core::wire::message::{Cursor, Gone, Page, PulledRow, TableRows};
 
 use super::answers::ECHO;
+use super::conflicts::news::{self, News};
 use super::cursors::{self, Moved};
 use super::entry::{self, AtKey};
 use super::error::{Result, StoreError};
@@ -38,6 +39,8 @@ pub struct Applied {
     pub received: usize,
     /// The cursors that moved.
     pub moved: Moved,
+    /// What it said of conflicts.
+    pub news: News,
     /// Rows that could not be merged because their local values cannot be read; the cloud's image is kept beside them.
     pub problems: Vec<String>,
 }
@@ -135,6 +138,7 @@ impl<'a> Apply<'a> {
         released::release(&mut self.writer, &self.resolved, &cursor)?;
         self.applied.moved = cursors::advance(connection, heads)?;
         self.writer.finish(&cursor)?;
+        news::heard(connection)?;
         dropping::drop_scopes(connection, self.plan)?;
         self.fresh.finish()?;
         Ok(self.applied)
@@ -169,6 +173,7 @@ impl<'a> Apply<'a> {
             self.applied.received += 1;
             if conflicts {
                 self.resolved.extend(released::resolved(table, &row));
+                self.applied.news.note(self.writer.connection, table, &row)?;
             }
             let at = At { scope, tick: pulled.tick };
             let stamp = Stamp {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, TableNo};
-use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PUSH_BYTES_MAX, PUSH_ROWS_MAX};
+use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PUSH_BYTES_MAX, PUSH_COMMAND_BYTES_MAX, PUSH_COMMANDS_MAX, PUSH_ROWS_MAX};
 use sync_core::wire::codec;
 use sync_core::wire::message::{Push, PushName, ResolveCommand, Speaker};
 
@@ -26,8 +26,6 @@ use super::{identity, noted};
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;
-/// Commands in one push.
-const COMMANDS_MAX: usize = 200;
 
 /// A push as it is stored: these bytes are sent, and sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,9 +120,9 @@ pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut P
     }
     loop {
         let (no, previous) = chain_end(connection)?;
-        let limits = Limits { rows: pass.rows_max, bytes: PUSH_BYTES_MAX, elements: MESSAGE_ELEMENTS_MAX / 2 };
+        let (commands, weight) = commands(connection)?;
+        let limits = Limits { rows: pass.rows_max, bytes: PUSH_BYTES_MAX.saturating_sub(weight), elements: MESSAGE_ELEMENTS_MAX / 2 };
         let mut cut = Cut::new(connection, plan, no, limits)?;
-        let commands = commands(connection)?;
         take_later(connection, pass, &mut cut)?;
         take_rows(connection, plan, pass, &mut cut)?;
         pass.blocked |= cut.blocked;
@@ -232,19 +230,34 @@ fn take_later(connection: &Connection, pass: &mut Pass, cut: &mut Cut<'_>) -> Re
     Ok(())
 }
 
-fn commands(connection: &Connection) -> Result<Vec<ResolveCommand>> {
-    let sql = "SELECT body FROM rejoin_commands WHERE push_no IS NULL AND refused IS NULL ORDER BY decided_at, conflict LIMIT ?1";
+/// The decisions that go along, oldest first, as many as a push takes, with their bytes.
+fn commands(connection: &Connection) -> Result<(Vec<ResolveCommand>, usize)> {
+    let sql = "SELECT conflict, body FROM rejoin_commands WHERE push_no IS NULL AND refused IS NULL AND done = 0
+               ORDER BY decided_at, conflict LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let bodies = statement.query_map([COMMANDS_MAX as i64], |row| row.get::<_, Vec<u8>>(0))?;
-    let mut commands = Vec::new();
-    for body in bodies {
-        match codec::decode(&body?) {
-            Ok(command) => commands.push(command),
-            // One decision that cannot be read must not hold up the rows.
-            Err(error) => tracing::error!(%error, "a stored decision cannot be sent; decide again"),
+    let stored: Vec<(String, Vec<u8>)> = statement
+        .query_map([PUSH_COMMANDS_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<std::result::Result<_, _>>()
+        .map_err(DbError::from)?;
+    let (mut commands, mut bytes) = (Vec::new(), 0);
+    for (conflict, body) in stored {
+        if !commands.is_empty() && bytes + body.len() > PUSH_COMMAND_BYTES_MAX {
+            break;
+        }
+        match codec::decode(&body) {
+            Ok(command) => {
+                bytes += body.len();
+                commands.push(command);
+            }
+            // One decision that cannot be read must not hold up the others, and whoever took it must hear of it.
+            Err(error) => {
+                let why = format!("it cannot be read any more ({error}): decide again");
+                let sql = "UPDATE rejoin_commands SET refused = ?2 WHERE conflict = ?1";
+                connection.prepare_cached(sql)?.execute(params![conflict, why])?;
+            }
         }
     }
-    Ok(commands)
+    Ok((commands, bytes))
 }
 
 /// The cursors of the scopes that the rows touch.
@@ -348,7 +361,7 @@ pub fn answered_name(connection: &Connection) -> Result<Option<PushName>> {
 /// The database.
 pub fn anything(connection: &Connection, plan: &Plan) -> Result<bool> {
     let waiting = "SELECT EXISTS (SELECT 1 FROM rejoin_pushes WHERE answered = 0) OR EXISTS (SELECT 1 FROM rejoin_later)
-                       OR EXISTS (SELECT 1 FROM rejoin_commands WHERE refused IS NULL)";
+                       OR EXISTS (SELECT 1 FROM rejoin_commands WHERE refused IS NULL AND done = 0)";
     if connection.query_row(waiting, [], |row| row.get(0))? {
         return Ok(true);
     }

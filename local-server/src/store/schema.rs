@@ -147,6 +147,15 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
             add(format!("rejoin_ref_{}_{}", table.no, reference.name), "", &live, &names(table, &reference.columns), "");
         }
     }
+    if table.engine && table.name == "sync_conflicts" {
+        // What hangs from a conflict, what is of its cause, and whether a row is in one are asked for each line that is shown.
+        for (what, columns) in [("root", &["root_id"][..]), ("group", &["group_id"]), ("row", &["table_no", "record_id"])] {
+            let columns: Option<Vec<ColumnNo>> = columns.iter().map(|name| table.column_named(name).map(|column| column.no)).collect();
+            if let Some(columns) = columns {
+                add(format!("rejoin_conflicts_{what}"), "", &live, &names(table, &columns), "");
+            }
+        }
+    }
     if !table.engine {
         add(format!("rejoin_base_{}_key", table.no), "", &base_table(table), &key, "");
         add(format!("rejoin_theirs_{}_key", table.no), "UNIQUE ", &theirs_table(table), &key, "");

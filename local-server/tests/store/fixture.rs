@@ -238,6 +238,10 @@ pub(crate) fn engine_tables() -> Vec<Table> {
         ("root_id", Uuid),
         ("revision", Int8),
         ("held", Bool),
+        ("group_id", Uuid),
+        ("policy", Text),
+        ("cloud_modified_by", Text),
+        ("local_modified_by", Text),
     ];
     let users = [("name", Text), ("role", Text), ("password_hash", Text), ("one_time_hash", Text), ("disabled", Bool)];
     let tokens = [

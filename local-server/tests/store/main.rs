@@ -5,6 +5,7 @@
 mod capture;
 mod fixture;
 mod histories;
+mod inbox;
 mod noted;
 mod schema;
 mod serving;

@@ -25,15 +25,15 @@ use crate::fixture::{capture_catalog, engine_tables};
 
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
 
-struct Served {
+pub(crate) struct Served {
     _folder: tempfile::TempDir,
-    db: Database,
-    backend: SiteBackend,
+    pub(crate) db: Database,
+    pub(crate) backend: SiteBackend,
     catalog: Arc<Catalog>,
 }
 
 /// A site that holds k1 (1, one), k2 (2, two) and k3 (3, three), confirmed.
-async fn served() -> Served {
+pub(crate) async fn served() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let db = Database::open(folder.path()).unwrap();
     let mut catalog = capture_catalog();
@@ -48,12 +48,12 @@ async fn served() -> Served {
 }
 
 impl Served {
-    async fn sync(&self, sql: &str) {
+    pub(crate) async fn sync(&self, sql: &str) {
         let sql = sql.to_owned();
         self.db.apply(move |connection| Ok::<_, DbError>(connection.execute_batch(&sql)?)).await.unwrap();
     }
 
-    async fn plain(&self, sql: &str) {
+    pub(crate) async fn plain(&self, sql: &str) {
         let sql = sql.to_owned();
         self.db.write(move |connection| Ok::<_, DbError>(connection.execute_batch(&sql)?)).await.unwrap();
     }
