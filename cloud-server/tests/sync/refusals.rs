@@ -162,3 +162,24 @@ async fn edits_of_a_dropped_column_or_table_park_under_their_old_names_and_the_r
         .await;
     assert_eq!(joined, "1280 2 width");
 }
+
+#[tokio::test]
+async fn what_the_database_forbids_parks_as_rejected_and_stops_nobody_else() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    cloud
+        .run(
+            "CREATE FUNCTION only_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_setting('rejoin.replica', true) <> '' THEN RAISE insufficient_privilege USING MESSAGE = 'not from a site'; END IF;
+                 RETURN NEW; END $$;
+             CREATE TRIGGER only_here BEFORE UPDATE ON sources FOR EACH ROW EXECUTE FUNCTION only_here()",
+        )
+        .await;
+    let answers = site.push(vec![site.update("sources", &s, &json!({"name": "renamed"})), source(&site, &id('s', 2), &p, 2)]).await;
+    assert_eq!(verdicts(&answers), ["parked", "exact"]);
+    let parked = "SELECT kind || ': ' || reason FROM rejoin.sync_conflicts";
+    assert_eq!(cloud.one::<String>(parked).await, "rejected: not from a site");
+}

@@ -44,6 +44,8 @@ fn kind(code: &SqlState) -> Option<ConflictKind> {
     match code {
         &SqlState::UNIQUE_VIOLATION | &SqlState::EXCLUSION_VIOLATION => return Some(ConflictKind::Unique),
         &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION => return Some(ConflictKind::ForeignKey),
+        // A policy of row-level security, a trigger that forbids, a privilege that was taken: the edit is kept, and the queue goes on.
+        &SqlState::INSUFFICIENT_PRIVILEGE => return Some(ConflictKind::Rejected),
         _ => {}
     }
     // Integrity, data exceptions, WITH CHECK OPTION, PL/pgSQL's RAISE; and the classes from I to Z but XX, which the standard leaves to users.
