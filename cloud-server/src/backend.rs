@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use conflict_ui_api::backend::{
-    Accounts, Backend, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery, Digests, HistoryEntry,
-    Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
+    Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
+    Digests, HistoryEntry, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
@@ -79,6 +79,15 @@ impl Backend for Core {
 
     async fn conflict_groups(&self, query: &ConflictQuery) -> Result<Vec<ConflictGroup>> {
         Ok(conflicts::groups(&self.client().await?, &Self::catalog(self), query).await?)
+    }
+
+    async fn resolve_many(
+        &self,
+        by: &Principal,
+        decision: &BulkDecision,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<BulkOutcome> {
+        conflicts::resolve_many(&self.db, &Self::catalog(self), &by.name, decision, progress).await
     }
 
     async fn history(&self, table: TableNo, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {

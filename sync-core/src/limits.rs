@@ -98,6 +98,17 @@ pub const CONFLICT_GROUP_PAUSE: Duration = Duration::from_secs(600);
 pub const GROUP_COLUMNS_MAX: usize = 32;
 /// Entries of a row's history that come with a conflict.
 pub const CONFLICT_HISTORY_MAX: usize = 20;
+/// Conflicts that one transaction of a bulk decision takes at once.
+pub const BULK_CHUNK_ROWS: usize = 500;
+/// Bytes, as stored, of the images of the conflicts that one transaction of a bulk decision takes at once.
+pub const BULK_CHUNK_BYTES: usize = 8 << 20;
+/// Conflicts that are decided by one action.
+pub const BULK_CONFLICTS_MAX: usize = 200_000;
+/// Conflicts that are decided all or none, in one transaction.
+pub const BULK_AT_ONCE_MAX: usize = 10_000;
+/// Reasons that a bulk decision tells.
+pub const BULK_REASONS_MAX: usize = 20;
+
 /// Bytes of one value that the history of rows keeps; of a larger one it keeps only the size.
 pub const HISTORY_VALUE_BYTES_MAX: usize = 64 << 10;
 /// How long the history of rows is kept where nothing else is said.

@@ -47,6 +47,15 @@ impl Conditions {
         conditions
     }
 
+    /// Only open ones, whatever else is asked.
+    pub(super) fn open(filter: &ConflictFilter) -> Self {
+        let mut conditions = Self::of(&ConflictFilter { resolution: Some(Resolution::Pending), ..filter.clone() });
+        if filter.resolution.is_some_and(|resolution| resolution != Resolution::Pending) {
+            conditions.add("false".to_owned());
+        }
+        conditions
+    }
+
     fn equal(&mut self, expression: &str, value: Option<impl ToSql + Sync + Send + 'static>) {
         if let Some(value) = value {
             let value = self.bind(value);

@@ -67,7 +67,7 @@ impl<'a> Plan<'a> {
         command: &ResolveCommand,
         lock: Lock,
     ) -> Result<Planned<'a>, StoreError> {
-        if let Err(reason) = known(stored, command) {
+        if let Err(reason) = known(stored, command.resolution) {
             return Ok(Err(reason));
         }
         if command.way == Way::SameRow {
@@ -146,10 +146,10 @@ pub(super) fn put_of<'a>(stored: &Stored<'a>, current: Option<StoredRow>, row: R
 }
 
 /// A value that was too large to be kept cannot be written.
-fn known(stored: &Stored<'_>, command: &ResolveCommand) -> Result<(), String> {
+pub(super) fn known(stored: &Stored<'_>, resolution: Resolution) -> Result<(), String> {
     let lost = stored.too_large.first().and_then(|no| stored.table.column(*no));
     match lost {
-        Some(column) if command.resolution == Resolution::LocalWins && stored.kind != ConflictKind::DeleteUpdate => {
+        Some(column) if resolution == Resolution::LocalWins && stored.kind != ConflictKind::DeleteUpdate => {
             Err(format!("the value of column {} was too large to be kept with the conflict: give it with MANUAL", column.name))
         }
         _ => Ok(()),

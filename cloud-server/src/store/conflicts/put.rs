@@ -39,7 +39,7 @@ impl Put<'_> {
     }
 
     /// The columns that an insert gives.
-    fn given(&self, row: &Row) -> Vec<usize> {
+    pub(super) fn given(&self, row: &Row) -> Vec<usize> {
         let left_out = |at: usize| {
             let made = self.table.columns[at].default == Some(DefaultValue::Cloud) && row[at].is_null();
             made && (self.inserted_by.is_some() || self.table.columns[at].not_null)

@@ -146,7 +146,7 @@ pub(crate) async fn run_command(
 }
 
 /// The scopes that a decision will touch, looked at without locks.
-async fn foresee(tx: &WriteTx<'_>, catalog: &Catalog, command: &ResolveCommand) -> Result<BTreeSet<ScopeId>, StoreError> {
+pub(super) async fn foresee(tx: &WriteTx<'_>, catalog: &Catalog, command: &ResolveCommand) -> Result<BTreeSet<ScopeId>, StoreError> {
     let Some(found) = read(&**tx, catalog, command.conflict.0, "").await? else { return Ok(BTreeSet::new()) };
     let mut scopes = BTreeSet::from([found.head().scope.clone()]);
     if command.way == Way::Undo {
@@ -168,7 +168,7 @@ async fn rows(tx: &WriteTx<'_>, stored: &Stored<'_>, lock: Lock) -> Result<(Opti
 }
 
 /// Checks and carries out one decision.
-async fn carry_out(
+pub(super) async fn carry_out(
     tx: &mut WriteTx<'_>,
     catalog: &Catalog,
     judge: &Judge<'_>,

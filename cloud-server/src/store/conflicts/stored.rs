@@ -111,6 +111,23 @@ pub(super) async fn under_root<'a>(db: &impl GenericClient, catalog: &'a Catalog
     Ok(list)
 }
 
+/// Conflicts by their ids, in no order.
+pub(super) async fn read_many<'a>(
+    db: &impl GenericClient,
+    catalog: &'a Catalog,
+    ids: &[Uuid],
+    lock: &str,
+) -> Result<Vec<Found<'a>>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.id = ANY ($1){lock}");
+    db.query(&db.prepare_cached(&sql).await?, &[&ids]).await?.iter().map(|row| found(catalog, row)).collect()
+}
+
+/// The open conflicts that have one of these roots.
+pub(super) async fn under_roots<'a>(db: &impl GenericClient, catalog: &'a Catalog, roots: &[Uuid]) -> Result<Vec<Found<'a>>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM rejoin.sync_conflicts c WHERE c.root_id = ANY ($1) AND c.resolution = 'PENDING'");
+    db.query(&db.prepare_cached(&sql).await?, &[&roots]).await?.iter().map(|row| found(catalog, row)).collect()
+}
+
 fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a>, StoreError> {
     let unknown = |word: &str| StoreError::Corrupt(format!("sync_conflicts names {word}"));
     let resolution: &str = row.try_get(11)?;
