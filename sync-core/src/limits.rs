@@ -106,8 +106,6 @@ pub const BULK_CHUNK_BYTES: usize = 8 << 20;
 pub const BULK_CONFLICTS_MAX: usize = 200_000;
 /// Conflicts that are decided all or none, in one transaction.
 pub const BULK_AT_ONCE_MAX: usize = 10_000;
-/// Reasons that a bulk decision tells.
-pub const BULK_REASONS_MAX: usize = 20;
 
 /// Bytes of one value that the history of rows keeps; of a larger one it keeps only the size.
 pub const HISTORY_VALUE_BYTES_MAX: usize = 64 << 10;

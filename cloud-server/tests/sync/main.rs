@@ -6,6 +6,7 @@ mod cloud;
 mod site;
 
 mod besides;
+mod bulk;
 mod conflicts;
 mod dependents;
 mod history;
