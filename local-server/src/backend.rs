@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use chrono::Utc;
 use conflict_ui_api::backend::{
     Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    Digests, Event, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
+    Digests, EditCounts, EditQuery, Event, Imported, ListQuery, LocalEdit, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
+    Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
@@ -16,7 +17,7 @@ use sync_core::write::Draft;
 use tokio::sync::{broadcast, watch};
 
 use crate::daemon::Daemon;
-use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, records, status};
+use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, edits, records, status};
 
 /// The site behind the API.
 #[derive(Clone)]
@@ -156,6 +157,16 @@ impl Backend for SiteBackend {
             self.decided(None);
         }
         Ok(outcome)
+    }
+
+    async fn local_edits(&self, query: &EditQuery) -> Result<Vec<LocalEdit>> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| edits::edits(connection, &catalog, &query)).await
+    }
+
+    async fn edit_counts(&self) -> Result<EditCounts> {
+        let catalog = self.catalog()?;
+        self.read(move |connection| edits::counts(connection, &catalog)).await
     }
 
     fn events(&self) -> Option<broadcast::Receiver<Event>> {

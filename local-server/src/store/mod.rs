@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`db`] (one writer, some readers), [`rows`] (values and rows to and from SQLite), [`schema`] (the tables of a
 //! catalog), [`capture`] and [`references`] (their triggers), [`install`] (all of it brought into the file); then what the API does with
-//! them: [`records`], [`conflicts`], [`accounts`], [`digests`], [`status`].
+//! them: [`records`], [`conflicts`], [`edits`], [`accounts`], [`digests`], [`status`].
 
 pub mod accounts;
 pub mod capture;
 pub mod conflicts;
 pub mod db;
 pub mod digests;
+pub mod edits;
 pub mod error;
 pub mod install;
 pub mod records;

@@ -104,7 +104,7 @@ fn confirmed() -> [Vec<Value>; 3] {
 }
 
 /// k4 is an insert that the cloud refused: it has k9's `u`.
-const HELD: &str = "INSERT INTO t (id, a, b, u, rejoin_held) VALUES ('k4', 4, 'mine', 'u9', 1);
+pub(crate) const HELD: &str = "INSERT INTO t (id, a, b, u, rejoin_held) VALUES ('k4', 4, 'mine', 'u9', 1);
     INSERT INTO rejoin_base_1 (rejoin_row, rejoin_kind, id, rejoin_held_conflict) SELECT rejoin_row, 'insert', id, 'c' FROM t WHERE id = 'k4';
     INSERT INTO t (id, a, b, u, synced_at, rejoin_scope, rejoin_tick) VALUES ('k9', 9, 'nine', 'u9', '2026-01-01T00:00:00.000000Z', 'global', 12)";
 
@@ -120,6 +120,11 @@ async fn a_record_says_where_it_is_and_api_writes_are_stamped_once() {
     assert_eq!((changed.place, stamp.version, stamp.modified_by.as_deref(), &stamp.synced_at), (Place::Here, 6, Some("bea"), &None));
     let same = site.write(Write::Update { key: key("k1"), draft, if_match: None }).await.unwrap();
     assert_eq!(same, changed, "what changes nothing is no change");
+    clashed_row(&site, "k2").await;
+    let parked = site.get("k2").await.unwrap();
+    assert_eq!(parked.place, Place::Parked, "it shows the cloud's state; the edit is in a conflict");
+    site.sync("INSERT INTO rejoin_parked (conflict, table_no, record_id, body) VALUES ('c', 1, 'k3', x'')").await;
+    assert_eq!(site.get("k3").await.unwrap().place, Place::Parked, "also before its conflict has come");
     let held = Draft::from([(ColumnNo(3), Value::Text("still mine".into()))]);
     let held = site.write(Write::Update { key: key("k4"), draft: held, if_match: None }).await.unwrap();
     assert_eq!(held.place, Place::Held);
@@ -194,6 +199,16 @@ async fn a_value_that_no_column_can_hold_is_reported_and_not_a_panic() {
 }
 
 const CONFLICT: u128 = 7;
+
+/// An open conflict of a row.
+async fn clashed_row(site: &Served, record: &str) {
+    site.sync(&format!(
+        "INSERT INTO sync_conflicts (id, table_name, record_id, resolution, created_at, kind, reason, table_no, site_name, push_no, revision, held)
+             VALUES ('{}', 't', '{record}', 'PENDING', '{TIME}', 'update_update', '', 1, 'venue', 3, 1, 0)",
+        Uuid::from_u128(70)
+    ))
+    .await;
+}
 
 /// k1's `b` clashed: the cloud has `theirs` at version 8, this site wrote `mine`.
 async fn clashed(site: &Served) -> Conflict {

@@ -16,6 +16,7 @@ mod show;
 mod source;
 
 use rusqlite::Connection;
+use sync_core::id::TableNo;
 
 pub use bulk::decide_many;
 pub use counts::counts;
@@ -37,17 +38,38 @@ pub fn pending(connection: &Connection) -> Result<i64> {
     Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// Whether an edit of this row, made here, is in a conflict that is not resolved.
-///
-/// # Errors
-/// The database.
-pub fn is_parked(connection: &Connection, table: sync_core::id::TableNo, record: &str) -> Result<bool> {
-    let arriving = "SELECT EXISTS (SELECT 1 FROM rejoin_parked WHERE table_no = ?1 AND record_id = ?2)
-                        OR EXISTS (SELECT 1 FROM rejoin_later WHERE table_no = ?1 AND record_id = ?2)";
-    if connection.prepare_cached(arriving)?.query_row((table.0, record), |row| row.get(0))? {
-        return Ok(true);
+/// The rows of one table of which an edit made here is in a conflict that is not resolved, or on its way into one.
+#[derive(Debug)]
+pub struct ParkedRows {
+    table: TableNo,
+    /// `None` where there are none at all.
+    sql: Option<String>,
+}
+
+impl ParkedRows {
+    /// Those of a table.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn of(connection: &Connection, table: TableNo) -> Result<Self> {
+        let mut terms =
+            vec!["SELECT record_id FROM rejoin_parked WHERE table_no = ?1", "SELECT record_id FROM rejoin_later WHERE table_no = ?1"];
+        let arrived = "SELECT record_id FROM sync_conflicts WHERE table_no = ?1 AND resolution = 'PENDING'";
+        if Source::arrived(connection)? {
+            terms.push(arrived);
+        }
+        let any: Vec<_> = terms.iter().map(|term| format!("EXISTS ({term})")).collect();
+        let any: bool = connection.prepare_cached(&format!("SELECT {}", any.join(" OR ")))?.query_row([table.0], |row| row.get(0))?;
+        let one: Vec<_> = terms.iter().map(|term| format!("EXISTS ({term} AND record_id = ?2)")).collect();
+        Ok(Self { table, sql: any.then(|| format!("SELECT {}", one.join(" OR "))) })
     }
-    let Some(source) = Source::of(connection)? else { return Ok(false) };
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM {source} c WHERE c.table_no = ?1 AND c.record_id = ?2 AND c.resolution = 'PENDING')");
-    Ok(connection.prepare_cached(&sql)?.query_row((table.0, record), |row| row.get(0))?)
+
+    /// Whether this row is one of them.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn has(&self, connection: &Connection, record: &str) -> Result<bool> {
+        let Some(sql) = &self.sql else { return Ok(false) };
+        Ok(connection.prepare_cached(sql)?.query_row((self.table.0, record), |row| row.get(0))?)
+    }
 }

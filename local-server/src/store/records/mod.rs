@@ -16,6 +16,7 @@ use sync_core::id::{Key, TableNo};
 use sync_core::value::timestamp_text;
 use sync_core::write::Draft;
 
+use crate::store::conflicts::ParkedRows;
 use crate::store::error::StoreError;
 use crate::store::rows::{Bound, HeldState, LiveRow, base_table, key_condition, live_list, live_table, live_width, read_live};
 
@@ -25,7 +26,7 @@ pub type Result<T> = std::result::Result<T, BackendError>;
 /// A row with all that the API says of it.
 struct Found {
     live: LiveRow,
-    dirty: bool,
+    place: Place,
 }
 
 /// At most `query.limit` records in the order asked.
@@ -35,11 +36,14 @@ struct Found {
 pub fn list(connection: &Connection, catalog: &Catalog, query: &ListQuery) -> Result<Vec<Record>> {
     let table = user_table(catalog, query.table)?;
     let built = list::build(table, query);
+    let parked = ParkedRows::of(connection, table.no)?;
     let mut statement = connection.prepare_cached(&built.sql).map_err(StoreError::from)?;
     let mut rows = statement.query(params_from_iter(built.params.iter().map(Bound))).map_err(StoreError::from)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(StoreError::from)? {
-        records.push(record(found(table, row)?));
+        let mut found = found(table, row)?;
+        found.look_for_conflict(connection, table, &parked)?;
+        records.push(record(found));
     }
     Ok(records)
 }
@@ -76,11 +80,28 @@ fn user_table(catalog: &Catalog, no: TableNo) -> Result<&Table> {
 
 /// The select list of what [`found`] reads of each row `t`.
 fn found_list(table: &Table) -> String {
-    format!("{}, EXISTS (SELECT 1 FROM {} b WHERE b.rejoin_row = t.rejoin_row)", live_list(table, "t."), base_table(table))
+    let base = base_table(table);
+    format!("{}, (SELECT b.rejoin_held_conflict IS NOT NULL FROM {base} b WHERE b.rejoin_row = t.rejoin_row)", live_list(table, "t."))
 }
 
 fn found(table: &Table, row: &rusqlite::Row<'_>) -> std::result::Result<Found, StoreError> {
-    Ok(Found { live: read_live(table, row, 0)?, dirty: row.get(live_width(table))? })
+    let place = match row.get(live_width(table))? {
+        Some(true) => Place::Held,
+        // Also a changed row that made way for another one with its unique value: nobody has judged it yet.
+        Some(false) => Place::Here,
+        None => Place::Cloud,
+    };
+    Ok(Found { live: read_live(table, row, 0)?, place })
+}
+
+impl Found {
+    /// A clean row shows the cloud's state; an edit of it may be in a conflict all the same.
+    fn look_for_conflict(&mut self, connection: &Connection, table: &Table, parked: &ParkedRows) -> std::result::Result<(), StoreError> {
+        if self.place == Place::Cloud && parked.has(connection, &table.key_of(&self.live.live.row).to_string())? {
+            self.place = Place::Parked;
+        }
+        Ok(())
+    }
 }
 
 /// The row of this key, unless it is a ghost.
@@ -93,14 +114,12 @@ fn read(connection: &Connection, table: &Table, key: &Key) -> std::result::Resul
         HeldState::Ghost as i64
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_row(params_from_iter(key.0.iter().map(Bound)), |row| Ok(found(table, row))).optional()?.transpose()
+    let found = statement.query_row(params_from_iter(key.0.iter().map(Bound)), |row| Ok(found(table, row))).optional()?.transpose()?;
+    let Some(mut found) = found else { return Ok(None) };
+    found.look_for_conflict(connection, table, &ParkedRows::of(connection, table.no)?)?;
+    Ok(Some(found))
 }
 
 fn record(found: Found) -> Record {
-    let place = match (found.live.held, found.dirty) {
-        (HeldState::Held, _) => Place::Held,
-        (_, true) => Place::Here,
-        (_, false) => Place::Cloud,
-    };
-    Record { row: found.live.live.row, stamp: found.live.live.stamp, place }
+    Record { row: found.live.live.row, stamp: found.live.live.stamp, place: found.place }
 }
