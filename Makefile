@@ -7,9 +7,10 @@ demo:
 	@scripts/get-postgres.sh
 	@cargo run --locked -p rejoin -- demo $(ARGS)
 
-# Everything, against a real PostgreSQL and the real command line clients; installs what is missing.
+# Everything, against a real PostgreSQL, the real command line clients and a real browser; installs what is missing.
 test:
 	@scripts/get-postgres.sh --clients
+	@scripts/get-chromium.sh
 	@scripts/check-core.sh
 	cargo test --locked --workspace
 

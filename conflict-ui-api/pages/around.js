@@ -14,8 +14,10 @@ const EFFECTS = { deleted: 'is deleted', cleared: 'loses its reference', forbids
 /** Only where the way that is chosen touches other rows. */
 function besides(detail, way) {
   if (!way?.besides || !detail.besides?.length) return '';
-  return h('section', { class: 'card warn' }, h('h2', {}, `This also touches ${count(detail.besides.length, 'row')}`),
-    h('ul', { class: 'plain' }, detail.besides.map((row) => h('li', {}, h('span', { class: 'table' }, text(row.tableName)), ' ', short(row.recordId, 40), ' ', h('b', {}, EFFECTS[row.effect] ?? text(row.effect))))));
+  const total = detail.besidesTotal ?? detail.besides.length;
+  return h('section', { class: 'card warn' }, h('h2', {}, `This also touches ${count(total, 'other row')}`),
+    h('ul', { class: 'plain' }, detail.besides.map((row) => h('li', {}, h('span', { class: 'table' }, text(row.tableName)), ' ', short(row.recordId, 40), ' ', h('b', {}, EFFECTS[row.effect] ?? text(row.effect))))),
+    total > detail.besides.length ? h('p', { class: 'dim' }, `and ${(total - detail.besides.length).toLocaleString('en')} more`) : '');
 }
 
 function dependents(detail, way) {

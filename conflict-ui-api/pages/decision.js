@@ -101,8 +101,10 @@ export function plan(detail, all, way, picks) {
   const body = { resolution: way?.resolution, revision: detail.revision };
   if (detail.cloudEtag !== null) body.cloudEtag = detail.cloudEtag;
   if (way?.way) body.way = way.way;
-  if (way?.besides && detail.besidesDigest) body.besides = detail.besidesDigest;
-  if (way?.shows) return { body, changes: [], missing: [], fault: null };
+  // What else goes or changes was shown: the decision says so.
+  const besides = (sent) => (sent.resolution === 'LOCAL_WINS' && !way?.way && detail.besidesDigest ? { ...sent, besides: detail.besidesDigest } : sent);
+  const forbidden = way?.besides && detail.besides?.some((row) => row.effect === 'forbids') ? 'A row that refers to this one forbids its delete.' : null;
+  if (way?.shows) return { body: besides(body), changes: [], missing: [], fault: forbidden };
 
   const open = all.filter((field) => field.differs || picks.has(field.name));
   const missing = open.filter((field) => !picks.has(field.name)).map((field) => field.name);
@@ -112,23 +114,23 @@ export function plan(detail, all, way, picks) {
   if (way?.edits) {
     const values = differs(detail.localData);
     if (!values.length) return { body, changes: [], missing, fault: 'Change at least one value.' };
-    return finish(body, 'MANUAL', values, row ?? detail.localData, missing);
+    return finish({ ...body, resolution: 'MANUAL' }, values, row ?? detail.localData, missing);
   }
   if (way?.id === 'revive') {
     const values = differs(detail.localData);
-    return finish(body, values.length ? 'MANUAL' : 'LOCAL_WINS', values, detail.localData, missing);
+    return finish(besides({ ...body, resolution: values.length ? 'MANUAL' : 'LOCAL_WINS' }), values, detail.localData, missing);
   }
   const changes = differs(row);
-  if (!changes.length) return finish(body, 'CLOUD_WINS', [], row, missing);
+  if (!changes.length) return finish({ ...body, resolution: 'CLOUD_WINS' }, [], row, missing);
   const wholeEdit = open.every((field) => {
     const to = picks.get(field.name)?.value;
     return field.clashed || !detail.columns.length ? same(to, field.local) : same(to, field.cloud);
   });
-  return finish(body, wholeEdit ? 'LOCAL_WINS' : 'MANUAL', changes, row, missing);
+  return finish(besides({ ...body, resolution: wholeEdit ? 'LOCAL_WINS' : 'MANUAL' }), changes, row, missing);
 }
 
-function finish(body, resolution, values, from, missing) {
-  const sent = { ...body, resolution };
-  if (resolution === 'MANUAL') sent.values = Object.fromEntries(values.map(({ field, to }) => [field.name, to]));
+function finish(body, values, from, missing) {
+  const sent = { ...body };
+  if (body.resolution === 'MANUAL') sent.values = Object.fromEntries(values.map(({ field, to }) => [field.name, to]));
   return { body: sent, changes: values.map(({ field, to }) => ({ name: field.name, from: own(from, field.name), to })), missing, fault: null };
 }

@@ -30,12 +30,18 @@ export function open(main, { id, go, signal, refresh }) {
   let faults = new Map();
   let problem = null;
   let saving = false;
+  let invalid = new Map();
+  let shown = '';
+  const foot = h('div');
 
   const isOpen = () => detail.resolution === 'PENDING' && !detail.decidedNotSent;
   const decides = () => isOpen() && mayDecide();
 
   /** Takes a state in. What the person picked is carried over, and what is new is told. */
   function take(next, { told = null } = {}) {
+    const whole = JSON.stringify(next);
+    if (whole === shown) return;
+    shown = whole;
     const before = detail;
     const known = all;
     detail = next;
@@ -89,12 +95,13 @@ export function open(main, { id, go, signal, refresh }) {
   }
 
   function draw() {
-    const focused = document.activeElement?.dataset?.focus;
+    const active = document.activeElement;
+    const focused = active?.dataset?.focus;
+    const written = active?.matches('textarea, input[type=text]') ? [active.value, active.selectionStart, active.selectionEnd] : null;
     const opened = Array.from(page.querySelectorAll('details[open][data-keep]'), (one) => one.dataset.keep);
-    const planned = plan(detail, all, way, picks);
     const list = ways(detail);
     const table = (!way || way.picks || way.edits || way.shows || !isOpen())
-      ? fieldTable(detail, all, { picks, way, faults, readOnly: !decides() || way?.shows, choose, write }) : '';
+      ? fieldTable(detail, all, { picks, way, faults, readOnly: !decides() || way?.shows, choose, write, typed }) : '';
     fill(page,
       h('p', { class: 'crumbs' }, h('a', { href: '/conflicts' }, 'Conflicts'),
         detail.group ? [' / ', h('a', { href: `/conflicts?group=${detail.group}` }, 'same cause')] : '',
@@ -111,15 +118,18 @@ export function open(main, { id, go, signal, refresh }) {
       decides() && !list ? sideButtons() : '',
       table,
       around(detail, { way: decides() ? way : null }),
-      decides() ? footer(planned) : isOpen() ? h('p', { class: 'role-line' }, 'You can see this conflict. Deciding it takes the role admin.') : '');
+      decides() ? fill(foot, footer()) : isOpen() ? h('p', { class: 'role-line' }, 'You can see this conflict. Deciding it takes the role admin.') : '');
     for (const name of opened) page.querySelector(`details[data-keep="${name}"]`)?.setAttribute('open', '');
-    if (focused) page.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    const again = focused ? page.querySelector(`[data-focus="${CSS.escape(focused)}"]`) : null;
+    again?.focus({ preventScroll: true });
+    // Half a word is not lost over somebody else's edit.
+    if (again && written) { again.value = written[0]; again.setSelectionRange(written[1], written[2]); }
     keys();
   }
 
   function reasonLine() {
     if (!detail.reason || ['update_update'].includes(detail.kind)) return '';
-    return h('p', { class: 'reason' }, 'In the cloud’s words: ', short(detail.reason, 400));
+    return h('p', { class: 'reason' }, 'The cloud says: ', short(detail.reason, 400));
   }
 
   function newsBox() {
@@ -162,6 +172,7 @@ export function open(main, { id, go, signal, refresh }) {
     touched = true;
     picks = initialPicks(all, way);
     faults = new Map();
+    invalid = new Map();
     problem = null;
     draw();
   }
@@ -186,32 +197,50 @@ export function open(main, { id, go, signal, refresh }) {
     after(field);
   }
 
+  /** While somebody writes, only the foot is drawn anew: what he writes into stays. `wrong`: why it is no value, in words. */
+  function typed(field, value, wrong) {
+    touched = true;
+    if (wrong) invalid.set(field.name, wrong);
+    else {
+      invalid.delete(field.name);
+      picks.set(field.name, { side: 'free', value });
+    }
+    fill(foot, footer());
+  }
+
   function after(field) {
     touched = true;
-    if (field) faults.delete(field.name);
+    if (field) { faults.delete(field.name); invalid.delete(field.name); }
     problem = null;
     draw();
   }
 
-  function footer(planned) {
-    const fault = planned.fault ?? (planned.missing.length ? ['Pick a value for ', enumerate(planned.missing.slice(0, 3).map((name) => h('span', { class: 'column' }, short(name, 30)))), '.'] : null);
+  function fault(planned) {
+    for (const [name, wrong] of invalid) return [h('span', { class: 'column' }, short(name, 30)), `: ${wrong}.`];
+    return planned.fault ?? (planned.missing.length ? ['Pick a value for ', enumerate(planned.missing.slice(0, 3).map((name) => h('span', { class: 'column' }, short(name, 30)))), '.'] : null);
+  }
+
+  function footer() {
+    const planned = plan(detail, all, way, picks);
+    const lacks = fault(planned);
     return h('div', { class: 'bar save', role: 'region', 'aria-label': 'The decision' },
-      h('div', { class: 'result', 'aria-live': 'polite' }, problem ? h('p', { class: 'problem', role: 'alert' }, problem) : '', fault ? h('p', { class: 'dim' }, fault) : resultWords(planned)),
-      h('button', { type: 'button', class: way?.danger ? 'primary danger' : 'primary', 'data-focus': 'save', disabled: Boolean(fault) || saving, on: { click: save } }, saving ? 'Saving…' : 'Save', h('kbd', {}, 's')));
+      h('div', { class: 'result', 'aria-live': 'polite' }, problem ? h('p', { class: 'problem', role: 'alert' }, problem) : '', lacks ? h('p', { class: 'dim' }, lacks) : resultWords(planned)),
+      h('button', { type: 'button', class: way?.danger ? 'primary danger' : 'primary', 'data-focus': 'save', disabled: Boolean(lacks) || saving, on: { click: save } }, saving ? 'Saving…' : 'Save', h('kbd', {}, 's')));
   }
 
   /** The merged result, before it is saved. */
   function resultWords({ body, changes }) {
     if (way?.shows) return h('p', {}, way.hint);
-    const same_row = body.way === 'same_row' ? 'The two become one row. ' : '';
-    if (!changes.length) return h('p', {}, same_row, body.resolution === 'LOCAL_WINS' ? 'The site’s edit is taken as it is.' : 'Nothing changes at the cloud; the site’s edit is put away.');
-    return h('p', {}, same_row, h('span', { class: 'dim' }, 'After saving: '), enumerate(changes.slice(0, 4).map(({ name, from, to }) => h('span', { class: 'change' }, h('span', { class: 'column' }, short(name, 30)), ' ',
+    const merging = body.way === 'same_row' ? 'The two become one row. ' : '';
+    if (!changes.length && merging) return h('p', {}, 'The two become one row, with the cloud’s values.');
+    if (!changes.length) return h('p', {}, body.resolution === 'LOCAL_WINS' ? 'The site’s edit is taken as it is.' : 'Nothing changes at the cloud; the site’s edit is put away.');
+    return h('p', {}, merging, h('span', { class: 'dim' }, 'After saving: '), enumerate(changes.slice(0, 4).map(({ name, from, to }) => h('span', { class: 'change' }, h('span', { class: 'column' }, short(name, 30)), ' ',
       from === undefined ? '' : h('s', {}, inline(from, 24)), from === undefined ? '' : ' → ', inline(to, 24)))), changes.length > 4 ? ` and ${changes.length - 4} more` : '', '.');
   }
 
   async function save() {
     const planned = plan(detail, all, way, picks);
-    if (!decides() || saving || planned.fault || planned.missing.length) return;
+    if (!decides() || saving || fault(planned)) return;
     saving = true;
     faults = new Map();
     problem = null;
@@ -303,7 +332,9 @@ export function open(main, { id, go, signal, refresh }) {
     }
     const row = document.activeElement?.closest('.field');
     const side = ['base', 'cloud', 'local'][number - 1];
-    row?.querySelector(`input[value=${side}]:not([disabled])`)?.click();
+    const input = row?.querySelector(`input[value=${side}]:not([disabled])`);
+    input?.focus({ preventScroll: true });
+    input?.click();
   }
 
   function keys() {

@@ -44,7 +44,7 @@ export function open(main, { query, go, signal }) {
       draw(page, false);
     } catch (error) {
       if (signal.aborted) return;
-      if (error.code === 'unsupported' || error.status === 404) {
+      if (error.code === 'unsupported' && (await get('/api/sync')).server === 'cloud') {
         fill(section, h('h1', {}, 'My edits'), h('p', { class: 'sentence' }, 'This is the cloud: what is written here is in the cloud at once. Edits that wait are at the sites; open the address of your site to see them.'));
       } else {
         fill(summary, h('span', { class: 'problem' }, error.message));

@@ -105,20 +105,21 @@ function freeButton(field, picked, write) {
 }
 
 /** A value of one's own: written by hand, or picked before a side moved on. */
-function freeValue(field, picked, { way, readOnly, write }) {
+function freeValue(field, picked, { way, readOnly, write, typed }) {
   const editing = way?.edits && !readOnly && field.local !== undefined && field.editable;
   if (!editing && picked?.side !== 'free') return '';
   const samples = [field.local, field.cloud, field.base];
   const value = picked?.value;
-  const problem = h('small', { class: 'problem' });
   const written = value === null || value === undefined ? '' : plain(value);
   const attributes = { 'aria-label': `Value of ${field.name}`, 'data-focus': `write-${field.name}`, value: written, spellcheck: 'false', on: {
-    change: (event) => {
+    input: (event) => {
       try {
-        problem.textContent = '';
-        write(field, parse(event.target.value, field, samples));
+        const nothing = field.options && event.target.value === '';
+        typed(field, nothing ? null : parse(event.target.value, field, samples));
+        event.target.removeAttribute('aria-invalid');
       } catch (error) {
-        problem.textContent = error.message;
+        typed(field, null, error.message);
+        event.target.setAttribute('aria-invalid', 'true');
       }
     },
     keydown: (event) => { if (event.key === 'Enter' && (event.target.tagName === 'INPUT' || event.ctrlKey)) event.target.blur(); },
@@ -135,5 +136,5 @@ function freeValue(field, picked, { way, readOnly, write }) {
   }
   const label = picked?.was ? 'What you picked before it changed' : editing ? 'New value' : 'Your value';
   return h('div', { class: editing ? 'own editing' : 'own picked' }, editing ? '' : h('small', {}, label), input,
-    value === null ? h('span', { class: 'none' }, 'no value') : field.notNull ? '' : h('button', { type: 'button', class: 'link', on: { click: () => write(field, null) } }, 'No value'), problem);
+    value === null ? h('span', { class: 'none' }, 'no value') : field.notNull ? '' : h('button', { type: 'button', class: 'link', on: { click: () => write(field, null) } }, 'No value'));
 }

@@ -15,12 +15,14 @@ const EVERYWHERE = [
   ['?', 'Show or hide this list', () => toggleHelp()],
 ];
 
+const SHOWN = { ArrowUp: '↑', ArrowDown: '↓', ArrowLeft: '←', ArrowRight: '→', Escape: 'Esc' };
+
 function toggleHelp() {
   if (opened) return opened.close();
-  const row = ([key, what]) => h('div', { class: 'key' }, h('dt', {}, key.split(' ').map((one) => h('kbd', {}, one))), h('dd', {}, what));
+  const row = ([key, what]) => h('div', { class: 'key' }, h('dt', {}, key.split(' ').map((one) => h('kbd', {}, SHOWN[one] ?? one))), h('dd', {}, what));
   const dialog = h('dialog', { class: 'help', 'aria-labelledby': 'help-title' },
     h('h2', { id: 'help-title' }, 'Keys'),
-    h('dl', {}, [...page, ...EVERYWHERE].map(row), row(['Esc', 'Close, or go back'])),
+    h('dl', {}, [...page, ...EVERYWHERE].map(row)),
     h('form', { method: 'dialog' }, h('button', { class: 'quiet' }, 'Close')));
   dialog.querySelector('form').addEventListener('submit', (event) => { event.preventDefault(); dialog.close(); });
   dialog.addEventListener('close', () => { dialog.remove(); opened = null; });

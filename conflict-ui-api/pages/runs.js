@@ -21,7 +21,7 @@ export function open(main, { signal, refresh: refreshBar }) {
   const rows = h('tbody');
   const heading = h('div', { class: 'heading' }, h('h1', {}, 'Sync'));
   fill(main, h('section', { class: 'page' }, heading, state,
-    h('h2', {}, 'Last runs'), h('div', { class: 'table-wrap' }, h('table', {}, h('thead', {}, h('tr', {}, ['Started', 'Site', 'Direction', 'Status', 'Rows', 'Conflicts'].map((label) => h('th', { scope: 'col' }, label)))), rows))));
+    h('h2', {}, 'Last runs'), h('div', { class: 'table-wrap' }, h('table', {}, h('thead', {}, h('tr', {}, ['Started', 'Site', 'Direction', 'Status', 'Rows', 'Conflicts'].map((label, at) => h('th', { scope: 'col', class: at > 3 ? 'number' : false }, label)))), rows))));
 
   async function load() {
     try {
@@ -48,11 +48,9 @@ export function open(main, { signal, refresh: refreshBar }) {
   }
 
   function line(run) {
-    const of = (...names) => names.map((name) => run[name]).find((value) => value !== undefined && value !== null);
-    const started = of('startedAt', 'started_at');
-    return h('tr', {}, h('td', {}, started ? at(started) : ''), h('td', {}, short(of('server', 'serverId', 'server_id') ?? '', 40)), h('td', {}, DIRECTIONS[of('direction', 'syncDirection', 'sync_direction')] ?? ''),
+    return h('tr', {}, h('td', {}, at(run.startedAt)), h('td', {}, short(run.serverId, 40)), h('td', {}, DIRECTIONS[run.syncDirection] ?? ''),
       h('td', {}, h('span', { class: `state ${String(run.status).toLowerCase()}` }, String(run.status).toLowerCase())),
-      h('td', { class: 'number' }, (of('records', 'recordsSynced', 'records_synced') ?? 0).toLocaleString('en')), h('td', { class: 'number' }, (of('conflicts', 'conflictsDetected', 'conflicts_detected') ?? 0).toLocaleString('en')));
+      h('td', { class: 'number' }, run.recordsSynced.toLocaleString('en')), h('td', { class: 'number' }, run.conflictsDetected.toLocaleString('en')));
   }
 
   async function run(event) {
