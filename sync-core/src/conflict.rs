@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Column, DefaultValue, Table};
 use crate::change::Row;
 use crate::id::ColumnNo;
+use crate::policy::{Policy, add, difference};
 use crate::sync_log::names;
 use crate::value::Value;
 
@@ -102,17 +103,23 @@ pub struct Parked<'a> {
 }
 
 impl Parked<'_> {
-    /// The site's edit laid over a row: the clashed columns, or all that are known where the row as a whole clashed.
-    #[must_use]
-    pub fn over(&self, table: &Table, mut row: Row) -> Row {
+    /// The site's edit laid over a row: the clashed columns, or all that are known where the row as a whole clashed. To a column of the policy
+    /// `add` it adds what the site added, where its base is known.
+    ///
+    /// # Errors
+    /// A sum that its column cannot hold.
+    pub fn over(&self, table: &Table, mut row: Row) -> Result<Row, DecideError> {
         for (at, (column, local)) in table.columns.iter().zip(self.local).enumerate() {
-            if let Some(local) = local
-                && (self.clashed.is_empty() || self.clashed.contains(&column.no))
-            {
-                row[at] = local.clone();
-            }
+            let Some(local) = local.as_ref().filter(|_| self.clashed.is_empty() || self.clashed.contains(&column.no)) else { continue };
+            let base = self.base.get(at).and_then(Option::as_ref).filter(|_| column.policy == Policy::Add);
+            row[at] = match base.and_then(|base| difference(&column.ty, base, local)) {
+                Some(amount) if !row[at].is_null() => {
+                    add(&column.ty, &row[at], &amount).ok_or_else(|| DecideError::OutOfRange(column.name.clone()))?
+                }
+                _ => local.clone(),
+            };
         }
-        row
+        Ok(row)
     }
 }
 
@@ -144,6 +151,9 @@ pub enum DecideError {
     /// A column that the table does not have.
     #[error("the table has no column number {0}")]
     UnknownColumn(ColumnNo),
+    /// What the site added to a column is too much by now.
+    #[error("{0} cannot hold what the site added to it: give a value with MANUAL")]
+    OutOfRange(String),
     /// A value of the key of a row that is there.
     #[error("{0} is part of the row's key, which no decision changes")]
     ReadOnly(String),
@@ -209,7 +219,7 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
         }
         (Resolution::LocalWins, None) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => Ok(Effect::Nothing),
         (Resolution::LocalWins, Some(current)) => {
-            let row = parked.over(table, revive(current.clone()));
+            let row = parked.over(table, revive(current.clone()))?;
             Ok(if parked.kind == ConflictKind::Unique { Effect::Replace(row) } else { Effect::Write(row) })
         }
         (Resolution::LocalWins, None) if parked.kind == ConflictKind::Unique => whole().map(Effect::Replace),

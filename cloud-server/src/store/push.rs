@@ -15,6 +15,7 @@ mod gone;
 mod load;
 mod plan;
 pub(crate) mod refusal;
+mod repoint;
 mod set;
 mod units;
 mod write;
@@ -23,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
-use sync_core::change::{Op, RowAnswer};
-use sync_core::conflict::ConflictKind;
+use sync_core::change::{Op, RowAnswer, etag};
+use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
@@ -34,7 +35,9 @@ use sync_core::write::row_from_json;
 
 use self::admit::Admission;
 use self::answer::{After, exact_keys};
+use self::repoint::Taken;
 use self::set::{Conflicts, Fate, Item, Set};
+use super::conflicts::journal::{self, Record, Written};
 use super::conflicts::park::{Parking, Source, close_accepted, park};
 use super::conflicts::resolve;
 use super::error::StoreError;
@@ -90,11 +93,12 @@ impl Taking<'_> {
         }
         super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
         let dropped = gone::tables(&tx, self.catalog, &push.rows).await?;
-        let (result, exact) = match self.set(&dropped) {
+        let taken = Taken::read(&tx, self.catalog, &push.rows).await?;
+        let (result, exact) = match self.set(&dropped, &taken) {
             Err(refusal) => (PushResult::Refused(refusal), Vec::new()),
             Ok(mut set) => {
                 set.defer_from(rows);
-                self.take(&mut tx, set, last).await?
+                self.take(&mut tx, set, &taken, last).await?
             }
         };
         let answer = PushAnswer {
@@ -113,18 +117,24 @@ impl Taking<'_> {
         PushAnswer { no: self.push.no, hash: self.hash.clone(), result, mac: String::new() }
     }
 
-    fn set<'s>(&'s self, dropped: &'s BTreeMap<TableNo, Table>) -> Result<Set<'s>, Refusal> {
+    fn set<'s>(&'s self, dropped: &'s BTreeMap<TableNo, Table>, taken: &'s Taken<'_>) -> Result<Set<'s>, Refusal> {
         if self.push.speaker.catalog != self.catalog.version {
             return Err(Refusal::Catalog(self.catalog.version));
         }
         if self.push.rows.len() > PUSH_ROWS_MAX {
             return Err(Refusal::Malformed(format!("{} rows: a push holds at most {PUSH_ROWS_MAX}", self.push.rows.len())));
         }
-        Set::new(self.catalog, dropped, &self.push.rows).map_err(Refusal::Malformed)
+        Set::new(self.catalog, dropped, &taken.rows).map_err(Refusal::Malformed)
     }
 
     /// Takes commands and rows. Returns the result and the keys answered exactly.
-    async fn take(&self, tx: &mut WriteTx<'_>, mut set: Set<'_>, last: bool) -> Result<(PushResult, Vec<(TableNo, Key)>), StoreError> {
+    async fn take(
+        &self,
+        tx: &mut WriteTx<'_>,
+        mut set: Set<'_>,
+        taken: &Taken<'_>,
+        last: bool,
+    ) -> Result<(PushResult, Vec<(TableNo, Key)>), StoreError> {
         set.look_up_gone(tx).await?;
         set.look(tx).await?;
         let mut scopes = set.scopes(self.site);
@@ -145,9 +155,12 @@ impl Taking<'_> {
 
         let after = After::read(tx, &set).await?;
         let conflicts = self.park(tx, &set, &after).await?;
-        self.close_held(tx, &set).await?;
+        self.close_held(tx, &set, &after).await?;
         self.grant(tx, &set).await?;
-        let answers = set.items.iter().enumerate().map(|(index, item)| after.answer(self.site, index, item, &conflicts));
+        let answers = set.items.iter().enumerate().map(|(index, item)| {
+            let answer = after.answer(self.site, index, item, &conflicts);
+            taken.answer(index, &self.push.rows[index], answer, || after.image(self.site, item))
+        });
         let rows: Vec<RowAnswer> = answers.collect();
         let exact = exact_keys(self.push, &rows, tx.ticks());
         Ok((PushResult::Applied { rows, commands }, exact))
@@ -240,10 +253,33 @@ impl Taking<'_> {
         })
     }
 
-    async fn close_held(&self, tx: &mut WriteTx<'_>, set: &Set<'_>) -> Result<(), StoreError> {
-        let accepted = |item: &&Item<'_>| item.is_insert() && matches!(item.fate, Fate::Write(_) | Fate::NoOp);
-        let accepted: Vec<(&Table, &Key)> = set.items.iter().filter(accepted).map(|item| (item.table, item.cloud_key())).collect();
-        close_accepted(tx, self.source(), &accepted).await
+    /// Held rows that were offered again and came in close their conflicts; what they wrote goes on record like any decision.
+    async fn close_held(&self, tx: &mut WriteTx<'_>, set: &Set<'_>, after: &After) -> Result<(), StoreError> {
+        let accepted = |item: &Item<'_>| item.is_insert() && matches!(item.fate, Fate::Write(_) | Fate::NoOp);
+        // By the keys that the site knows.
+        let came: Vec<(&Item<'_>, &Key)> =
+            set.items.iter().zip(&self.push.rows).filter(|(item, _)| accepted(item)).map(|(item, row)| (item, &row.key)).collect();
+        let named: Vec<(&Table, &Key)> = came.iter().map(|(item, key)| (item.table, *key)).collect();
+        let closed = close_accepted(tx, self.source(), &named).await?;
+        let mut records = Vec::with_capacity(closed.len());
+        for closed in closed {
+            let (item, _) = came[closed.place];
+            let stored = after.row(item.table.no, &item.change.key).filter(|_| item.write().is_some());
+            let written = stored.map(|stored| Written {
+                table: item.table.no,
+                record: item.change.key.to_string(),
+                before: None,
+                after: Some(etag(item.table, stored.stamp.version, &stored.row)),
+            });
+            records.push(Record {
+                conflict: closed.conflict,
+                revision: closed.revision,
+                resolution: Resolution::LocalWins,
+                writes: written.into_iter().collect(),
+                dependents: Vec::new(),
+            });
+        }
+        journal::record(tx, &self.author, &records).await
     }
 
     /// A root row that was accepted as new makes a scope, which its site holds from now on.

@@ -355,15 +355,29 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, drafts: &[&Draft<'_>], stat
     Ok(())
 }
 
+/// A conflict that was closed because its held row came in.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    /// Which of the accepted rows it was.
+    pub(crate) place: usize,
+    pub(crate) conflict: Uuid,
+    /// Its revision now.
+    pub(crate) revision: i64,
+}
+
 /// Closes the conflicts of held rows that were offered again and are accepted now: the site's edit won.
 ///
 /// # Errors
 /// The store failed.
-pub(crate) async fn close_accepted(tx: &mut WriteTx<'_>, source: Source<'_>, accepted: &[(&Table, &Key)]) -> Result<(), StoreError> {
+pub(crate) async fn close_accepted(
+    tx: &mut WriteTx<'_>,
+    source: Source<'_>,
+    accepted: &[(&Table, &Key)],
+) -> Result<Vec<Closed>, StoreError> {
     let held =
         tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM rejoin.sync_conflicts WHERE replica = $1 AND resolution = 'PENDING' AND held)");
     if accepted.is_empty() || !tx.query_one(&held.await?, &[&source.replica.0]).await?.try_get::<_, bool>(0)? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tables: Vec<i32> = accepted.iter().map(|(table, _)| i32::try_from(table.no.0).unwrap_or_default()).collect();
     let records: Vec<String> = accepted.iter().map(|(_, key)| key.to_string()).collect();
@@ -373,10 +387,15 @@ pub(crate) async fn close_accepted(tx: &mut WriteTx<'_>, source: Source<'_>, acc
         "UPDATE rejoin.sync_conflicts c SET resolution = 'LOCAL_WINS', resolved_at = now(), resolved_by = $4, revision = c.revision + 1,
                    rejoin_tick = $6, rejoin_version = c.rejoin_version + 1, rejoin_updated_at = now(), rejoin_modified_by = $4,
                    rejoin_synced_at = now()
-               FROM unnest($2::integer[], $3::text[]) AS u(table_no, record_id)
+               FROM unnest($2::integer[], $3::text[]) WITH ORDINALITY AS u(table_no, record_id, place)
                WHERE c.table_no = u.table_no AND c.record_id = u.record_id AND c.replica = $1 AND c.resolution = 'PENDING' AND c.held
-                 AND c.rejoin_scope = $5";
+                 AND c.rejoin_scope = $5
+               RETURNING u.place, c.id, c.revision";
     let params: [&(dyn ToSql + Sync); 6] = [&source.replica.0, &tables, &records, &source.author, &own.0, &tx.tick(&own)?.0];
-    tx.execute(&tx.prepare_cached(sql).await?, &params).await?;
-    Ok(())
+    let rows = tx.query(&tx.prepare_cached(sql).await?, &params).await?;
+    let closed = rows.iter().map(|row| {
+        let place = usize::try_from(row.try_get::<_, i64>(0)? - 1).unwrap_or_default();
+        Ok(Closed { place, conflict: row.try_get(1)?, revision: row.try_get(2)? })
+    });
+    closed.collect()
 }

@@ -44,7 +44,10 @@ impl<'a> Plan<'a> {
         }
         // The site's edit over the row as it is by now.
         let local: Vec<Option<Value>> = match &current {
-            Some(now) => stored.parked(Some(&now.row)).over(table, now.row.clone()).into_iter().map(Some).collect(),
+            Some(now) => match stored.parked(Some(&now.row)).over(table, now.row.clone()) {
+                Ok(row) => row.into_iter().map(Some).collect(),
+                Err(error) => return Ok(Err(error.to_string())),
+            },
             None => stored.local.clone(),
         };
         let mut row = match merged_row(table, &into.row, &local, command.resolution, &command.values) {
@@ -167,10 +170,19 @@ fn in_own_key(catalog: &Catalog, child: &Table, reference: &Reference) -> bool {
 
 /// Keeps that a row is another one, for what still names it by a later push.
 pub(super) async fn keep_merged(tx: &WriteTx<'_>, table: &Table, from: &Key, into: &Key) -> Result<(), StoreError> {
+    forget_merged(tx, table, into).await?;
     let sql = "INSERT INTO rejoin.merged_rows (table_no, key, into_key) VALUES ($1, $2, $3)
                ON CONFLICT (table_no, key) DO UPDATE SET into_key = excluded.into_key, at = now()";
     tx.execute(&tx.prepare_cached(sql).await?, &[&number(table), &key_text(from), &key_text(into)]).await?;
     Ok(())
+}
+
+/// As [`keep_merged`], where a row's key changed with a reference that it holds.
+pub(super) async fn keep_moved(tx: &WriteTx<'_>, table: &Table, from: Option<&Key>, into: &Key) -> Result<(), StoreError> {
+    match from {
+        Some(from) if from != into => keep_merged(tx, table, from, into).await,
+        _ => Ok(()),
+    }
 }
 
 /// The row is one of its own again.

@@ -87,6 +87,13 @@ impl<'a> Settling<'a> {
         }
         if let Some((from, into)) = &plan.merged {
             same_row::keep_merged(tx, stored.table, from, into).await?;
+            for put in &plan.repointed {
+                let from = put.current.as_ref().map(|current| put.table.key_of(&current.row));
+                same_row::keep_moved(tx, put.table, from.as_ref(), &put.table.key_of(&put.row)).await?;
+            }
+            for (table, row, key) in &plan.follow {
+                same_row::keep_moved(tx, table, Some(&table.key_of(&row.row)), key).await?;
+            }
         }
         match plan.fate {
             Fate::Released => self.release(tx, plan).await,
@@ -197,6 +204,9 @@ impl<'a> Settling<'a> {
             if came_in[place] {
                 self.close(tx, &dependent.head, Resolution::LocalWins).await?;
                 self.dependents.push(dependent.head.id);
+                if let Some(put) = &plan.waiting[place] {
+                    same_row::keep_moved(tx, put.table, Some(&dependent.key), &put.table.key_of(&put.row)).await?;
+                }
             } else {
                 let put = plan.waiting[place].as_ref();
                 self.hang_anew(tx, plan, place, &|above| !came_in[above], (put, refused[place].as_ref())).await?;

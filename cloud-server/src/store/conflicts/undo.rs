@@ -196,10 +196,12 @@ impl Settling<'_> {
         if let Err(told) = self.write_back(tx, &back).await? {
             return Ok(Err(Refused::Undecidable(told.reason)));
         }
-        if let Found::Whole(stored) = found {
-            same_row::forget_merged(tx, stored.table, &stored.key).await?;
-        }
         let ids: Vec<Uuid> = [found.head().id].into_iter().chain(back.dependents).collect();
+        for id in &ids {
+            if let Some(Found::Whole(stored)) = read(&**tx, self.catalog, *id, "").await? {
+                same_row::forget_merged(tx, stored.table, &stored.key).await?;
+            }
+        }
         self.open_again(tx, found.head(), &ids).await?;
         if let Some(record) = back.record {
             let sql = "UPDATE rejoin.resolutions SET undone_at = now() WHERE id = $1";

@@ -109,7 +109,8 @@ impl After {
         Some(Confirmed::Exact { at: stored.at.clone(), version: stored.stamp.version, synced_at })
     }
 
-    fn image(&self, site: &SiteIdentity, item: &Item<'_>) -> Confirmed {
+    /// The row as the cloud has it, as far as this site may see it.
+    pub(super) fn image(&self, site: &SiteIdentity, item: &Item<'_>) -> Confirmed {
         // A rekey that was not taken: the row is where it was, and its new key may be a stranger's.
         let key = if matches!(item.fate, Fate::Parked(_)) { item.cloud_key() } else { &item.change.key };
         let stored = self.row(item.table.no, key);

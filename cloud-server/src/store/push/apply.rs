@@ -126,6 +126,10 @@ impl Applying<'_, '_> {
     /// Parks a row that was refused; `None`: somebody holds what it needs, so it waits, and what hangs from it.
     pub(super) fn park(&mut self, index: usize, refusal: &Option<Refusal>, blocker: Option<sync_core::id::Key>) {
         let item = &self.set.items[index];
+        if matches!(item.fate, Fate::Parked(_)) {
+            // It hangs from a row that was parked a moment ago; what stands against itself is told when that one comes in.
+            return;
+        }
         let Some(refusal) = refusal else {
             self.set.items[index].fate = Fate::Deferred;
             self.set.defer_dependents();
