@@ -1,15 +1,17 @@
 //! Every route of the API, with who may call it. A server adds its own in the same form.
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
+use axum::{Extension, Router};
 
 use crate::api::{conflicts, digests, docs, edits, events, health, history, import, policies, records, sign_in, sync, tokens, users};
 use crate::backend::Role;
 use crate::door::door;
+use crate::openapi::doc::{Doc, EDITS, FILTERED, LISTED, PAGED, RUNS, SHOWN, SORTED, Shape, VIA, doc};
+use crate::openapi::{Listed, openapi};
 use crate::pages;
 use crate::problem::{Code, Problem};
 use crate::state::ApiState;
@@ -48,6 +50,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may.
     pub access: Access,
+    /// What the OpenAPI document says of it; nothing of the web pages.
+    pub doc: Option<Doc>,
     handler: MethodRouter<ApiState>,
 }
 
@@ -55,7 +59,13 @@ impl Route {
     /// A route of a method router that answers `method` and nothing else.
     #[must_use]
     pub fn new(method: Method, path: &'static str, access: Access, handler: MethodRouter<ApiState>) -> Self {
-        Self { method, path, access, handler }
+        Self { method, path, access, doc: None, handler }
+    }
+
+    /// The same route with what the OpenAPI document says of it.
+    #[must_use]
+    pub fn says(self, doc: Doc) -> Self {
+        Self { doc: Some(doc), ..self }
     }
 
     /// A GET, and so a HEAD.
@@ -88,67 +98,94 @@ impl Route {
 #[must_use]
 pub fn routes() -> Vec<Route> {
     use Access::{Admin, Editor, Open, Viewer};
+    use Shape::{Events, Json, Markdown, NewRecord, Nothing, Page, PageOrLines, Progress, Record, RecordChange, Records};
     use records::nested;
     vec![
-        Route::get("/health", Open, health::health),
-        Route::get("/ready", Open, health::ready),
+        Route::get("/health", Open, health::health).says(doc("Whether the process answers").gives(Json("Health"))),
+        Route::get("/ready", Open, health::ready).says(doc("Whether the server can serve").gives(Json("Ready"))),
         // Records. The engine's own routes above and below never take a table's name: see `path::RESERVED`.
-        Route::get("/api/{table}", Viewer, records::list),
-        Route::post("/api/{table}", Editor, records::create),
-        Route::get("/api/{table}/{id}", Viewer, records::get),
-        Route::patch("/api/{table}/{id}", Editor, records::update),
-        Route::put("/api/{table}/{id}", Editor, records::update),
-        Route::delete("/api/{table}/{id}", Editor, records::remove),
-        Route::post("/api/{table}/{id}/restore", Editor, records::restore),
-        Route::get("/api/{table}/{id}/{children}", Viewer, nested::list),
-        Route::post("/api/{table}/{id}/{children}", Editor, nested::create),
+        Route::get("/api/{table}", Viewer, records::list).says(doc("Records").asks(&[LISTED]).gives(Records)),
+        Route::post("/api/{table}", Editor, records::create).says(doc("A new record").takes(NewRecord).answers(201, Record)),
+        Route::get("/api/{table}/{id}", Viewer, records::get).says(doc("One record").asks(&[SHOWN]).gives(Record)),
+        Route::patch("/api/{table}/{id}", Editor, records::update)
+            .says(doc("Changes a record; If-Match makes it conditional").takes(RecordChange).gives(Record)),
+        Route::put("/api/{table}/{id}", Editor, records::update).says(doc("The same as PATCH").takes(RecordChange).gives(Record)),
+        Route::delete("/api/{table}/{id}", Editor, records::remove)
+            .says(doc("Deletes a record; If-Match makes it conditional").answers(204, Nothing)),
+        Route::post("/api/{table}/{id}/restore", Editor, records::restore).says(doc("Brings a soft-deleted record back").gives(Record)),
+        Route::get("/api/{table}/{id}/{children}", Viewer, nested::list)
+            .says(doc("Records that refer to this one").asks(&[LISTED, VIA]).gives(Records)),
+        Route::post("/api/{table}/{id}/{children}", Editor, nested::create)
+            .says(doc("A new record that refers to this one").asks(&[VIA]).takes(RecordChange).answers(201, Record)),
         // The same, for tables whose name is taken.
-        Route::get("/api/tables/{table}", Viewer, records::list),
-        Route::post("/api/tables/{table}", Editor, records::create),
-        Route::get("/api/tables/{table}/{id}", Viewer, records::get),
-        Route::patch("/api/tables/{table}/{id}", Editor, records::update),
-        Route::put("/api/tables/{table}/{id}", Editor, records::update),
-        Route::delete("/api/tables/{table}/{id}", Editor, records::remove),
-        Route::post("/api/tables/{table}/{id}/restore", Editor, records::restore),
-        Route::get("/api/tables/{table}/{id}/{children}", Viewer, nested::list),
-        Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create),
+        Route::get("/api/tables/{table}", Viewer, records::list).says(doc("Records").asks(&[LISTED]).gives(Records)),
+        Route::post("/api/tables/{table}", Editor, records::create).says(doc("A new record").takes(NewRecord).answers(201, Record)),
+        Route::get("/api/tables/{table}/{id}", Viewer, records::get).says(doc("One record").asks(&[SHOWN]).gives(Record)),
+        Route::patch("/api/tables/{table}/{id}", Editor, records::update)
+            .says(doc("Changes a record; If-Match makes it conditional").takes(RecordChange).gives(Record)),
+        Route::put("/api/tables/{table}/{id}", Editor, records::update).says(doc("The same as PATCH").takes(RecordChange).gives(Record)),
+        Route::delete("/api/tables/{table}/{id}", Editor, records::remove)
+            .says(doc("Deletes a record; If-Match makes it conditional").answers(204, Nothing)),
+        Route::post("/api/tables/{table}/{id}/restore", Editor, records::restore)
+            .says(doc("Brings a soft-deleted record back").gives(Record)),
+        Route::get("/api/tables/{table}/{id}/{children}", Viewer, nested::list)
+            .says(doc("Records that refer to this one").asks(&[LISTED, VIA]).gives(Records)),
+        Route::post("/api/tables/{table}/{id}/{children}", Editor, nested::create)
+            .says(doc("A new record that refers to this one").asks(&[VIA]).takes(RecordChange).answers(201, Record)),
         // Conflicts. An editor sees them but may not decide: a decision overrules somebody's edit.
-        Route::get("/api/conflicts", Viewer, conflicts::list),
-        Route::get("/api/conflicts/groups", Viewer, conflicts::groups),
-        Route::get("/api/conflicts/counts", Viewer, conflicts::counts),
-        Route::post("/api/conflicts/resolve", Admin, conflicts::resolve_many),
-        Route::get("/api/conflicts/{id}", Viewer, conflicts::get),
-        Route::post("/api/conflicts/{id}/resolve", Admin, conflicts::resolve),
-        Route::post("/api/conflicts/{id}/undo", Admin, conflicts::undo),
-        Route::get("/api/events", Viewer, events::events),
-        Route::get("/api/rejoin/history/{table}/{id}", Viewer, history::list),
-        Route::post("/api/rejoin/policies/try", Admin, policies::try_policies),
-        Route::get("/api/rejoin/edits", Viewer, edits::list),
-        Route::get("/api/rejoin/edits/counts", Viewer, edits::counts),
+        Route::get("/api/conflicts", Viewer, conflicts::list)
+            .says(doc("Conflicts of a filter").asks(&[FILTERED, SORTED, PAGED]).gives(Page("Conflict"))),
+        Route::get("/api/conflicts/groups", Viewer, conflicts::groups)
+            .says(doc("The inbox: conflicts of one cause as one").asks(&[FILTERED, SORTED, PAGED]).gives(Page("ConflictGroup"))),
+        Route::get("/api/conflicts/counts", Viewer, conflicts::counts)
+            .says(doc("How many conflicts").asks(&[FILTERED]).gives(Json("ConflictCounts"))),
+        Route::post("/api/conflicts/resolve", Admin, conflicts::resolve_many)
+            .says(doc("Decides every open conflict of a filter").takes(Json("BulkDecision")).gives(Progress("BulkOutcome"))),
+        Route::get("/api/conflicts/{id}", Viewer, conflicts::get).says(doc("One conflict, field by field").gives(Json("ConflictDetail"))),
+        Route::post("/api/conflicts/{id}/resolve", Admin, conflicts::resolve)
+            .says(doc("Decides a conflict").takes(Json("Decision")).gives(Json("Conflict"))),
+        Route::post("/api/conflicts/{id}/undo", Admin, conflicts::undo)
+            .says(doc("Takes a decision back").takes(Json("Undo")).gives(Json("Conflict"))),
+        Route::get("/api/events", Viewer, events::events).says(doc("What happens, as it happens").gives(Events("Event"))),
+        Route::get("/api/rejoin/history/{table}/{id}", Viewer, history::list)
+            .says(doc("What happened to a row").asks(&[PAGED]).gives(Page("HistoryEntry"))),
+        Route::post("/api/rejoin/policies/try", Admin, policies::try_policies)
+            .says(doc("What other policies would have made of the past").takes(Json("Trial")).gives(Json("PolicyTrial"))),
+        Route::get("/api/rejoin/edits", Viewer, edits::list)
+            .says(doc("Edits that are not in the cloud as they are here").asks(&[EDITS, PAGED]).gives(PageOrLines("LocalEdit"))),
+        Route::get("/api/rejoin/edits/counts", Viewer, edits::counts).says(doc("How many of them").gives(Json("EditCounts"))),
         // Sync.
-        Route::get("/api/sync", Viewer, sync::status),
-        Route::get("/api/sync/log", Viewer, sync::log),
-        Route::post("/api/sync/run", Editor, sync::run),
-        Route::post("/api/sync/pause", Admin, sync::pause),
-        Route::post("/api/sync/resume", Admin, sync::resume),
+        Route::get("/api/sync", Viewer, sync::status).says(doc("How the sync stands").gives(Json("SyncStatus"))),
+        Route::get("/api/sync/log", Viewer, sync::log).says(doc("Runs, newest first").asks(&[RUNS, PAGED]).gives(Page("Run"))),
+        Route::post("/api/sync/run", Editor, sync::run)
+            .says(doc("Runs and waits for the end; 202 where it goes on by itself").takes(Json("RunOrder")).gives(Json("SyncStatus"))),
+        Route::post("/api/sync/pause", Admin, sync::pause).says(doc("Pauses the daemon").gives(Json("SyncStatus"))),
+        Route::post("/api/sync/resume", Admin, sync::resume).says(doc("Lets it go on").gives(Json("SyncStatus"))),
         // People and programs. Tokens: one's own; everybody's for admins.
-        Route::post("/api/rejoin/sign-in", Open, sign_in::sign_in),
-        Route::post("/api/rejoin/sign-out", Viewer, sign_in::sign_out),
-        Route::get("/api/rejoin/me", Viewer, sign_in::me),
-        Route::post("/api/rejoin/me/password", Viewer, sign_in::change_password),
-        Route::get("/api/rejoin/users", Admin, users::list),
-        Route::post("/api/rejoin/users", Admin, users::create),
-        Route::get("/api/rejoin/users/{name}", Admin, users::get),
-        Route::patch("/api/rejoin/users/{name}", Admin, users::update),
-        Route::delete("/api/rejoin/users/{name}", Admin, users::remove),
-        Route::post("/api/rejoin/users/{name}/reset", Admin, users::reset),
-        Route::get("/api/rejoin/tokens", Viewer, tokens::list),
-        Route::post("/api/rejoin/tokens", Viewer, tokens::create),
-        Route::delete("/api/rejoin/tokens/{id}", Viewer, tokens::revoke),
+        Route::post("/api/rejoin/sign-in", Open, sign_in::sign_in).says(doc("Signs in").takes(Json("SignIn")).gives(Json("Session"))),
+        Route::post("/api/rejoin/sign-out", Viewer, sign_in::sign_out).says(doc("Ends the session").answers(204, Nothing)),
+        Route::get("/api/rejoin/me", Viewer, sign_in::me).says(doc("Who asks").gives(Json("Principal"))),
+        Route::post("/api/rejoin/me/password", Viewer, sign_in::change_password)
+            .says(doc("Changes the password").takes(Json("PasswordChange")).answers(204, Nothing)),
+        Route::get("/api/rejoin/users", Admin, users::list).says(doc("Users").gives(Page("User"))),
+        Route::post("/api/rejoin/users", Admin, users::create)
+            .says(doc("A new user").takes(Json("NewUser")).answers(201, Json("UserSecret"))),
+        Route::get("/api/rejoin/users/{name}", Admin, users::get).says(doc("One user").gives(Json("User"))),
+        Route::patch("/api/rejoin/users/{name}", Admin, users::update)
+            .says(doc("Changes a user").takes(Json("UserChange")).gives(Json("User"))),
+        Route::delete("/api/rejoin/users/{name}", Admin, users::remove).says(doc("Removes a user").answers(204, Nothing)),
+        Route::post("/api/rejoin/users/{name}/reset", Admin, users::reset).says(doc("A new one-time secret").gives(Json("UserSecret"))),
+        Route::get("/api/rejoin/tokens", Viewer, tokens::list).says(doc("API tokens").gives(Page("Token"))),
+        Route::post("/api/rejoin/tokens", Viewer, tokens::create)
+            .says(doc("A new API token").takes(Json("NewToken")).answers(201, Json("TokenSecret"))),
+        Route::delete("/api/rejoin/tokens/{id}", Viewer, tokens::revoke).says(doc("Revokes an API token").answers(204, Nothing)),
         // Whole data sets, and what is compared when all is said to be equal.
-        Route::get("/api/rejoin/digests", Admin, digests::digests),
-        Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler()),
-        Route::get("/docs/errors", Viewer, docs::errors),
+        Route::get("/api/rejoin/digests", Admin, digests::digests)
+            .says(doc("What this server holds, to be compared").gives(Json("Digests"))),
+        Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler())
+            .says(doc("Writes a data set, all or none").takes(Json("Import")).gives(Json("Imported"))),
+        Route::get("/openapi.json", Viewer, openapi).says(doc("This document").gives(Json("object"))),
+        Route::get("/docs/errors", Viewer, docs::errors).says(doc("What each problem means").gives(Markdown)),
     ]
 }
 
@@ -163,11 +200,13 @@ pub fn router(state: ApiState, own: Vec<Route>) -> Router {
     let unknown = move |uri: Uri| std::future::ready(if manages_sites { nothing_at(&uri) } else { not_at_a_site(&uri) });
     // The engine's own names below this one are never a table's.
     let mut router = Router::new().route(ENGINE, routing::any(unknown)).route("/api/rejoin/{*rest}", routing::any(unknown));
-    for route in routes().into_iter().chain(pages::routes()).chain(own) {
+    let all: Vec<Route> = routes().into_iter().chain(pages::routes()).chain(own).collect();
+    let listed = Listed::of(all.iter());
+    for route in all {
         let guarded = route.handler.route_layer(from_fn_with_state((state.clone(), route.access), door));
         router = router.route(route.path, guarded);
     }
-    router.method_not_allowed_fallback(method_not_allowed).fallback(unknown_route).with_state(state)
+    router.method_not_allowed_fallback(method_not_allowed).fallback(unknown_route).layer(Extension(listed)).with_state(state)
 }
 
 /// OPTIONS asks what a path takes; axum adds `Allow`.

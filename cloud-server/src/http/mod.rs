@@ -12,6 +12,7 @@ use axum::http::Method;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use conflict_ui_api::middleware::stack;
+use conflict_ui_api::openapi::doc::{Shape::Json, doc};
 use conflict_ui_api::{Access, ApiState, Route};
 use sync_core::limits::WIRE_BYTES_MAX;
 
@@ -23,14 +24,19 @@ pub(crate) fn router(core: &Arc<Core>, api: ApiState) -> Router {
     let admin =
         |method, path, handler: axum::routing::MethodRouter<ApiState>| Route::new(method, path, Access::Admin, handler.layer(own.clone()));
     let routes = vec![
-        admin(Method::GET, "/api/rejoin/sites", get(sites::list)),
-        admin(Method::POST, "/api/rejoin/sites", post(sites::add)),
-        admin(Method::GET, "/api/rejoin/sites/{name}", get(sites::show)),
-        admin(Method::DELETE, "/api/rejoin/sites/{name}", delete(sites::revoke)),
-        admin(Method::POST, "/api/rejoin/sites/{name}/token", post(sites::invite_again)),
-        admin(Method::POST, "/api/rejoin/sites/{name}/scopes", post(sites::add_scope)),
-        admin(Method::DELETE, "/api/rejoin/sites/{name}/scopes/{scope}", delete(sites::drop_scope)),
-        admin(Method::POST, "/api/rejoin/catalog/refresh", post(catalog::refresh)),
+        admin(Method::GET, "/api/rejoin/sites", get(sites::list)).says(doc("Every site").gives(Json("[Site]"))),
+        admin(Method::POST, "/api/rejoin/sites", post(sites::add))
+            .says(doc("A new site").takes(Json("NewSite")).answers(201, Json("Invited"))),
+        admin(Method::GET, "/api/rejoin/sites/{name}", get(sites::show)).says(doc("One site").gives(Json("Site"))),
+        admin(Method::DELETE, "/api/rejoin/sites/{name}", delete(sites::revoke)).says(doc("Shuts a site out").gives(Json("Site"))),
+        admin(Method::POST, "/api/rejoin/sites/{name}/token", post(sites::invite_again))
+            .says(doc("A further token").takes(Json("TokenOrder")).answers(201, Json("Invited"))),
+        admin(Method::POST, "/api/rejoin/sites/{name}/scopes", post(sites::add_scope))
+            .says(doc("Gives a scope").takes(Json("NewScope")).gives(Json("Site"))),
+        admin(Method::DELETE, "/api/rejoin/sites/{name}/scopes/{scope}", delete(sites::drop_scope))
+            .says(doc("Takes a scope away").gives(Json("Site"))),
+        admin(Method::POST, "/api/rejoin/catalog/refresh", post(catalog::refresh))
+            .says(doc("Looks at the schema again").gives(Json("CatalogState"))),
     ];
     let config = api.config.clone();
     stack(conflict_ui_api::router(api, routes).merge(protocol(core)), &config)

@@ -11,6 +11,7 @@ mod cors;
 mod edits;
 mod events;
 mod lists;
+mod openapi;
 mod problems;
 mod scripted;
 mod sign_in;
