@@ -168,7 +168,7 @@ pub(super) fn all() -> Map<String, Json> {
         schema["description"] = (*about).into();
         schemas.insert((*name).to_owned(), schema);
     }
-    let more = "current:object?, against:string?, dependentsTree:[Dependent], besides:[Besides], besidesDigest:string?, history:[HistoryEntry], \
+    let more = "current:object?, against:string?, dependentsTree:[Dependent], besides:[Besides], besidesTotal:int, besidesDigest:string?, history:[HistoryEntry], \
         undoable:bool?, fields:[Field]";
     let about = "A conflict with all that is needed to decide it.";
     schemas.insert("ConflictDetail".to_owned(), json!({ "description": about, "allOf": [of_type("Conflict"), object(more)] }));
