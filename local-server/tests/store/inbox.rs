@@ -33,6 +33,7 @@ fn insert(no: u128, over: &[(&str, &str)]) -> String {
         ("push_no", no.to_string()),
         ("revision", "1".into()),
         ("held", "0".into()),
+        ("local_data", r#"'{"b":"mine"}'"#.into()),
     ];
     for (name, value) in over {
         columns.retain(|(known, _)| known != name);
@@ -200,6 +201,48 @@ async fn a_detail_shows_the_row_that_stands_against_and_the_tree_below() {
     let tree: Vec<_> = detail.dependents_tree.iter().map(|child| (child.record_id.as_str(), child.parent, child.depth)).collect();
     assert_eq!(tree, [("r2", id(1), 1), ("r3", id(1), 1)]);
     assert!(site.backend.conflict_detail(id(99)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_delete_would_take_besides_is_shown_and_must_be_named() {
+    let site = served().await;
+    let row = r#"'{"id":"k1","a":1,"b":"one","u":"u1"}'"#;
+    site.sync(&insert(
+        1,
+        &[
+            ("record_id", "'k1'"),
+            ("kind", "'delete_update'"),
+            ("columns", "'[]'"),
+            ("base_data", row),
+            ("local_data", "NULL"),
+            ("cloud_data", row),
+        ],
+    ))
+    .await;
+    site.sync("UPDATE c SET t = 'k1' WHERE id = 'c2'").await;
+    // One child is changed here: to the cloud it is as it was. One is new here: the cloud does not know it.
+    site.plain(
+        "UPDATE c SET x = 70, t = 'k2' WHERE id = (SELECT min(id) FROM c WHERE t = 'k1'); INSERT INTO c (id, t) VALUES ('new', 'k1')",
+    )
+    .await;
+    let detail = site.backend.conflict_detail(id(1)).await.unwrap().unwrap();
+    let shown: Vec<_> = detail.besides.iter().map(|beside| (beside.table_name.as_str(), beside.effect.as_str())).collect();
+    assert_eq!((shown, detail.besides_total), (vec![("c", "deleted"); 2], 2), "{:?}", detail.besides);
+    let unseen = decision(&detail.conflict, Resolution::LocalWins, Way::Plain);
+    assert!(matches!(site.backend.resolve(&admin(), &unseen).await, Err(BackendError::Outdated(_))));
+    let all = BulkDecision {
+        filter: ConflictFilter::default(),
+        resolution: Resolution::LocalWins,
+        dry_run: true,
+        all_or_nothing: false,
+        expected: None,
+    };
+    let outcome = site.backend.resolve_many(&admin(), &all, &|_, _| {}).await.unwrap();
+    assert!(outcome.refused == 1 && outcome.reasons[0].reason.contains("by itself"), "{outcome:?}");
+    let seen = ResolveCommand { besides: detail.besides_digest, ..unseen };
+    assert!(site.backend.resolve(&admin(), &seen).await.unwrap().decided_not_sent);
+    let other = decision(&detail.conflict, Resolution::CloudWins, Way::Plain);
+    assert!(site.backend.resolve(&admin(), &other).await.unwrap().decided_not_sent);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 mod bench;
 mod converge;
 mod daemon;
+mod decisions;
 mod model;
 mod pull;
 mod push;

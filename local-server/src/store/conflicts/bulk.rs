@@ -12,7 +12,7 @@ use sync_core::limits::BULK_REASONS_MAX;
 use sync_core::wire::message::ResolveCommand;
 use uuid::Uuid;
 
-use super::decide::{judge, store};
+use super::decide::{Verdict, judge, store};
 use super::filter::Conditions;
 use super::{Source, list};
 use crate::store::error::StoreError;
@@ -62,7 +62,12 @@ pub fn decide_many(
         let Some(last) = chunk.last() else { break };
         query.after = Some(last.id);
         done += u64::try_from(chunk.len()).unwrap_or_default();
-        chunk.iter().for_each(|conflict| tally.take(conflict, &matched, by, decision));
+        chunk.iter().for_each(|conflict| {
+            if let Some(command) = Tally::command(conflict, &matched, by, decision) {
+                let judged = judge(connection, catalog, conflict, &command);
+                tally.take(conflict, command, judged);
+            }
+        });
         let keep = !decision.dry_run && !decision.all_or_nothing;
         if keep {
             tally.store(connection)?;
@@ -85,12 +90,10 @@ fn matching(connection: &Connection, filter: &ConflictFilter) -> Result<HashSet<
 }
 
 impl Tally {
-    fn take(&mut self, conflict: &Conflict, matched: &HashSet<ConflictId>, by: &str, decision: &BulkDecision) {
-        if conflict.root.is_some_and(|root| matched.contains(&root)) {
-            // Decided with the one that it hangs from, or refused with it; counted there.
-            return;
-        }
-        let command = ResolveCommand {
+    /// The decision on one conflict; `None` where it is decided with the one that it hangs from, or refused with it, and counted there.
+    fn command(conflict: &Conflict, matched: &HashSet<ConflictId>, by: &str, decision: &BulkDecision) -> Option<ResolveCommand> {
+        let alone = !conflict.root.is_some_and(|root| matched.contains(&root));
+        alone.then(|| ResolveCommand {
             conflict: conflict.id,
             revision: conflict.revision,
             cloud_etag: conflict.cloud_etag.clone(),
@@ -99,19 +102,23 @@ impl Tally {
             by: by.to_owned(),
             way: Way::Plain,
             besides: None,
-        };
+        })
+    }
+
+    fn take(&mut self, conflict: &Conflict, command: ResolveCommand, judged: Result<Verdict, BackendError>) {
         let rows = 1 + if conflict.root.is_none() { conflict.dependents } else { 0 };
-        match judge(conflict, &command) {
+        let why = match judged {
             Ok(_) => {
                 self.outcome.resolved += rows;
                 self.commands.push(command);
+                return;
             }
-            Err(error) => {
-                self.outcome.refused += rows;
-                let reason = self.reasons.entry(error.to_string()).or_insert((0, conflict.id));
-                reason.0 += rows;
-            }
-        }
+            // It was read just now: only what would go besides was not named.
+            Err(BackendError::Outdated(_)) => "rows that refer to it would go with it: decide it by itself".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.outcome.refused += rows;
+        self.reasons.entry(why).or_insert((0, conflict.id)).0 += rows;
     }
 
     fn store(&mut self, connection: &Connection) -> Result<(), BackendError> {

@@ -12,7 +12,7 @@ use sync_core::value::timestamp_text;
 use sync_core::wire::codec;
 use sync_core::wire::message::ResolveCommand;
 
-use super::list;
+use super::{besides, list};
 use crate::store::error::StoreError;
 
 /// Stores a decision, or takes back one that was not sent. It changes no synced row here.
@@ -22,7 +22,7 @@ use crate::store::error::StoreError;
 pub fn decide(connection: &Connection, catalog: &Catalog, command: &ResolveCommand) -> Result<Conflict, BackendError> {
     let missing = || BackendError::NotFound(format!("conflict {}", command.conflict));
     let conflict = list::get(connection, catalog, command.conflict)?.ok_or_else(missing)?;
-    match judge(&conflict, command)? {
+    match judge(connection, catalog, &conflict, command)? {
         Verdict::Store => store(connection, command)?,
         Verdict::Withdraw => {
             let sql = "DELETE FROM rejoin_commands WHERE conflict = ?1";
@@ -42,7 +42,12 @@ pub(super) enum Verdict {
 }
 
 /// Whether a decision can be taken on a conflict as it is here.
-pub(super) fn judge(conflict: &Conflict, command: &ResolveCommand) -> Result<Verdict, BackendError> {
+pub(super) fn judge(
+    connection: &Connection,
+    catalog: &Catalog,
+    conflict: &Conflict,
+    command: &ResolveCommand,
+) -> Result<Verdict, BackendError> {
     let undecidable = |why: &str| Err(BackendError::Undecidable(why.to_owned()));
     let outdated = || Err(BackendError::Outdated(Box::new(conflict.clone())));
     if conflict.revision != command.revision {
@@ -70,6 +75,15 @@ pub(super) fn judge(conflict: &Conflict, command: &ResolveCommand) -> Result<Ver
         Resolution::Pending => undecidable("PENDING is no decision: choose CLOUD_WINS, LOCAL_WINS or MANUAL"),
         Resolution::Manual if command.values.is_empty() => undecidable("MANUAL needs the values to write"),
         Resolution::CloudWins | Resolution::LocalWins if !command.values.is_empty() => undecidable("only MANUAL takes values"),
+        Resolution::LocalWins if command.way == Way::Plain => {
+            let besides = besides::of(connection, catalog, conflict)?;
+            match besides.refusal() {
+                Some(why) => undecidable(&why),
+                // Nobody decides on rows that he was not shown.
+                None if besides.digest() != command.besides => outdated(),
+                None => Ok(Verdict::Store),
+            }
+        }
         _ => Ok(Verdict::Store),
     }
 }

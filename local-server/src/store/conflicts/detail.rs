@@ -10,7 +10,7 @@ use sync_core::value::Value;
 use sync_core::write::{row_from_json, row_to_json};
 use uuid::Uuid;
 
-use super::{Source, current, list};
+use super::{Source, besides, current, list};
 use crate::store::error::Result;
 
 /// A conflict with its surroundings. A site keeps no history; what it says of the cloud's rows is as of its last pull.
@@ -35,13 +35,14 @@ pub fn detail(connection: &Connection, catalog: &Catalog, id: ConflictId) -> Res
         Some(table) if conflict.dependents > 0 => dependents(connection, catalog, &source, table, &conflict)?,
         _ => Vec::new(),
     };
+    let besides = besides::of(connection, catalog, &conflict)?;
     Ok(Some(ConflictDetail {
         current: shown,
         against,
         dependents_tree,
-        besides: Vec::new(),
-        besides_total: 0,
-        besides_digest: None,
+        besides: besides.shown(),
+        besides_total: besides.total(),
+        besides_digest: besides.digest(),
         history: Vec::new(),
         undoable: undoable(&conflict),
         conflict,

@@ -3,6 +3,7 @@
 //! Reading: [`list`], [`groups`], [`counts`], [`detail`] over one [`source`]. Deciding: [`decide`] for one, [`bulk`] for many; both only
 //! store, and [`news`] says what became of it.
 
+mod besides;
 mod bulk;
 mod counts;
 mod current;
