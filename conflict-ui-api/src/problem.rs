@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use sync_core::catalog::{Catalog, Table};
-use sync_core::write::FieldError;
+use sync_core::id::Key;
+use sync_core::write::{Draft, FieldError};
 
 use crate::api::records::shape::record_json;
 use crate::error::BackendError;
@@ -207,9 +208,10 @@ impl Problem {
         Self::new(Code::RateLimited, detail).retry_after(wait)
     }
 
-    /// A failure of a use case on a record of this table: names are the API's, and a stale record is shown as it is now.
+    /// A failure of a use case on a record of this table: names are the API's, a row that is not there is named, and a stale record is shown
+    /// as it is now.
     #[must_use]
-    pub fn of_record(error: BackendError, catalog: &Catalog, table: &Table) -> Self {
+    pub fn of_record(error: BackendError, catalog: &Catalog, table: &Table, draft: Option<&Draft>) -> Self {
         let name = |column: &str| catalog.api.case.apply(column);
         match error {
             BackendError::Duplicate { columns, .. } => {
@@ -219,10 +221,14 @@ impl Problem {
                 Self::new(Code::Duplicate, detail).because(faults)
             }
             BackendError::BadReference { column, target } => {
-                let names: Vec<_> = column.split(", ").map(name).collect();
-                let faults =
-                    names.iter().map(|name| Fault::field(name, "reference", format!("there is no such row in {target}"))).collect();
-                let detail = format!("There is no row of {target} that {} could name.", names.join(", "));
+                let columns: Vec<_> = column.split(", ").collect();
+                let names: Vec<_> = columns.iter().map(|column| name(column)).collect();
+                let value = |column: &&str| table.column_named(column).and_then(|column| draft?.get(&column.no)).cloned();
+                // As much of the missing row's key as was given.
+                let missing: Option<Vec<_>> = columns.iter().map(value).collect();
+                let missing = missing.map_or_else(String::new, |values| format!(" {}", Key(values)));
+                let faults = names.iter().map(|name| Fault::field(name, "reference", format!("there is no {target}{missing}"))).collect();
+                let detail = format!("{} names {target}{missing}, which does not exist.", names.join(", "));
                 Self::new(Code::BadReference, detail).because(faults)
             }
             BackendError::Stale(record) => {

@@ -107,7 +107,7 @@ async fn one(args: ResolveArgs, id: &str, take: Take, json: bool) -> Result {
     }
     let client = Client::find(&args.server)?;
     let seen = client.get(&["api", "conflicts", id], &[]).await?;
-    let others = seen.get("besides").and_then(Value::as_array).map_or(0, Vec::len);
+    let others = seen.get("besidesTotal").and_then(Value::as_u64).unwrap_or(0);
     if take == Take::Local && others > 0 && args.besides.is_none() {
         let digest = cell(&seen, "besidesDigest");
         let message =

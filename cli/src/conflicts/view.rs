@@ -103,7 +103,14 @@ pub(crate) fn sentence(conflict: &Value) -> String {
             let other = text(conflict, "against").map_or_else(String::new, |other| format!(" ({other})"));
             format!("{site} wrote {row}{local}; another row of the cloud{other} has the same {columns}.")
         }
-        "foreign_key" => format!("{site} wrote {row}{local}, which refers to a row that the cloud does not have."),
+        "foreign_key" => {
+            let missing = conflict.get("missing").and_then(Value::as_array).into_iter().flatten();
+            let missing: Vec<_> = missing.map(|row| format!("{} {}", cell(row, "tableName"), cell(row, "recordId"))).collect();
+            match missing.as_slice() {
+                [] => format!("{site} wrote {row}{local}, which referred to a row that the cloud did not have."),
+                rows => format!("{site} wrote {row}{local}, which refers to what the cloud does not have: {}.", rows.join(", ")),
+            }
+        }
         "schema" => format!("{site} wrote {row}{local}, of which the schema no longer has a part."),
         _ => format!("{site} wrote {row}{local}; the cloud did not take it."),
     }

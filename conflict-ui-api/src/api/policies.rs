@@ -67,6 +67,10 @@ const POLICIES: [Policy; 10] = [
 fn read(catalog: &Catalog, place: &str, policy: &Any) -> Result<(TableNo, ColumnNo, Policy), (&'static str, String)> {
     let (table, column) = column_at(catalog, place)?;
     match policy.as_str().and_then(Policy::from_name) {
+        Some(policy) if !policy.fits(&column.ty) => {
+            let detail = format!("{} is not for {}: it holds {}", policy.as_str(), column.name, column.ty.describe());
+            Err(("type", detail))
+        }
         Some(policy) => Ok((table.no, column.no, policy)),
         None => Err(("type", format!("a policy is {}", POLICIES.map(Policy::as_str).join(", ")))),
     }

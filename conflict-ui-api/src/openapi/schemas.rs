@@ -46,6 +46,7 @@ const SHAPES: &[Shape] = &[
         cloud?:any, local?:any, verdict:Verdict, policy:Policy, group:[string], editable:bool, diff?:[Segment], cloudSince?:time, cloudBy?:string",
     ),
     ("Segment", "A part of a text, and who has it.", "op:same|cloud|local, text:string"),
+    ("Missing", "A row that is referred to and not there.", "columns:[string], tableName:string, recordId:string, held:bool"),
     (
         "Dependent",
         "A conflict that hangs from another one.",
@@ -169,7 +170,7 @@ pub(super) fn all() -> Map<String, Json> {
         schemas.insert((*name).to_owned(), schema);
     }
     let more = "current:object?, against:string?, dependentsTree:[Dependent], besides:[Besides], besidesTotal:int, besidesDigest:string?, history:[HistoryEntry], \
-        undoable:bool?, fields:[Field]";
+        undoable:bool?, fields:[Field], missing:[Missing]";
     let about = "A conflict with all that is needed to decide it.";
     schemas.insert("ConflictDetail".to_owned(), json!({ "description": about, "allOf": [of_type("Conflict"), object(more)] }));
     schemas

@@ -57,8 +57,8 @@ async fn what_is_wrong_with_a_decision_on_many_is_said_at_once() {
 
 #[tokio::test]
 async fn progress_is_told_line_by_line_and_the_last_line_is_the_outcome() {
-    let config = ApiConfig { request_timeout: Duration::from_millis(40), ..ApiConfig::default() };
-    let server = Server::with(Scripted { many: (5, Duration::from_millis(20)), ..Scripted::default() }, config, Vec::new());
+    let config = ApiConfig { request_timeout: Duration::from_millis(400), ..ApiConfig::default() };
+    let server = Server::with(Scripted { many: (5, Duration::from_millis(150)), ..Scripted::default() }, config, Vec::new());
     let lines = lines(&server.send(request(&server, &decision())).await);
     let (outcome, progress) = lines.split_last().unwrap();
     assert_eq!((&outcome["matched"], &outcome["resolved"]), (&json!(5), &json!(5)), "longer than a request may take");

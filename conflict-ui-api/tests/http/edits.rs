@@ -76,12 +76,13 @@ async fn a_trial_names_columns_as_the_store_does() {
     assert_eq!(policies, [(table.no, no("note"), Policy::Text), (table.no, no("h_res"), Policy::Max)]);
     assert_eq!((chrono::Utc::now() - since).num_days(), 30);
 
-    let body = json!({ "since": "soon", "policies": { "sources.wheels": "text", "note": "text", "sources.note": "best" } });
+    let body =
+        json!({ "since": "soon", "policies": { "sources.wheels": "text", "note": "text", "sources.note": "best", "sources.name": "add" } });
     let reply = server.ask(Method::POST, TRY, Some(&body.to_string())).await;
     assert_eq!(reply.problem(), (422, "invalid_fields".into()));
     let faults = reply.json()["errors"].as_array().unwrap().clone();
     let pointers: Vec<_> = faults.iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
-    assert_eq!(pointers, ["/since", "/policies/sources.wheels", "/policies/note", "/policies/sources.note"]);
+    assert_eq!(pointers, ["/since", "/policies/sources.wheels", "/policies/note", "/policies/sources.note", "/policies/sources.name"]);
     assert!(faults[3]["detail"].as_str().unwrap().contains("local_wins"), "the ones that there are");
     let nothing = server.ask(Method::POST, TRY, Some(r#"{"since":"1h","policies":{}}"#)).await;
     assert_eq!(nothing.problem(), (422, "invalid_fields".into()));

@@ -41,7 +41,8 @@ pub async fn resolve_many(
         return Ok(Json(outcome).into_response());
     }
     let mut work = Work::start(state.backend.clone(), caller.principal, decision);
-    if let Some(ended) = work.first_sign().await {
+    // In any case before the request runs out of time: a stream that has begun may take longer.
+    if let Some(ended) = work.first_sign(FIRST_SIGN.min(state.config.request_timeout / 4)).await {
         let outcome = ended?;
         return Ok(ndjson::response(HttpBody::from(line(&outcome))));
     }
@@ -89,7 +90,7 @@ impl Work {
     }
 
     /// The end, where it comes before any progress and soon.
-    async fn first_sign(&mut self) -> Option<Answer<BulkOutcome>> {
+    async fn first_sign(&mut self, patience: Duration) -> Option<Answer<BulkOutcome>> {
         tokio::select! {
             biased;
             ended = &mut self.outcome => Some(heard(ended)),
@@ -98,7 +99,7 @@ impl Work {
                 // The task has ended and so told its outcome.
                 Err(_) => Some(heard((&mut self.outcome).await)),
             },
-            () = tokio::time::sleep(FIRST_SIGN) => None,
+            () = tokio::time::sleep(patience) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use sync_core::verdict::{Three, Verdict, join_groups, of_json};
 use sync_core::write::is_too_large;
 
 use super::diff::{self, Segment};
+use super::missing::Missing;
 use crate::backend::{Conflict, ConflictDetail};
 
 /// A conflict with all that is needed to decide it, field by field.
@@ -21,6 +22,8 @@ pub struct Detail {
     pub detail: ConflictDetail,
     /// Every column of the table as it is now, and those that the conflict still has of former ones.
     pub fields: Vec<Field>,
+    /// The rows that it refers to and that the cloud still does not have.
+    pub missing: Vec<Missing>,
 }
 
 /// One column of the row.
@@ -72,12 +75,12 @@ pub struct Field {
 
 impl Detail {
     /// The conflict with its fields.
-    pub(super) fn new(catalog: &Catalog, detail: ConflictDetail) -> Self {
+    pub(super) fn new(catalog: &Catalog, detail: ConflictDetail, missing: Vec<Missing>) -> Self {
         let table = table_of(catalog, &detail.conflict);
         let mut fields = table.map_or_else(Vec::new, |table| of_columns(catalog, table, &detail));
         let former = former_columns(&detail, &fields);
         fields.extend(former);
-        Self { detail, fields }
+        Self { detail, fields, missing }
     }
 }
 

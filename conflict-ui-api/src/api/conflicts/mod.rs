@@ -5,6 +5,7 @@ mod decide;
 mod diff;
 mod fields;
 pub(crate) mod filter;
+mod missing;
 
 use axum::Json;
 use axum::extract::{OriginalUri, Query, State};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 pub use bulk::resolve_many;
 pub use decide::{resolve, undo};
 pub use fields::Detail;
+pub use missing::Missing;
 
 use super::params::{Params, page};
 use super::path::Named;
@@ -71,5 +73,7 @@ pub async fn get(State(state): State<ApiState>, Named(id): Named) -> Answer<Json
         Err(_) => None,
     };
     let detail = known.ok_or_else(|| Problem::not_found(format!("conflict {id}")))?;
-    Ok(Json(Detail::new(&*state.backend.catalog()?, detail)))
+    let catalog = state.backend.catalog()?;
+    let missing = missing::of(&*state.backend, &catalog, &detail.conflict).await?;
+    Ok(Json(Detail::new(&catalog, detail, missing)))
 }

@@ -101,7 +101,11 @@ pub async fn restore(
 
 async fn write_record(state: &ApiState, caller: &Caller, of: &InTable, write: &Write) -> Answer<Record> {
     let record = state.backend.write(&caller.principal, of.table().no, write).await;
-    record.map_err(|error| Problem::of_record(error, &of.catalog, of.table()))
+    let draft = match write {
+        Write::Create(draft) | Write::Update { draft, .. } => Some(draft),
+        Write::Delete { .. } | Write::Restore { .. } => None,
+    };
+    record.map_err(|error| Problem::of_record(error, &of.catalog, of.table(), draft))
 }
 
 async fn written(state: &ApiState, caller: &Caller, of: &InTable, write: &Write, status: StatusCode) -> Answer<Response> {
