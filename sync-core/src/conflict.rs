@@ -10,12 +10,12 @@ use crate::sync_log::names;
 use crate::value::Value;
 
 mod besides;
-mod family;
 mod same_row;
+mod units;
 
 pub use besides::{BesidesEffect, besides_digest};
-pub use family::{Member, tree, units};
 pub use same_row::{merged_row, repoint};
+pub use units::units;
 
 /// What clashed. The site's edit is named first, the cloud's second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

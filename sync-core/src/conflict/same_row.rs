@@ -85,3 +85,59 @@ pub fn repoint(catalog: &Catalog, rows: &mut [(TableNo, Row)], table: TableNo, f
     changed.sort_unstable();
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `t (id, above -> t)`, `c (t -> t, port)` with both as its key, `g (id, t, port -> c)`.
+    fn catalog() -> Catalog {
+        let column = |no: u32| {
+            serde_json::json!({"no": no, "name": format!("c{no}"), "ty": "text", "sql_type": "text", "not_null": false, "default": null,
+                               "max_length": null})
+        };
+        let table = |no: u32, key: &[u32], columns: u32, reference: serde_json::Value| {
+            serde_json::json!({
+                "no": no, "schema": "public", "name": format!("t{no}"), "path": "t", "engine": false, "key": key, "uniques": [], "indexes": [],
+                "references": [reference], "scope": "global", "soft_delete": null,
+                "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
+                "columns": (1..=columns).map(column).collect::<Vec<_>>()
+            })
+        };
+        let reference = |columns: &[u32], table: u32, target: &[u32]| serde_json::json!({"name": "r", "columns": columns, "table": table, "target": target, "on_delete": "cascade"});
+        let tables = [
+            table(1, &[1], 2, reference(&[2], 1, &[1])),
+            table(2, &[1, 2], 2, reference(&[1], 1, &[1])),
+            table(3, &[1], 3, reference(&[2, 3], 2, &[1, 2])),
+        ];
+        serde_json::from_value(serde_json::json!({"version": 1, "system": "s", "api": {}, "tables": tables})).unwrap()
+    }
+
+    fn row(values: &[&str]) -> Row {
+        values.iter().map(|text| if text.is_empty() { Value::Null } else { Value::Text((*text).to_owned()) }).collect()
+    }
+
+    #[test]
+    fn references_follow_to_any_depth_and_nothing_else_changes() {
+        let mut rows = vec![
+            (TableNo(3), row(&["g", "mine", "1"])),
+            (TableNo(2), row(&["mine", "1"])),
+            (TableNo(1), row(&["x", "mine"])),
+            (TableNo(1), row(&["mine", "x"])),
+            (TableNo(1), row(&["y", ""])),
+            (TableNo(3), row(&["h", "mine", "2"])),
+        ];
+        let changed = repoint(&catalog(), &mut rows, TableNo(1), &row(&["mine", ""]), &row(&["theirs", ""]));
+        assert_eq!(changed, [0, 1, 2]);
+        let now: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        let wanted = [&["g", "theirs", "1"][..], &["theirs", "1"], &["x", "theirs"], &["mine", "x"], &["y", ""], &["h", "mine", "2"]];
+        assert_eq!(now, wanted.map(row));
+    }
+
+    #[test]
+    fn rows_that_refer_to_each_other_end() {
+        let mut rows = vec![(TableNo(1), row(&["a", "b"])), (TableNo(1), row(&["b", "a"]))];
+        assert_eq!(repoint(&catalog(), &mut rows, TableNo(1), &row(&["a", "b"]), &row(&["b", "a"])), [1]);
+        assert_eq!(rows[1].1, row(&["b", "b"]));
+    }
+}

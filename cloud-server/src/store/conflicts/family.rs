@@ -1,68 +1,74 @@
 //! What hangs from a conflict: rows that could not come in because this one did not.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use conflict_ui_api::backend::Dependent;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::Catalog;
-use sync_core::change::{At, Row, Stamp};
-use sync_core::conflict::{ConflictKind, Effect, Member, Resolution, decide, tree};
-use sync_core::id::{ConflictId, Tick};
+use sync_core::change::Row;
+use sync_core::conflict::{ConflictKind, Effect, Resolution, decide};
+use sync_core::dependents::{ParkedRow, tree};
+use sync_core::id::{ColumnNo, ConflictId};
 use uuid::Uuid;
 
-use super::put::{self, Put};
 use super::stored::{Found, Stored, read, under_root};
 use crate::store::error::StoreError;
 use crate::store::row::StoredRow;
 
-/// The open conflicts below one, parents first, each with its place; node 0 is that one itself.
+/// The open conflicts below one, parents first.
 pub(super) struct Family<'a> {
     pub(super) below: Vec<Stored<'a>>,
-    /// By the order of `below`: what each hangs from, 0 for the top, otherwise its place in `below` plus 1.
-    pub(super) members: Vec<Member>,
+    /// What each of them hangs from: its place in `below`, `None` for the top.
+    pub(super) parents: Vec<Option<usize>>,
+    /// Levels below the top, from 1.
+    pub(super) depths: Vec<u32>,
 }
 
 impl<'a> Family<'a> {
     pub(super) async fn load(db: &impl GenericClient, catalog: &'a Catalog, top: &Stored<'a>) -> Result<Self, StoreError> {
         let mut list = under_root(db, catalog, top.head.root.unwrap_or(top.head.id)).await?;
         list.retain(|stored| stored.head.id != top.head.id);
-        let nodes: Vec<Put<'_>> = [top].into_iter().chain(&list).map(as_put).collect();
-        let refers = put::refers(&nodes);
-        let mut members = tree(&refers);
-        if top.head.root.is_some() {
-            // Only a part of a greater tree: what no way leads to hangs from elsewhere.
-            let mut own: HashSet<usize> = HashSet::new();
-            members.retain(|member| {
-                let hangs = if member.parent == 0 { refers[member.node].contains(&0) } else { own.contains(&member.parent) };
-                hangs && own.insert(member.node)
-            });
+        let rows: Vec<ParkedRow<'_>> = list.iter().map(parked_row).collect();
+        let mut family = Self { below: Vec::new(), parents: Vec::new(), depths: Vec::new() };
+        let mut places: HashMap<ConflictId, usize> = HashMap::new();
+        for branch in tree(catalog, &parked_row(top), &rows) {
+            let (stored, parent) = (&list[branch.index], places.get(&branch.parent).copied());
+            // Of a part of a greater tree: what does not hang from its top hangs from elsewhere.
+            if parent.is_none() && top.head.root.is_some() && !refers_to(stored, top) {
+                continue;
+            }
+            places.insert(ConflictId(stored.head.id), family.below.len());
+            family.below.push(stored.clone());
+            family.parents.push(parent);
+            family.depths.push(branch.depth);
         }
-        let place = |node: usize| members.iter().position(|member| member.node == node).map_or(0, |place| place + 1);
-        let placed: Vec<Member> = members
-            .iter()
-            .enumerate()
-            .map(|(at, member)| Member { node: at + 1, parent: place(member.parent), depth: member.depth })
-            .collect();
-        let below = members.iter().map(|member| list[member.node - 1].clone()).collect();
-        Ok(Self { below, members: placed })
+        Ok(family)
     }
 
     /// The first one above this place (of `below`) of which `stays` does not hold, seen from below: the top of what stays together.
     pub(super) fn top_of(&self, place: usize, stays: &dyn Fn(usize) -> bool) -> usize {
         let mut at = place;
-        while let Some(above) = self.members[at].parent.checked_sub(1).filter(|above| stays(*above)) {
+        while let Some(above) = self.parents[at].filter(|above| stays(*above)) {
             at = above;
         }
         at
     }
 }
 
-/// A conflict's row, to ask what it refers to. An edit is of a row that is there: nothing waits for that one.
-fn as_put<'a>(stored: &Stored<'a>) -> Put<'a> {
-    let row = stored.local_row();
-    let at = At { scope: stored.head.scope.clone(), tick: Tick(0) };
-    let there = (!stored.insert).then(|| StoredRow { row: row.clone(), stamp: Stamp::default(), at });
-    Put { table: stored.table, current: there, row, counted: 0, inserted_by: None }
+/// A conflict's row as far as it is waited for, or waits itself: of an edit only what it changes.
+fn parked_row<'s>(stored: &'s Stored<'_>) -> ParkedRow<'s> {
+    let known = stored.table.columns.iter().zip(&stored.local);
+    let row = known.map(|(column, value)| value.clone().filter(|_| stored.insert || stored.columns.contains(&column.no))).collect();
+    ParkedRow { conflict: ConflictId(stored.head.id), table: stored.table, row }
+}
+
+fn refers_to(stored: &Stored<'_>, top: &Stored<'_>) -> bool {
+    let value =
+        |of: &Stored<'_>, no: &ColumnNo| of.table.position(*no).and_then(|at| of.local[at].clone()).filter(|value| !value.is_null());
+    stored.table.references.iter().filter(|reference| reference.table == top.table.no).any(|reference| {
+        let mut pairs = reference.columns.iter().zip(&reference.target);
+        pairs.all(|(own, target)| value(stored, own).is_some_and(|own| Some(own) == value(top, target)))
+    })
 }
 
 /// The row with which a waiting conflict can come in; `None` where it stays parked: what it waits for is not all that stands against it.
@@ -108,12 +114,12 @@ pub async fn dependents(db: &impl GenericClient, catalog: &Catalog, id: Conflict
     let sql = "SELECT c.table_name, c.record_id, c.reason FROM unnest($1::uuid[]) WITH ORDINALITY AS u(id, place)
                JOIN rejoin.sync_conflicts c ON c.id = u.id ORDER BY u.place";
     let rows = db.query(&db.prepare_cached(sql).await?, &[&ids]).await?;
-    let shown = family.below.iter().zip(&family.members).zip(&rows).map(|((stored, member), row)| {
-        let parent = member.parent.checked_sub(1).map_or(id, |above| ConflictId(ids[above]));
+    let shown = family.below.iter().enumerate().zip(&rows).map(|((place, stored), row)| {
+        let parent = family.parents[place].map_or(id, |above| ConflictId(ids[above]));
         Ok(Dependent {
             id: ConflictId(stored.head.id),
             parent,
-            depth: member.depth,
+            depth: family.depths[place],
             table_name: row.try_get(0)?,
             record_id: row.try_get(1)?,
             kind: stored.kind,
