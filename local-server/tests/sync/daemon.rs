@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use conflict_ui_api::backend::Event;
 use local_server::cloud_link::{CloudLink, LinkConfig};
 use local_server::daemon::{Daemon, DaemonConfig};
 use local_server::run::Syncer;
@@ -44,7 +45,9 @@ async fn a_site_without_a_link_says_so_keeps_trying_and_logs_it_once() {
     let now = daemon.status();
     assert!(!now.online && now.last_error.as_ref().is_some_and(|error| error.contains("out of reach")), "{now:?}");
     assert_eq!(site.rows("SELECT status, count(*) FROM sync_log").await, "FAILED|1", "not one row for each attempt");
+    let mut events = daemon.events().subscribe();
     let end = daemon.run(Direction::Upload).await.unwrap();
+    assert_eq!(events.try_recv().unwrap(), Event::Run { site: "venue".into(), status: "FAILED".into() });
     assert_eq!((end.status, end.run.is_some()), (RunStatus::Failed, true), "who asks gets an answer and a row");
     daemon.stop().await;
     assert_eq!(site.rows("SELECT sync_direction, status FROM sync_log ORDER BY started_at").await, "BIDIRECTIONAL|FAILED;UPLOAD|FAILED");

@@ -1,7 +1,7 @@
 //! This site's parked conflicts, as they came by the feed, and the decisions made here, which are commands for the cloud.
 //!
-//! Reading: [`list`], [`groups`], [`counts`], [`detail`] over one [`source`]. Deciding: [`decide`] for one, [`bulk`] for many; both only
-//! store, and [`news`] says what became of it.
+//! Reading: `list`, `groups`, `counts` and `detail`, over one `source`. Deciding: `decide` for one, `bulk` for many; both only store, and
+//! [`news`] says what became of it.
 
 mod besides;
 mod bulk;
