@@ -156,3 +156,34 @@ async fn an_edit_of_thousands_of_rows_is_read_in_pages_past_those_that_are_none(
     seen.dedup();
     assert_eq!((number, seen.len()), (399 + 2, 401));
 }
+
+#[tokio::test]
+async fn an_edit_of_what_the_schema_no_longer_has_is_shown_by_its_old_name() {
+    let site = served().await;
+    site.plain("UPDATE t SET a = 10 WHERE id = 'k1'; INSERT INTO t (id, a) VALUES ('k5', 5)").await;
+    let column = serde_json::to_string(&crate::fixture::column(9, "rate", sync_core::value::ColumnType::Int8)).unwrap();
+    let mut gone = crate::fixture::table(8, "gone", vec![crate::fixture::column(1, "id", sync_core::value::ColumnType::Text)]);
+    gone.stamps = crate::fixture::engine_stamps();
+    let whole = serde_json::to_string(&gone).unwrap();
+    site.sync(&format!(
+        "ALTER TABLE t ADD COLUMN rejoin_hidden_9; ALTER TABLE rejoin_base_1 ADD COLUMN rejoin_hidden_9;
+         UPDATE t SET rejoin_hidden_9 = 60 WHERE id = 'k1'; UPDATE rejoin_base_1 SET rejoin_hidden_9 = 50 WHERE id = 'k1';
+         INSERT INTO rejoin_hidden VALUES (1, 9, '{column}'), (8, 0, '{whole}');
+         CREATE TABLE rejoin_hidden_table_8 (id TEXT, rejoin_updated_at TEXT, rejoin_modified_by TEXT, rejoin_row INTEGER PRIMARY KEY);
+         CREATE TABLE rejoin_base_8 (rejoin_row INTEGER PRIMARY KEY, rejoin_kind TEXT, id TEXT, rejoin_push_no, rejoin_held_conflict, rejoin_gone_at, rejoin_gone_by);
+         INSERT INTO rejoin_hidden_table_8 (id, rejoin_row) VALUES ('g', 1); INSERT INTO rejoin_base_8 (rejoin_row, rejoin_kind, id) VALUES (1, 'insert', 'g');"
+    ))
+    .await;
+    let mut shown = told(&edits(&site, EditQuery::default()).await);
+    shown.sort_unstable();
+    assert_eq!(
+        shown,
+        [
+            r#"waiting insert gone/g {"id":[null,"g"]}"#,
+            r#"waiting insert t/k5 {"a":[null,5],"b":[null,null],"id":[null,"k5"],"u":[null,null]}"#,
+            r#"waiting update t/k1 {"a":[1,10],"rate":[50,60]}"#,
+        ]
+    );
+    assert_eq!(site.backend.edit_counts().await.unwrap().waiting, 3);
+    assert_eq!(edits(&site, EditQuery { table: Some("gone".into()), ..EditQuery::default() }).await.len(), 1);
+}

@@ -6,6 +6,7 @@
 
 mod cell;
 mod conflicts;
+mod hidden;
 mod place;
 mod pushed;
 mod rows;
@@ -64,6 +65,8 @@ impl Filling<'_> {
 pub fn edits(connection: &Connection, catalog: &Catalog, query: &EditQuery) -> Result<Vec<LocalEdit>> {
     let start = query.after.as_deref().and_then(Place::parse);
     let names = Names::of(connection, catalog)?;
+    let extended = hidden::extended(connection, catalog)?;
+    let catalog = extended.as_ref().unwrap_or(catalog);
     let mut filling = Filling { connection, catalog, names, query, found: Vec::new() };
     if start.as_ref().is_none_or(|place| matches!(place, Place::Row(..))) {
         rows::fill(&mut filling, start.as_ref())?;
@@ -87,6 +90,8 @@ pub fn edits(connection: &Connection, catalog: &Catalog, query: &EditQuery) -> R
 /// The database.
 pub fn counts(connection: &Connection, catalog: &Catalog) -> Result<EditCounts> {
     let mut counts = EditCounts::default();
+    let extended = hidden::extended(connection, catalog)?;
+    let catalog = extended.as_ref().unwrap_or(catalog);
     for table in tables(catalog) {
         let sql = format!(
             "SELECT count(*) FILTER (WHERE rejoin_held_conflict IS NULL AND rejoin_push_no IS NULL),

@@ -4,11 +4,12 @@ use conflict_ui_api::backend::{EditState, LocalEdit};
 use rusqlite::types::{ToSqlOutput, Value as Sql};
 use rusqlite::{Row, ToSql, params_from_iter};
 use serde_json::{Value as Json, json};
-use sync_core::catalog::Table;
+use sync_core::catalog::{Column, Table};
 use sync_core::id::ConflictId;
 use uuid::Uuid;
 
 use super::cell::{Cell, record_id};
+use super::hidden::is_hidden;
 use super::place::Place;
 use super::{Filling, SCAN_ROWS, tables};
 use crate::store::conflicts::ParkedRows;
@@ -128,7 +129,9 @@ fn edit(filling: &Filling<'_>, table: &Table, row: &Row<'_>) -> Result<Option<Lo
         (false, false) => Some([base[at].json.clone(), Json::Null]),
         (false, true) => (base[at] != live[at]).then(|| [base[at].json.clone(), live[at].json.clone()]),
     };
-    let changes = filling.names.changes(table, |at, _| pair(at));
+    // A hidden column is NULL wherever no edit is of it.
+    let untouched = |at: usize, column: &Column| is_hidden(column) && base[at].json.is_null() && live[at].json.is_null();
+    let changes = filling.names.changes(table, |at, column| pair(at).filter(|_| !untouched(at, column)));
     let marked = table.soft_delete_position().is_some_and(|at| live[at].is_true() && !base[at].is_true());
     let op = match (inserted, lives) {
         (true, true) => "insert",
