@@ -153,3 +153,32 @@ async fn a_dependent_that_clashes_once_it_follows_stays_parked() {
     resolve(&cloud.db, &cloud.catalog, "eve", &manual).await.unwrap();
     assert_eq!(cloud.count("outputs").await, 2);
 }
+
+#[tokio::test]
+async fn a_key_that_holds_the_reference_takes_what_refers_to_it_along() {
+    let mut cloud = Cloud::start().await;
+    let cables = "CREATE TABLE cables (id text PRIMARY KEY, source_id uuid NOT NULL, port text NOT NULL,
+               FOREIGN KEY (source_id, port) REFERENCES outputs ON UPDATE CASCADE ON DELETE CASCADE)";
+    cloud.run(cables).await;
+    cloud = cloud.prepared_again().await;
+    let (p, mine, theirs) = (id('p', 1), id('s', 1), id('s', 2));
+    cloud.production(&p, &[&mine, &theirs]).await;
+    cloud.run(&format!("INSERT INTO outputs VALUES ('{mine}', '1', 'o'); INSERT INTO cables VALUES ('c', '{mine}', '1')")).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let change = site.update("sources", &mine, &json!({"slot": 2}));
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    let conflict = open(&cloud).await.remove(0);
+    let done = resolve(&cloud.db, &cloud.catalog, "eve", &same(&conflict, Resolution::CloudWins)).await.unwrap();
+    assert_eq!(cloud.one::<String>("SELECT source_id::text FROM cables").await, theirs);
+    // A cable that the site made meanwhile, and an edit of the output under the key that it had.
+    let rows = vec![
+        site.insert("cables", &json!({"id": "d", "source_id": mine, "port": "1"})),
+        site.update("outputs", &format!("{mine},1"), &json!({"label": "edited"})),
+    ];
+    let answers = site.push(rows).await;
+    assert_eq!(answers.iter().map(|answer| answer.verdict.clone()).collect::<Vec<_>>(), [Verdict::Accepted, Verdict::Accepted]);
+    assert_eq!(cloud.count(&format!("cables WHERE source_id = '{theirs}'")).await, 2);
+    assert_eq!(cloud.one::<String>("SELECT source_id || label FROM outputs").await, format!("{theirs}edited"));
+    assert!(matches!(undo(&cloud, &done).await, Err(BackendError::Outdated(_))), "edited since");
+}

@@ -161,3 +161,40 @@ async fn a_policys_loss_is_taken_back_and_becomes_a_question() {
     decide(&cloud, &question, Resolution::LocalWins).await;
     assert_eq!(cloud.one::<String>("SELECT name FROM sources").await, "mine");
 }
+
+#[tokio::test]
+async fn a_held_row_that_came_in_when_it_was_offered_again_is_taken_back_like_any_decision() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 2));
+    cloud.production(&p, &[&id('s', 1)]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    assert_eq!(verdict(&site.push_one(source(&site, &s, &p, 1)).await), "held");
+    let held = open(&cloud).await.remove(0);
+    assert_eq!(verdict(&site.push_one(source(&site, &s, &p, 2)).await), "exact");
+    let done = get(&cloud.db.client().await.unwrap(), &cloud.catalog, held.id).await.unwrap().unwrap();
+    assert_eq!((done.resolution, can(&cloud, &done).await), (Resolution::LocalWins, Some(true)));
+    let again = undo(&cloud, &done).await.unwrap();
+    assert_eq!((cloud.count("sources").await, again.held), (1, false));
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn an_update_that_took_another_rows_unique_value_gives_it_back() {
+    let cloud = Cloud::start().await;
+    let (p, mine, theirs) = (id('p', 1), id('s', 1), id('s', 2));
+    cloud.production(&p, &[&mine, &theirs]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let change = site.update("sources", &mine, &json!({"slot": 2}));
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    let conflict = open(&cloud).await.remove(0);
+    assert_eq!((conflict.kind, conflict.held), (ConflictKind::Unique, false));
+    let done = decide(&cloud, &conflict, Resolution::LocalWins).await;
+    assert_eq!(cloud.one::<String>("SELECT id || ' ' || slot FROM sources").await, format!("{mine} 2"));
+    undo(&cloud, &done).await.unwrap();
+    let rows: Vec<String> = cloud.one("SELECT array_agg(id || ' ' || slot ORDER BY slot) FROM sources").await;
+    assert_eq!(rows, [format!("{mine} 1"), format!("{theirs} 2")]);
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}
