@@ -84,6 +84,14 @@ pub fn apply(connection: &Connection, plan: &Plan, no: PushNo, answer: &PushAnsw
         }
         PushResult::Refused(refusal) => {
             outbox::release(connection, plan, &push, &seats)?;
+            if let (Refusal::Malformed(why), 0 | 1) = (refusal, push.rows.len()) {
+                // Rows are cut ever smaller until what is wrong stands alone; decisions that are left then are what is wrong, and must not be
+                // sent for ever.
+                for conflict in &seats.commands {
+                    let sql = "UPDATE rejoin_commands SET refused = ?2 WHERE conflict = ?1";
+                    connection.prepare_cached(sql)?.execute(params![conflict.to_string(), why])?;
+                }
+            }
             Outcome::Refused(refusal.clone(), push.rows.len())
         }
         PushResult::Fork | PushResult::Gap(_) => return Ok(Outcome::Fork),

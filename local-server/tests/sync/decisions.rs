@@ -10,7 +10,7 @@ use sync_core::id::{ColumnNo, Tick};
 use sync_core::limits::{PUSH_COMMAND_BYTES_MAX, PUSH_COMMANDS_MAX};
 use sync_core::value::Value;
 use sync_core::wire::codec;
-use sync_core::wire::message::{CommandAnswer, PushResult, ResolveCommand};
+use sync_core::wire::message::{CommandAnswer, PushResult, Refusal, ResolveCommand};
 use uuid::Uuid;
 
 use crate::bench::*;
@@ -122,4 +122,16 @@ async fn a_parked_edit_is_kept_until_its_conflict_arrives_which_is_told() {
         assert_eq!(what(applied.news.events("venue")), expected);
         assert_eq!(site.rows(kept).await, "");
     }
+}
+
+#[tokio::test]
+async fn decisions_that_the_cloud_calls_malformed_are_not_sent_for_ever() {
+    let site = Site::new(1).await;
+    decide(&site, 1..3, 8).await;
+    let mut pass = Pass::default();
+    let (_, push) = site.next(&mut pass).await.unwrap();
+    site.answer(push.no, PushResult::Refused(Refusal::Malformed("bad".into()))).await;
+    pass.refused(0, "bad");
+    assert!(site.next(&mut pass).await.is_none());
+    assert_eq!(site.rows("SELECT DISTINCT refused, push_no IS NULL FROM rejoin_commands").await, "bad|1");
 }
