@@ -11,6 +11,7 @@ ALTER TABLE rejoin.sync_conflicts
 -- The inbox, whatever else was resolved before.
 CREATE INDEX sync_conflicts_inbox ON rejoin.sync_conflicts (created_at DESC, id) WHERE resolution = 'PENDING';
 CREATE INDEX sync_conflicts_group ON rejoin.sync_conflicts (group_id, id);
+CREATE INDEX sync_conflicts_site ON rejoin.sync_conflicts (site_name COLLATE "C", created_at DESC, id);
 CREATE INDEX sync_conflicts_record ON rejoin.sync_conflicts (table_name COLLATE "C", record_id COLLATE "C", id);
 CREATE INDEX sync_conflicts_root ON rejoin.sync_conflicts (root_id) WHERE root_id IS NOT NULL;
 

@@ -64,7 +64,8 @@ fn behind(conditions: &mut Conditions, sort: ConflictSort, last: Last) {
         ConflictSort::Site => {
             let (site, at) = (conditions.bind(last.site), conditions.bind(last.at));
             let same = format!("c.site_name = {site} AND c.created_at <= {at} AND (c.created_at < {at} OR c.id > {id})");
-            format!("(c.site_name COLLATE \"C\" > {site} OR ({same}))")
+            // The first condition is what an index can begin at.
+            format!("c.site_name COLLATE \"C\" >= {site} AND (c.site_name COLLATE \"C\" > {site} OR ({same}))")
         }
     };
     conditions.add(condition);

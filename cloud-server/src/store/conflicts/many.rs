@@ -44,8 +44,11 @@ struct Done {
     closed: Vec<Uuid>,
     refused: Vec<(Uuid, String)>,
     /// The rows that were written.
-    written: Vec<(TableNo, Key)>,
+    written: HashSet<(TableNo, Key)>,
 }
+
+/// Rows that were written for other conflicts: one of the same row was not decided on what is there now.
+type Written<'s> = &'s (dyn Fn(&(TableNo, Key)) -> bool + Sync);
 
 /// One decision on many conflicts.
 struct Deciding<'a> {
@@ -134,7 +137,8 @@ impl Deciding<'_> {
         let mut stack: Vec<&[Wanted]> = chunks(wanted);
         stack.reverse();
         while let Some(chunk) = stack.pop() {
-            match self.chunk(db, chunk, &tally.written).await {
+            let written = &tally.written;
+            match self.chunk(db, chunk, &|row| written.contains(row)).await {
                 Ok(done) => tally.add(chunk.len(), done),
                 Err(StoreError::Busy(_)) if chunk.len() > 1 => {
                     let (first, second) = chunk.split_at(chunk.len() / 2);
@@ -150,7 +154,7 @@ impl Deciding<'_> {
         Ok(())
     }
 
-    async fn chunk(&self, db: &Database, chunk: &[Wanted], written: &HashSet<(TableNo, Key)>) -> Result<Done, StoreError> {
+    async fn chunk(&self, db: &Database, chunk: &[Wanted], written: Written<'_>) -> Result<Done, StoreError> {
         let mut retry = Retry::new();
         loop {
             let mut client = db.client().await?;
@@ -174,16 +178,16 @@ impl Deciding<'_> {
     }
 
     /// Takes the heads of all that these chunks touch, then decides them one after the other.
-    async fn attempt(&self, tx: &mut WriteTx<'_>, chunks: &[&[Wanted]], written: &HashSet<(TableNo, Key)>) -> Result<Done, StoreError> {
+    async fn attempt(&self, tx: &mut WriteTx<'_>, chunks: &[&[Wanted]], written: Written<'_>) -> Result<Done, StoreError> {
         let mut scopes: BTreeSet<ScopeId> = BTreeSet::new();
         for chunk in chunks {
             scopes.extend(Survey::make(tx, self, chunk, written, Lock::None).await?.scopes);
         }
         tx.hold(&scopes, false).await?;
-        let (mut all, mut written) = (Done::default(), written.clone());
+        let mut all = Done::default();
         for chunk in chunks {
-            let done = self.carry_out(tx, chunk, &scopes, &written).await?;
-            written.extend(done.written.iter().cloned());
+            let before = &all.written;
+            let done = self.carry_out(tx, chunk, &scopes, &|row| written(row) || before.contains(row)).await?;
             all.closed.extend(done.closed);
             all.refused.extend(done.refused);
             all.written.extend(done.written);
@@ -198,7 +202,7 @@ impl Deciding<'_> {
         loop {
             let mut client = db.client().await?;
             let mut tx = WriteTx::begin(&mut client, Author::user(self.by)).await?;
-            match self.attempt(&mut tx, &chunks, &HashSet::new()).await {
+            match self.attempt(&mut tx, &chunks, &|_| false).await {
                 Ok(done) => {
                     tally.add(tops.len(), done);
                     tally.count_hanging(hanging);
@@ -228,7 +232,6 @@ struct Tally<'a> {
     refused: u64,
     reasons: BTreeMap<String, (u64, Uuid)>,
     closed: HashSet<Uuid>,
-    /// Rows that were written for one conflict: another one of the same row was not decided on what is there now.
     written: HashSet<(TableNo, Key)>,
     progress: &'a (dyn Fn(u64, u64) + Send + Sync),
 }

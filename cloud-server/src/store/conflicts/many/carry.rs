@@ -1,7 +1,7 @@
 //! Carrying a chunk out: rows set by set, what a constraint refuses isolated by halving, then what takes a closer look one by one, then the
 //! conflicts closed and the decisions recorded by one statement each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sync_core::catalog::Table;
 use sync_core::id::{Key, ScopeId, TableNo};
@@ -10,7 +10,7 @@ use sync_core::write::row_to_json;
 use uuid::Uuid;
 
 use super::survey::{Change, Survey, What, command};
-use super::{BUSY, Deciding, Done, Wanted};
+use super::{BUSY, Deciding, Done, Wanted, Written as WrittenBefore};
 use crate::store::bulk::{self, Lock, RowWrite};
 use crate::store::conflicts::journal::{self, Record, Written, tag};
 use crate::store::conflicts::put::Put;
@@ -30,7 +30,7 @@ impl Deciding<'_> {
         tx: &mut WriteTx<'_>,
         chunk: &[Wanted],
         held: &BTreeSet<ScopeId>,
-        written: &HashSet<(TableNo, Key)>,
+        written: WrittenBefore<'_>,
     ) -> Result<Done, StoreError> {
         let survey = Survey::make(tx, self, chunk, written, Lock::Delete).await?;
         if let Some(scope) = survey.scopes.difference(held).next() {
@@ -39,13 +39,13 @@ impl Deciding<'_> {
         let mut done = Done { refused: survey.refused, ..Done::default() };
         let accepted = self.write(tx, survey.changes, &mut done.refused).await?;
         for stored in &survey.singles {
-            if let Err(reason) = self.single(tx, stored, held).await? {
-                done.refused.push((stored.head.id, reason));
+            match self.single(tx, stored, held).await? {
+                Ok(()) => drop(done.written.insert((stored.table.no, stored.key.clone()))),
+                Err(reason) => done.refused.push((stored.head.id, reason)),
             }
         }
         self.close(tx, &survey.closes, &accepted).await?;
-        done.written = accepted.into_iter().map(|change| (change.table.no, change.key)).collect();
-        done.written.extend(survey.singles.iter().map(|stored| (stored.table.no, stored.key.clone())));
+        done.written.extend(accepted.into_iter().map(|change| (change.table.no, change.key)));
         done.closed = closed(tx, chunk).await?;
         Ok(done)
     }

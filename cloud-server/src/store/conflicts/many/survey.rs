@@ -8,7 +8,7 @@ use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
 use sync_core::wire::message::ResolveCommand;
 use uuid::Uuid;
 
-use super::{Deciding, Wanted};
+use super::{Deciding, Wanted, Written};
 use crate::store::bulk::{self, Lock};
 use crate::store::conflicts::besides;
 use crate::store::conflicts::journal::tag;
@@ -55,12 +55,12 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// `written`: rows that earlier chunks wrote. `lock`: none to foresee the scopes; under their heads [`Lock::Delete`].
+    /// `lock`: none to foresee the scopes; under their heads [`Lock::Delete`].
     pub(super) async fn make(
         tx: &WriteTx<'_>,
         deciding: &Deciding<'a>,
         chunk: &[Wanted],
-        written: &HashSet<(TableNo, Key)>,
+        written: Written<'_>,
         lock: Lock,
     ) -> Result<Self, StoreError> {
         let ids: Vec<Uuid> = chunk.iter().map(|wanted| wanted.id).collect();
@@ -73,7 +73,7 @@ impl<'a> Survey<'a> {
         }
         let mut rows = rows(tx, found.values(), lock).await?;
         let mut survey = Self::default();
-        let mut taken = written.clone();
+        let mut taken = HashSet::new();
         for wanted in chunk {
             let found = found.remove(&wanted.id).filter(|found| found.head().pending() && found.head().revision == wanted.revision);
             let family = families.remove(&wanted.id).unwrap_or_default();
@@ -90,7 +90,7 @@ impl<'a> Survey<'a> {
                 Some(Found::Whole(stored)) => {
                     let name = (stored.table.no, stored.key.clone());
                     let current = rows.remove(&name);
-                    survey.sort(deciding.resolution, stored, &family, current, &mut taken);
+                    survey.sort(deciding.resolution, stored, &family, current, (written, &mut taken));
                 }
             }
         }
@@ -105,7 +105,7 @@ impl<'a> Survey<'a> {
         stored: Box<Stored<'a>>,
         family: &[Found<'a>],
         current: Option<StoredRow>,
-        taken: &mut HashSet<(TableNo, Key)>,
+        (written, taken): (Written<'_>, &mut HashSet<(TableNo, Key)>),
     ) {
         let (id, name) = (stored.head.id, (stored.table.no, stored.key.clone()));
         let effect = known(&stored, resolution).and_then(|()| {
@@ -118,7 +118,7 @@ impl<'a> Survey<'a> {
         // All that is held because of it is dropped with it; what else hangs from it needs a closer look.
         let inserts = |found: &Found<'_>| matches!(found, Found::Whole(stored) if stored.insert);
         let simple = family.is_empty() || (resolution == Resolution::CloudWins && family.iter().all(inserts));
-        if effect != Effect::Nothing && taken.contains(&name) {
+        if effect != Effect::Nothing && (written(&name) || taken.contains(&name)) {
             return self.refused.push((id, ANOTHER.to_owned()));
         }
         if stored.head.root.is_some() || !simple {
