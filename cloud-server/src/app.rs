@@ -11,6 +11,7 @@ use conflict_ui_api::secret::{SecretKind, generate, hash};
 use conflict_ui_api::server::{Server, local_url};
 use sync_core::limits::HISTORY_PRUNE_EVERY;
 
+use crate::background::Background;
 use crate::config::CloudConfig;
 use crate::core::{Core, Source};
 use crate::http;
@@ -39,9 +40,13 @@ pub struct Cloud {
     server_file: PathBuf,
     stop_grace: Duration,
     server: Server,
+    background: Background,
     db: Database,
     private: Option<Private>,
 }
+
+/// What a start brings about: the server, what works beside it, where it serves, and the secrets of this start.
+type Serving = (Server, Background, String, String, Option<String>);
 
 /// Why a cloud could not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,9 @@ pub enum CloudError {
     /// The files of the certificate and its key cannot be used.
     #[error("the TLS files cannot be used: {0}")]
     Tls(#[source] io::Error),
+    /// Notices cannot be sent.
+    #[error("the webhook cannot be used: {0}")]
+    Webhook(#[source] reqwest::Error),
     /// A file or the socket could not be used.
     #[error("{what}: {error}")]
     Io {
@@ -101,7 +109,7 @@ impl Cloud {
             tls.check().await.map_err(CloudError::Tls)?;
         }
         if let Some(file) = &config.settings {
-            Settings::load(file)?;
+            Settings::load(file)?.webhook().map_err(LoadError::from)?;
         }
         make_folder(&config.data)?;
         let secret_file = config.secret_file.clone().unwrap_or_else(|| config.data.join("secret.key"));
@@ -113,9 +121,9 @@ impl Cloud {
         let url = config.database_url.clone().or_else(|| private.as_ref().map(|private| private.url().to_owned()));
         let db = Database::open(&url.unwrap_or_default(), config.pool_size)?;
         match Self::serve(&config, key, db.clone()).await {
-            Ok((server, url, token, first_admin_secret)) => {
+            Ok((server, background, url, token, first_admin_secret)) => {
                 let server_file = config.data.join(SERVER_FILE);
-                Ok(Self { url, token, first_admin_secret, server_file, stop_grace: config.stop_grace, server, db, private })
+                Ok(Self { url, token, first_admin_secret, server_file, stop_grace: config.stop_grace, server, background, db, private })
             }
             Err(error) => {
                 db.close();
@@ -127,8 +135,9 @@ impl Cloud {
         }
     }
 
-    async fn serve(config: &CloudConfig, key: SecretKey, db: Database) -> Result<(Server, String, String, Option<String>), CloudError> {
+    async fn serve(config: &CloudConfig, key: SecretKey, db: Database) -> Result<Serving, CloudError> {
         let (system, settings) = chosen(config, &db).await?;
+        let webhook = settings.webhook().map_err(LoadError::from)?;
         let catalog = prepare::prepare(&db, &settings, system).await?;
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
@@ -139,10 +148,11 @@ impl Cloud {
         api.tls = config.tls.is_some();
         api.admin_token_hash = Some(hash(&token));
         let router = http::router(&core, ApiState::new(core.clone(), core.clone(), api));
+        let background = Background::start(config, &core, webhook).await?;
         let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
         let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
         match Self::introduce(config, &server, &db, &token).await {
-            Ok((url, first_admin_secret)) => Ok((server, url, token, first_admin_secret)),
+            Ok((url, first_admin_secret)) => Ok((server, background, url, token, first_admin_secret)),
             Err(error) => {
                 server.stop(Duration::ZERO).await;
                 Err(error)
@@ -195,6 +205,8 @@ impl Cloud {
     /// Accepts nothing more, lets requests under way end for a while, then stops the private PostgreSQL if there is one.
     pub async fn stop(self) {
         drop(std::fs::remove_file(&self.server_file));
+        // Listeners for events come to their end first: their requests would never end by themselves.
+        self.background.stop().await;
         self.server.stop(self.stop_grace).await;
         self.db.close();
         if let Some(private) = self.private {

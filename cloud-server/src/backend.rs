@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use conflict_ui_api::backend::{
     Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    Digests, HistoryEntry, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
+    Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
@@ -13,6 +13,7 @@ use sync_core::catalog::Catalog;
 use sync_core::id::{ConflictId, Key, TableNo};
 use sync_core::wire::message::{ResolveCommand, Run};
 use sync_core::write::{Draft, FieldError};
+use tokio::sync::broadcast;
 use tokio_postgres::error::SqlState;
 
 use crate::core::Core;
@@ -98,6 +99,10 @@ impl Backend for Core {
 
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
         conflicts::resolve(&self.db, &Self::catalog(self), &by.name, command).await
+    }
+
+    fn events(&self) -> Option<broadcast::Receiver<Event>> {
+        self.events.subscribe()
     }
 
     async fn digests(&self) -> Result<Digests> {

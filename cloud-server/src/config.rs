@@ -7,6 +7,7 @@ use std::time::Duration;
 use conflict_ui_api::ApiConfig;
 pub use conflict_ui_api::server::TlsFiles;
 
+use crate::notify::Pace;
 use crate::postgres::Durability;
 use crate::systems::VIDEO_PRODUCTION;
 
@@ -33,6 +34,8 @@ pub struct CloudConfig {
     pub pool_size: usize,
     /// The API's settings: origins, limits, rates.
     pub api: ApiConfig,
+    /// How patient and how eager the webhook is (`[notify]` in `rejoin.toml`).
+    pub notify: Pace,
     /// How long a stop waits for requests that are under way.
     pub stop_grace: Duration,
 }
@@ -52,6 +55,7 @@ impl CloudConfig {
             durability: Durability::Durable,
             pool_size: 16,
             api: ApiConfig::default(),
+            notify: Pace::default(),
             stop_grace: Duration::from_secs(30),
         }
     }

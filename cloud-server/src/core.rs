@@ -10,6 +10,7 @@ use conflict_ui_api::problem::{Answer, Problem};
 use sync_core::catalog::Catalog;
 use sync_core::id::{CloudEpoch, SiteId};
 
+use crate::events::Events;
 use crate::secret::SecretKey;
 use crate::settings::Settings;
 use crate::store::pool::Database;
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     /// For MACs.
     pub(crate) key: SecretKey,
     pub(crate) epoch: CloudEpoch,
+    pub(crate) events: Events,
     source: Source,
     catalog: RwLock<Arc<Catalog>>,
     refusals: Limiter<IpAddr>,
@@ -42,7 +44,21 @@ pub(crate) struct Source {
 
 impl Core {
     pub(crate) fn new(db: Database, key: SecretKey, epoch: CloudEpoch, source: Source, catalog: Arc<Catalog>) -> Self {
-        Self { db, key, epoch, source, catalog: RwLock::new(catalog), refusals: Limiter::new(REFUSALS), requests: Limiter::new(REQUESTS) }
+        Self {
+            db,
+            key,
+            epoch,
+            events: Events::new(),
+            source,
+            catalog: RwLock::new(catalog),
+            refusals: Limiter::new(REFUSALS),
+            requests: Limiter::new(REQUESTS),
+        }
+    }
+
+    /// Whether somebody outside is told of what happens.
+    pub(crate) fn has_webhook(&self) -> bool {
+        self.source.settings.notify.is_some()
     }
 
     /// The catalog in force.

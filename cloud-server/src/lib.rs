@@ -4,11 +4,14 @@
 
 pub mod app;
 mod backend;
+mod background;
 pub mod config;
 #[cfg(test)]
 mod conformance;
 mod core;
+mod events;
 mod http;
+pub mod notify;
 pub mod postgres;
 mod private;
 pub mod secret;

@@ -18,10 +18,15 @@
 //! path = "equipment"
 //! history = false                       # nothing is kept of this table's rows
 //! policies = { notes = "text" }
+//! [notify]
+//! url = "https://hooks.example.org/x"   # who is told of conflicts, silent sites and failed runs: see docs/NOTIFY.md
+//! secret_file = "webhook.secret"
 //! ```
 
+mod notify;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conflict_ui_api::api::path::RESERVED;
@@ -30,6 +35,8 @@ use sync_core::catalog::ApiStyle;
 use sync_core::limits::HISTORY_KEEP_DEFAULT;
 use sync_core::policy::Policy;
 use toml::Spanned;
+
+pub use notify::{Cause, NotifySettings, OneOrMany, SecretText, SigningKey, Webhook};
 
 /// A name in `rejoin.toml` that knows where it stands.
 pub type Named = Spanned<String>;
@@ -65,8 +72,13 @@ pub struct Settings {
     /// What one table does otherwise. What is said here must hold: a column that is missing or unfit is an error.
     #[serde(default)]
     pub tables: BTreeMap<Named, TableSettings>,
+    /// Who is told of what somebody should look at.
+    pub notify: Option<NotifySettings>,
     #[serde(skip)]
     line_ends: Vec<usize>,
+    /// Where the file is, and what it names is found.
+    #[serde(skip)]
+    folder: Option<PathBuf>,
 }
 
 /// What one table does otherwise than the rest.
@@ -173,7 +185,9 @@ impl Settings {
     /// It cannot be read or is not right.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.display().to_string(), error })?;
-        Ok(Self::parse(&text)?)
+        let mut settings = Self::parse(&text)?;
+        settings.folder = path.parent().map(Path::to_owned);
+        Ok(settings)
     }
 
     /// Reads the text of a `rejoin.toml`.
@@ -185,6 +199,9 @@ impl Settings {
         let mut settings: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_at(&line_ends, span.start));
             let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+            if shown.to_lowercase().contains("secret") {
+                return SettingsError { line, message: "this line cannot be read (it is not shown: it may hold a secret)".to_owned() };
+            }
             SettingsError { line, message: format!("{}: {shown}", error.message()) }
         })?;
         settings.line_ends = line_ends;
@@ -226,7 +243,8 @@ impl Settings {
         if let Some(keep) = self.history.keep.as_ref().filter(|keep| age(keep.get_ref()).is_none()) {
             return Err(self.error(keep, format!("history.keep: {:?} is no age: write 90d for days or 12h for hours", keep.get_ref())));
         }
-        self.check_paths()
+        self.check_paths()?;
+        self.check_notify()
     }
 
     fn check_paths(&self) -> Result<(), SettingsError> {

@@ -107,17 +107,30 @@ CREATE TABLE rejoin.merged_rows (
     PRIMARY KEY (table_no, key)
 );
 
--- Webhook messages: written with what they tell, sent afterwards, kept until delivered or given up. cause: told once.
+-- Webhook messages: written with what they tell of, sent afterwards, kept for a while. cause: told once.
 CREATE TABLE rejoin.notices (
     id uuid PRIMARY KEY,
     cause text NOT NULL UNIQUE,
-    kind text NOT NULL,
-    body jsonb NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('conflicts', 'silence', 'back', 'failure')),
+    -- What is known when it is written.
+    about jsonb NOT NULL,
+    -- The message, composed for the first attempt; every further one sends the same bytes.
+    body text,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Not sent before.
+    due_at timestamptz NOT NULL DEFAULT now(),
     attempts integer NOT NULL DEFAULT 0,
+    first_at timestamptz,
     next_at timestamptz NOT NULL DEFAULT now(),
+    -- The receivers that took it, and those that never will.
+    accepted_by text[] NOT NULL DEFAULT '{}',
+    refused_by text[] NOT NULL DEFAULT '{}',
     delivered_at timestamptz,
     given_up_at timestamptz,
     last_error text
 );
 CREATE INDEX notices_due ON rejoin.notices (next_at) WHERE delivered_at IS NULL AND given_up_at IS NULL;
+CREATE INDEX notices_recent ON rejoin.notices (created_at DESC, id);
+
+-- The last sign of life of a silent site, from when its silence was told of until it is back.
+ALTER TABLE rejoin.sites ADD COLUMN silent_since timestamptz;

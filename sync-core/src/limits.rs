@@ -130,3 +130,51 @@ pub const FOREIGN_WRITE_POLL: Duration = Duration::from_millis(500);
 pub const SQLITE_BYTES_MAX: i32 = 64 << 20;
 /// KiB of page cache of each SQLite connection.
 pub const SQLITE_CACHE_KIB: i32 = 8 << 10;
+
+/// Events that one process keeps for its slowest listener.
+pub const EVENTS_KEPT: usize = 1024;
+
+/// Addresses that notices are sent to.
+pub const WEBHOOK_URLS_MAX: usize = 8;
+/// Bytes of the shortest secret that notices are signed with.
+pub const WEBHOOK_SECRET_BYTES_MIN: usize = 16;
+/// Bytes of one notice as it is sent.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 16 << 10;
+/// Characters of a reason or error that a notice repeats, or that is kept of a failed attempt.
+pub const NOTICE_TEXT_CHARS_MAX: usize = 500;
+/// How long one attempt to deliver may take, name lookup and all.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait before the second attempt to deliver; it doubles from attempt to attempt.
+pub const WEBHOOK_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts.
+pub const WEBHOOK_RETRY_LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long after the first attempt a notice is given up.
+pub const WEBHOOK_GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Notices that one process takes on at once, and how many of them it sends at the same time.
+pub const NOTICES_CLAIMED_MAX: usize = 16;
+/// See [`NOTICES_CLAIMED_MAX`].
+pub const NOTICES_AT_ONCE: usize = 4;
+/// How long the notices that a process took on are its own: longer than all their attempts can take.
+pub const NOTICE_LEASE: Duration = Duration::from_secs(120);
+/// How often a process looks for notices that are due.
+pub const NOTICE_POLL: Duration = Duration::from_secs(5);
+/// How long the notice of a new group of conflicts waits for more of them, so that it can tell how many there are.
+pub const NOTICE_SETTLE: Duration = Duration::from_secs(10);
+/// How long notices are kept.
+pub const NOTICES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Notices that the API lists.
+pub const NOTICES_SHOWN_MAX: i64 = 100;
+/// The shortest time between two notices of failed runs of one site.
+pub const FAILURE_NOTICE_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// After how long a site is silent where nothing is said.
+pub const SILENT_AFTER_DEFAULT: Duration = Duration::from_secs(4 * 60 * 60);
+/// The shortest time after which a site may be called silent.
+pub const SILENT_AFTER_MIN: Duration = Duration::from_secs(60);
+/// The longest.
+pub const SILENT_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How often the cloud looks for silent sites.
+pub const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// After which pause between two looks the cloud itself was away, so that no site could be heard.
+pub const CLOUD_AWAY_AFTER: Duration = Duration::from_secs(5 * 60);
+/// How long sites have to come back after the cloud was away, before any is called silent.
+pub const SILENCE_PATIENCE: Duration = Duration::from_secs(15 * 60);

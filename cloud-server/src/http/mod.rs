@@ -1,6 +1,7 @@
 //! The cloud's HTTP: the API that both servers mount, what only the cloud has beside it, and the sites' protocol.
 
 mod catalog;
+mod notices;
 mod sites;
 mod sync;
 mod wire;
@@ -37,6 +38,10 @@ pub(crate) fn router(core: &Arc<Core>, api: ApiState) -> Router {
             .says(doc("Takes a scope away").gives(Json("Site"))),
         admin(Method::POST, "/api/rejoin/catalog/refresh", post(catalog::refresh))
             .says(doc("Looks at the schema again").gives(Json("CatalogState"))),
+        admin(Method::GET, "/api/rejoin/notices", get(notices::list))
+            .says(doc("The webhook's last notices, newest first").gives(Json("[Notice]"))),
+        admin(Method::POST, "/api/rejoin/notices/{id}/redeliver", post(notices::redeliver))
+            .says(doc("Sends a notice again").gives(Json("Notice"))),
     ];
     let config = api.config.clone();
     stack(conflict_ui_api::router(api, routes).merge(protocol(core)), &config)

@@ -9,15 +9,16 @@ use conflict_ui_api::error::BackendError;
 use conflict_ui_api::problem::{Answer, Code, Problem};
 use sync_core::id::ScopeId;
 use sync_core::limits::LOG_ROWS_MAX;
+use sync_core::sync_log::RunStatus;
 use sync_core::wire::codec::CodecError;
 use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
 use super::wire::{Encoded, Message, Peer, Raw, Speaking};
 use crate::core::Core;
 use crate::store::error::StoreError;
-use crate::store::sites::{self, SiteError};
+use crate::store::sites::{self, SiteError, SiteIdentity};
 use crate::store::speaker::SyncError;
-use crate::store::{pull, push, sync_log};
+use crate::store::{events, notices, pull, push, sync_log};
 
 /// `POST /sync/v1/enrol`: a site joins with its single-use token. The only one without a site key.
 pub(super) async fn enrol(State(core): State<Arc<Core>>, Peer(peer): Peer, Message(enrol): Message<Enrol>) -> Answer<Encoded<Enrolled>> {
@@ -82,13 +83,22 @@ pub(super) async fn log(
     if upload.runs.len() > LOG_ROWS_MAX {
         return Err(Problem::new(Code::BodyTooLarge, format!("A message holds at most {LOG_ROWS_MAX} runs.")));
     }
-    let client = core.db.client().await.map_err(BackendError::from)?;
-    match sync_log::record(&client, &site.name, &upload.runs).await {
+    match record(&core, &site, &upload).await {
         Err(StoreError::Database(error)) if error.code().is_some_and(|code| code.code().starts_with("22")) => {
             Err(Problem::new(Code::BadJson, "A time, or the errors or cursors of a run, cannot be read."))
         }
         stored => Ok(stored.map(|()| StatusCode::NO_CONTENT).map_err(BackendError::from)?),
     }
+}
+
+async fn record(core: &Core, site: &SiteIdentity, upload: &LogUpload) -> Result<(), StoreError> {
+    let mut client = core.db.client().await?;
+    let transaction = client.transaction().await?;
+    let ended = sync_log::record(&transaction, &site.name, &upload.runs).await?;
+    notices::of_runs(&transaction, &site.name, &ended).await?;
+    let statuses: Vec<RunStatus> = ended.iter().map(|run| run.status).collect();
+    events::of_runs(&transaction, &site.name, &statuses).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// What a site is told. Each is for that site alone; the codes tell it what to do.

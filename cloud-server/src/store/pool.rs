@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_postgres::AsyncMessage;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::StoreError;
 use super::tls;
 
 /// How long a request waits for a connection, and a connection for the database to accept it.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// Notifications that wait in one process to be handed on.
+const HEARD_MAX: usize = 64;
 
 /// The text forms that the row codec reads; and no wait for ever behind a session that forgot to commit.
 const SESSION: &str = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; \
@@ -20,6 +28,32 @@ const SESSION: &str = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET Inte
 pub struct Database {
     pool: Pool,
     config: tokio_postgres::Config,
+    connector: MakeRustlsConnect,
+}
+
+/// A connection of its own that hears what other sessions `NOTIFY`. Dropping it closes it.
+pub(crate) struct Listening {
+    client: tokio_postgres::Client,
+    heard: mpsc::Receiver<String>,
+    driver: JoinHandle<()>,
+}
+
+impl Listening {
+    /// The next payload; `None` when the connection is lost.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        self.heard.recv().await
+    }
+
+    /// Whether the database still answers on it.
+    pub(crate) async fn is_alive(&self) -> bool {
+        matches!(tokio::time::timeout(WAIT, self.client.batch_execute("SELECT 1")).await, Ok(Ok(())))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -51,7 +85,7 @@ impl Database {
             config.application_name("rejoin");
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config.clone(), connector, manager))
+        let pool = Pool::builder(Manager::from_config(config.clone(), connector.clone(), manager))
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
@@ -62,7 +96,7 @@ impl Database {
             }))
             .build()
             .map_err(|error| UrlError::Url(error.to_string()))?;
-        Ok(Self { pool, config })
+        Ok(Self { pool, config, connector })
     }
 
     /// A connection whose session speaks our text forms (UTC, ISO dates, hexadecimal bytes).
@@ -71,6 +105,33 @@ impl Database {
     /// [`StoreError::Unavailable`].
     pub async fn client(&self) -> Result<Client, StoreError> {
         Ok(self.pool.get().await?)
+    }
+
+    /// Listens on a channel, on a connection outside the pool.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; the database refused.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<Listening, StoreError> {
+        let connecting = async {
+            let (client, mut connection) = self.config.connect(self.connector.clone()).await?;
+            let (tell, heard) = mpsc::channel(HEARD_MAX);
+            let driver = tokio::spawn(async move {
+                let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+                // A full channel makes the database wait, not us forget.
+                while let Some(Ok(message)) = messages.next().await {
+                    if let AsyncMessage::Notification(note) = message
+                        && tell.send(note.payload().to_owned()).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+            let listening = Listening { client, heard, driver };
+            listening.client.batch_execute(&format!("LISTEN {channel}")).await?;
+            Ok(listening)
+        };
+        let late = |_| StoreError::Unavailable("it does not accept a connection to listen on".to_owned());
+        tokio::time::timeout(2 * WAIT, connecting).await.map_err(late)?
     }
 
     /// Where it connects to, for a person: without user or password.

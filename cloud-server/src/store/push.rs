@@ -32,6 +32,7 @@ use sync_core::value::Value;
 use sync_core::wire::codec::{CodecError, body_hash, decode};
 use sync_core::wire::message::{CommandAnswer, Push, PushAnswer, PushResult, Refusal};
 use sync_core::write::row_from_json;
+use uuid::Uuid;
 
 use self::admit::Admission;
 use self::answer::{After, exact_keys};
@@ -42,6 +43,7 @@ use super::conflicts::park::{Parking, Source, close_accepted, park};
 use super::conflicts::resolve;
 use super::error::StoreError;
 use super::mac;
+use super::notices;
 use super::pool::Database;
 use super::sites::{Grants, SiteIdentity};
 use super::speaker::SyncError;
@@ -192,6 +194,8 @@ impl Taking<'_> {
         for group in &done.new_groups {
             tracing::info!(site = %self.site.name, push = %self.push.no, table = group.table, kind = %group.kind, group = %group.id, "conflicts");
         }
+        let new_groups: Vec<Uuid> = done.new_groups.iter().map(|group| group.id).collect();
+        notices::of_groups(&**tx, &new_groups).await?;
         let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(done.conflicts).collect();
         for (index, item) in set.items.iter().enumerate() {
             if let Some(root) = item.park().filter(|park| park.within_root).and_then(|park| park.root)

@@ -1,5 +1,7 @@
 //! `sync_log` at the cloud: the runs that sites tell of.
 
+use std::collections::HashSet;
+
 use conflict_ui_api::backend::{LogQuery, RunSummary};
 use deadpool_postgres::GenericClient;
 use sync_core::id::RunId;
@@ -10,16 +12,17 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 
-/// Stores runs of a site, under its name whatever they say. A run that is there already takes its end from the newer message; that of
-/// another site is left alone.
+/// Stores runs of a site, under its name whatever they say; returns those whose end is news. A run that is there already takes its end from
+/// the newer message; that of another site is left alone.
 ///
 /// # Errors
 /// The store failed; a time or a JSON text of a run is none (SQLSTATE class 22).
-pub async fn record(db: &impl GenericClient, site: &str, runs: &[Run]) -> Result<(), StoreError> {
+pub async fn record<'r>(db: &impl GenericClient, site: &str, runs: &'r [Run]) -> Result<Vec<&'r Run>, StoreError> {
     let texts = |of: fn(&Run) -> Option<&str>| runs.iter().map(of).collect::<Vec<_>>();
     let numbers = |of: fn(&Run) -> i64| runs.iter().map(of).collect::<Vec<_>>();
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id.0).collect();
-    let sql = "INSERT INTO rejoin.sync_log AS l (id, sync_direction, started_at, completed_at, status, records_synced, conflicts_detected,
+    let sql = "WITH before AS (SELECT b.id, b.status FROM rejoin.sync_log b WHERE b.id = ANY($2))
+               INSERT INTO rejoin.sync_log AS l (id, sync_direction, started_at, completed_at, status, records_synced, conflicts_detected,
                    errors, server_id, bytes_up, bytes_down, cursors_before, cursors_after)
                SELECT u.id, u.direction::rejoin.sync_direction, u.started::timestamptz, u.completed::timestamptz,
                    u.status::rejoin.sync_status, least(u.records, 2147483647), least(u.conflicts, 2147483647), u.errors::jsonb, $1, u.up, u.down, u.before::jsonb, u.after::jsonb
@@ -29,27 +32,30 @@ pub async fn record(db: &impl GenericClient, site: &str, runs: &[Run]) -> Result
                ON CONFLICT (id) DO UPDATE SET completed_at = excluded.completed_at, status = excluded.status,
                    records_synced = excluded.records_synced, conflicts_detected = excluded.conflicts_detected, errors = excluded.errors,
                    bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down, cursors_after = excluded.cursors_after
-               WHERE l.server_id = excluded.server_id";
-    db.execute(
-        &db.prepare_cached(sql).await?,
-        &[
-            &site,
-            &ids,
-            &texts(|run| Some(run.direction.as_str())),
-            &texts(|run| Some(&run.started_at)),
-            &texts(|run| run.completed_at.as_deref()),
-            &texts(|run| Some(run.status.as_str())),
-            &numbers(|run| run.records_synced),
-            &numbers(|run| run.conflicts_detected),
-            &texts(|run| run.errors.as_deref()),
-            &numbers(|run| run.bytes_up),
-            &numbers(|run| run.bytes_down),
-            &texts(|run| run.cursors_before.as_deref()),
-            &texts(|run| run.cursors_after.as_deref()),
-        ],
-    )
-    .await?;
-    Ok(())
+               WHERE l.server_id = excluded.server_id
+               RETURNING l.id, l.status <> 'STARTED' AND NOT EXISTS (SELECT FROM before WHERE before.id = l.id AND before.status = l.status)";
+    let stored = db
+        .query(
+            &db.prepare_cached(sql).await?,
+            &[
+                &site,
+                &ids,
+                &texts(|run| Some(run.direction.as_str())),
+                &texts(|run| Some(&run.started_at)),
+                &texts(|run| run.completed_at.as_deref()),
+                &texts(|run| Some(run.status.as_str())),
+                &numbers(|run| run.records_synced),
+                &numbers(|run| run.conflicts_detected),
+                &texts(|run| run.errors.as_deref()),
+                &numbers(|run| run.bytes_up),
+                &numbers(|run| run.bytes_down),
+                &texts(|run| run.cursors_before.as_deref()),
+                &texts(|run| run.cursors_after.as_deref()),
+            ],
+        )
+        .await?;
+    let news: HashSet<Uuid> = stored.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect();
+    Ok(runs.iter().filter(|run| news.contains(&run.id.0)).collect())
 }
 
 /// Runs, newest first.

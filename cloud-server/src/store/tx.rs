@@ -14,6 +14,7 @@ use sync_core::limits::BUSY_RETRIES_MAX;
 use tokio_postgres::Statement;
 
 use super::error::StoreError;
+use super::events;
 
 /// How long somebody who holds nothing waits for a head.
 const HEAD_WAIT: &str = "500ms";
@@ -144,11 +145,12 @@ impl<'c> WriteTx<'c> {
         self.ticks = ticks;
     }
 
-    /// Commits.
+    /// Commits, and tells of the conflicts that changed.
     ///
     /// # Errors
     /// The store failed; nothing is written then, or nobody knows (the connection broke).
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        events::of_conflicts(&self.transaction, &self.ticks).await?;
         Ok(self.transaction.commit().await?)
     }
 }

@@ -154,6 +154,12 @@ const SHAPES: &[Shape] = &[
     ("TokenOrder", "How many seconds a further token counts.", "expiresIn?:int?"),
     ("Invited", "A site with a single-use token, shown once.", "id:uuid, name:string, token:string, expiresAt:time"),
     ("NewScope", "A scope to give.", "scope:string"),
+    (
+        "Notice",
+        "A notice of the webhook, and what became of it.",
+        "id:uuid, kind:conflicts|silence|back|failure, state:waiting|delivered|givenUp, message:any?, createdAt:time, attempts:int, \
+        nextAt:time?, deliveredAt:time?, givenUpAt:time?, acceptedBy:[string], refusedBy:[string], lastError:string?",
+    ),
     ("CatalogState", "The catalog in force.", "version:int, tables:int"),
     ("Fault", "One thing wrong with a part of a request.", "pointer?:string, parameter?:string, code:string, detail:string"),
 ];
