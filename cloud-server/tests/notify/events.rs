@@ -54,7 +54,7 @@ impl Listener {
 }
 
 #[tokio::test]
-async fn what_is_parked_and_resolved_in_one_process_is_heard_in_another_once() {
+async fn what_is_parked_resolved_and_opened_again_in_one_process_is_heard_in_another_once() {
     let database = database().await;
     let (one, two) = (Running::plain(&database).await, Running::plain(&database).await);
     let admin = one.admin();
@@ -84,6 +84,12 @@ async fn what_is_parked_and_resolved_in_one_process_is_heard_in_another_once() {
     assert_eq!(decided.status, 200, "{}", decided.body);
     for listener in [&mut here, &mut there] {
         assert_eq!(listener.next_conflicts().await, (json!("resolved"), json!("productions"), json!("studio"), id.clone()));
+    }
+
+    let undone = one.admin().post(&format!("/api/conflicts/{}/undo", id.as_str().unwrap()), json!({ "revision": 2 })).await;
+    assert_eq!(undone.status, 200, "{}", undone.body);
+    for listener in [&mut here, &mut there] {
+        assert_eq!(listener.next_conflicts().await, (json!("reopened"), json!("productions"), json!("studio"), id.clone()));
     }
 
     site.upload(&[run(RunStatus::Completed, ""), run(RunStatus::Started, ""), run(RunStatus::Completed, "")]).await;
