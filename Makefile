@@ -1,5 +1,5 @@
 # What a newcomer needs: `make demo` and `make test`. CONTRIBUTING.md says the rest.
-.PHONY: demo test bench check
+.PHONY: demo test bench check screenshots
 .DEFAULT_GOAL := test
 
 # The whole path in one command, e.g. make demo ARGS="--once --json".
@@ -20,6 +20,12 @@ check:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	@$(MAKE) --no-print-directory test
+
+# Takes the pictures of the pages in docs/screenshots anew.
+screenshots:
+	@scripts/get-postgres.sh --clients
+	@scripts/get-chromium.sh
+	cargo test --locked -p rejoin-tests --test screenshots -- --ignored
 
 bench:
 	@echo "make bench: nothing is measured yet; the benchmark comes with its own issue" >&2

@@ -2,8 +2,8 @@
 
 import { count, enumerate, h } from './dom.js';
 import { at } from './time.js';
-import { inline, short, text } from './values.js';
-import { kindName } from './words.js';
+import { change, short, text } from './values.js';
+import { kindName, shortId } from './words.js';
 
 export function around(detail, { way }) {
   return [besides(detail, way), dependents(detail, way), history(detail), record(detail)];
@@ -16,7 +16,7 @@ function besides(detail, way) {
   if (!way?.besides || !detail.besides?.length) return '';
   const total = detail.besidesTotal ?? detail.besides.length;
   return h('section', { class: 'card warn' }, h('h2', {}, `This also touches ${count(total, 'other row')}`),
-    h('ul', { class: 'plain' }, detail.besides.map((row) => h('li', {}, h('span', { class: 'table' }, text(row.tableName)), ' ', short(row.recordId, 40), ' ', h('b', {}, EFFECTS[row.effect] ?? text(row.effect))))),
+    h('ul', { class: 'plain' }, detail.besides.map((row) => h('li', {}, h('span', { class: 'table' }, text(row.tableName)), ' ', text(shortId(row.recordId)), ' ', h('b', {}, EFFECTS[row.effect] ?? text(row.effect))))),
     total > detail.besides.length ? h('p', { class: 'dim' }, `and ${(total - detail.besides.length).toLocaleString('en')} more`) : '');
 }
 
@@ -31,7 +31,7 @@ function dependents(detail, way) {
     const nodes = (children.get(id) ?? []).filter((node) => !seen.has(node.id));
     if (!nodes.length) return '';
     nodes.forEach((node) => seen.add(node.id));
-    return h('ul', { class: 'tree' }, nodes.map((node) => h('li', {}, h('a', { href: `/conflicts/${node.id}` }, h('span', { class: 'table' }, text(node.tableName)), ' ', short(node.recordId, 40)),
+    return h('ul', { class: 'tree' }, nodes.map((node) => h('li', {}, h('a', { href: `/conflicts/${node.id}` }, h('span', { class: 'table' }, text(node.tableName)), ' ', text(shortId(node.recordId))),
       ' ', h('span', { class: 'dim' }, kindName(node.kind)), branch(node.id))));
   };
   const top = branch(detail.id);
@@ -39,7 +39,7 @@ function dependents(detail, way) {
   const lost = tree.filter((node) => !seen.has(node.id));
   return h('section', { class: drops ? 'card warn' : 'card' }, h('h2', {}, count(tree.length, 'row depends', 'rows depend'), ' on this one'),
     h('p', { class: 'dim' }, drops ? 'They go with it: each is removed at its site and kept in a conflict of its own.' : 'They were held with it and go in after it.'),
-    top, lost.length ? h('ul', { class: 'tree' }, lost.map((node) => h('li', {}, h('a', { href: `/conflicts/${node.id}` }, text(node.tableName), ' ', short(node.recordId, 40))))) : '');
+    top, lost.length ? h('ul', { class: 'tree' }, lost.map((node) => h('li', {}, h('a', { href: `/conflicts/${node.id}` }, text(node.tableName), ' ', text(shortId(node.recordId)))))) : '');
 }
 
 const OPS = { insert: 'added it', update: 'changed', delete: 'deleted it' };
@@ -55,7 +55,7 @@ function history(detail) {
 
 function changes(changed) {
   const all = Object.entries(changed ?? {});
-  const some = all.slice(0, 5).map(([name, pair]) => h('span', {}, h('span', { class: 'column' }, short(name, 30)), ' ', h('s', {}, inline(pair?.[0], 24)), ' → ', inline(pair?.[1], 24)));
+  const some = all.slice(0, 5).map(([name, pair]) => h('span', {}, h('span', { class: 'column' }, short(name, 30)), ' ', change(pair?.[0], pair?.[1])));
   return enumerate(all.length > 5 ? some.concat(`${all.length - 5} more`) : some);
 }
 

@@ -8,7 +8,7 @@ import { fieldTable } from './fields.js';
 import { clearNotice, notice, setKeys } from './keys.js';
 import { mayDecide } from './session.js';
 import { ago } from './time.js';
-import { inline, same, short, text } from './values.js';
+import { change, inline, same, short, text } from './values.js';
 import { kindName, rowName, sentence, verdict } from './words.js';
 
 export const title = 'Conflict';
@@ -235,7 +235,7 @@ export function open(main, { id, go, signal, refresh }) {
     if (!changes.length && merging) return h('p', {}, 'The two become one row, with the cloud’s values.');
     if (!changes.length) return h('p', {}, body.resolution === 'LOCAL_WINS' ? 'The site’s edit is taken as it is.' : 'Nothing changes at the cloud; the site’s edit is put away.');
     return h('p', {}, merging, h('span', { class: 'dim' }, 'After saving: '), enumerate(changes.slice(0, 4).map(({ name, from, to }) => h('span', { class: 'change' }, h('span', { class: 'column' }, short(name, 30)), ' ',
-      from === undefined ? '' : h('s', {}, inline(from, 24)), from === undefined ? '' : ' → ', inline(to, 24)))), changes.length > 4 ? ` and ${changes.length - 4} more` : '', '.');
+      from === undefined ? inline(to, 40) : change(from, to, 30)))), changes.length > 4 ? ` and ${changes.length - 4} more` : '', '.');
   }
 
   async function save() {

@@ -4,7 +4,8 @@ import { get, request } from './api.js';
 import { fill, h } from './dom.js';
 import { notice, setKeys } from './keys.js';
 import { ago } from './time.js';
-import { inline, short, text } from './values.js';
+import { change, inline, isUuid, short, text } from './values.js';
+import { shortId } from './words.js';
 
 export const title = 'My edits';
 const PAGE = 100;
@@ -66,12 +67,14 @@ export function open(main, { query, go, signal }) {
 
   function line(edit) {
     const [, label, hint] = STATES.find(([name]) => name === edit.state) ?? ['', edit.state];
-    const names = edit.op === 'delete' ? [] : Object.entries(edit.changes ?? {}).filter(([, pair]) => edit.op !== 'insert' || (pair?.[1] ?? null) !== null);
+    // Of a new row what a person entered: ids and the time of its making say nothing here.
+    const entered = ([name, pair]) => edit.op !== 'insert' || (!isUuid(pair?.[1]) && (pair?.[1] ?? null) !== null && pair[1] !== false && !/^created_?at$/i.test(name));
+    const names = edit.op === 'delete' ? [] : Object.entries(edit.changes ?? {}).filter(entered);
     const pieces = names.slice(0, 4).map(([name, pair]) => h('div', {}, h('span', { class: 'column' }, short(name, 40)), ' ',
-      edit.op === 'insert' ? inline(pair?.[1], 40) : [h('s', {}, inline(pair?.[0], 30)), ' → ', inline(pair?.[1], 30)]));
+      edit.op === 'insert' ? inline(pair?.[1], 40) : change(pair?.[0], pair?.[1])));
     return h('tr', {},
-      h('td', {}, h('span', { class: `state ${edit.state}`, title: hint ?? false }, label), edit.conflict ? h('a', { class: 'to-conflict', href: `/conflicts/${edit.conflict}` }, 'conflict') : ''),
-      h('td', {}, h('span', { class: 'table' }, text(edit.tableName)), h('span', { class: 'record' }, short(edit.recordId, 36))),
+      h('td', { class: 'where' }, h('span', { class: `state ${edit.state}`, title: hint ?? false }, label), edit.conflict ? h('a', { class: 'to-conflict', href: `/conflicts/${edit.conflict}` }, 'conflict') : ''),
+      h('td', {}, h('span', { class: 'table' }, text(edit.tableName)), h('span', { class: 'record', title: edit.recordId }, text(shortId(edit.recordId)))),
       h('td', {}, h('span', { class: 'op' }, OPS[edit.op] ?? text(edit.op)), pieces, names.length > 4 ? h('div', { class: 'dim' }, `and ${names.length - 4} more`) : ''),
       h('td', { class: 'dim' }, edit.editedAt ? ago(edit.editedAt) : '', edit.editedBy ? h('div', {}, short(edit.editedBy, 30)) : ''));
   }

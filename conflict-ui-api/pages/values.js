@@ -71,6 +71,23 @@ export function inline(value, characters = 40) {
   return h('b', {}, '“', short(whole, characters), '”');
 }
 
+export function isUuid(value) {
+  return typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
+}
+
+/** Two values in a line, one after the other; long texts from shortly before where they begin to differ. */
+export function change(from, to, characters = 40) {
+  let [a, b] = [from, to];
+  if (typeof a === 'string' && typeof b === 'string' && Math.max(a.length, b.length) > characters) {
+    let start = 0;
+    while (start < a.length && a[start] === b[start]) start += 1;
+    // Whole words, and a little of what comes before.
+    start = start > 16 ? a.lastIndexOf(' ', start - 8) + 1 : 0;
+    if (start > 0) [a, b] = [`…${a.slice(start)}`, `…${b.slice(start)}`];
+  }
+  return [h('s', {}, inline(a, characters)), ' → ', inline(b, characters)];
+}
+
 /** Whether two values are the same, whatever the order of the members of objects. */
 export function same(a, b) {
   return canonical(a) === canonical(b);

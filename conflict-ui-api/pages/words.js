@@ -2,7 +2,7 @@
 
 import { enumerate, h, own } from './dom.js';
 import { on, since } from './time.js';
-import { inline, short, text } from './values.js';
+import { inline, isUuid, short, text } from './values.js';
 
 /** What each kind is called. */
 export const KINDS = {
@@ -29,6 +29,11 @@ export const RESOLUTIONS = {
   MANUAL: 'Decided by hand',
 };
 
+/** A record's id for lists: of a uuid the end, which differs from row to row. */
+export function shortId(id) {
+  return isUuid(id) ? `…${id.slice(-12)}` : id;
+}
+
 const NAMES = ['name', 'title', 'label', 'show_name', 'display_name', 'model', 'code', 'email', 'type'];
 
 /** What a person would call the row; its id where nothing says it. */
@@ -39,7 +44,7 @@ export function rowName(conflict) {
       if (typeof value === 'string' && value.trim()) return value;
     }
   }
-  return conflict.recordId;
+  return shortId(conflict.recordId);
 }
 
 const column = (name) => h('span', { class: 'column' }, text(name));

@@ -305,3 +305,69 @@ async fn a_site_decides_offline_and_the_decision_travels() {
     tab.sees("the site’s edit was taken").await;
     tab.check();
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_is_one_line_and_one_decision() {
+    const ROWS: usize = 60;
+    let world = World::new(&["a"]).await;
+    let Scene { production, .. } = scene(&world).await;
+    let mut sources = Vec::new();
+    for at in 0..ROWS {
+        let body = json!({"type": "CAMERA", "name": format!("Cam {at}"), "rate": 25.0});
+        sources.push(world.cloud.create(&format!("/api/productions/{production}/sources"), body).await);
+    }
+    world.converge().await;
+    world.cut_all();
+    world.site("a").sqlite3("UPDATE sources SET rate = 59.94 WHERE name LIKE 'Cam %'");
+    world.psql("UPDATE sources SET rate = 50 WHERE name LIKE 'Cam %'").await;
+    world.heal_all();
+    world.converge().await;
+    let all = world.pending_conflicts().await.len();
+
+    let tab = tab(&world.cloud).await;
+    tab.open(&format!("{}/", world.cloud.url())).await;
+    tab.sees(&format!("{all} conflicts to decide, from 1 cause")).await;
+    tab.press(&["j", "x", "b"]).await;
+    tab.sees(&format!("{all} would keep the cloud’s state")).await;
+    tab.click_where("dialog label", "Take the site’s").await;
+    tab.sees(&format!("{all} would take the site’s edit")).await;
+    tab.click_where("dialog button", &format!("Decide {all}")).await;
+    tab.sees(&format!("{all} took the site’s edit")).await;
+    tab.click_where("dialog button", "Done").await;
+    tab.sees("Nothing to decide").await;
+    for source in sources.iter().step_by(20) {
+        assert_eq!(world.cloud.get(&format!("/api/sources/{source}")).await.ok()["rate"], 59.94);
+    }
+    tab.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_technician_sees_and_exports_what_is_not_in_the_cloud() {
+    let world = World::new(&["a"]).await;
+    let Scene { source, .. } = scene(&world).await;
+    world.cut_all();
+    let site = &world.site("a").api;
+    site.patch(&format!("/api/sources/{source}"), json!({"note": "moved to stage left"})).await.ok();
+    let tab = tab(site).await;
+    tab.open(&format!("{}/edits", site.url())).await;
+    tab.sees("Waiting").await;
+    tab.sees("moved to stage left").await;
+    // What is downloaded is what the link holds.
+    tab.eval(
+        "URL.createObjectURL = ((make) => (blob) => { window.exported = blob.text(); return make.call(URL, blob); })(URL.createObjectURL)",
+    )
+    .await;
+    tab.click_where("button", "Export").await;
+    tab.sees("Exported").await;
+    let exported = tab.eval("window.exported").await;
+    let line: Value = serde_json::from_str(exported.as_str().unwrap().lines().next().unwrap()).unwrap();
+    assert_eq!((&line["recordId"], &line["changes"]["note"][1]), (&json!(source), &json!("moved to stage left")));
+
+    world.heal_all();
+    world.converge().await;
+    tab.sees("Everything is in the cloud").await;
+    let at_cloud = self::tab(&world.cloud).await;
+    at_cloud.open(&format!("{}/edits", world.cloud.url())).await;
+    at_cloud.sees("This is the cloud").await;
+    tab.check();
+    at_cloud.check();
+}

@@ -12,6 +12,7 @@ mod edits;
 mod events;
 mod lists;
 mod openapi;
+mod pages;
 mod problems;
 mod scripted;
 mod sign_in;
