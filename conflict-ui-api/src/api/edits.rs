@@ -47,7 +47,7 @@ pub(crate) async fn list(
         return export(state, EditQuery { limit: LIST_ROWS_MAX, ..query }).await;
     }
     let edits = state.backend.local_edits(&query).await?;
-    Ok(page(&uri, edits, size, |edit| cursor(edit)))
+    Ok(page(&uri, edits, size, cursor))
 }
 
 fn edit_state(name: &str) -> Option<EditState> {
