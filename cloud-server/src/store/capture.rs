@@ -4,6 +4,7 @@
 //! - `insert`, `update` (BEFORE, per row): give scope, tick and version to what does not carry a stamp that counts;
 //! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
+//! - `edited` (AFTER UPDATE, per row, where the table has columns of the policy `newest`): notes when they were edited;
 //! - `history_*` (per statement): write down what happened (see [`history`]).
 //!
 //! The functions run as the owner of the tables, so that a role that may write a table needs no right on the engine's. For that they
@@ -54,6 +55,7 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     let mut functions = vec![source.stamp(), source.arrived(), source.gone(), source.moved(), source.truncated()];
     functions.extend(source.restamp());
     functions.extend(source.history());
+    functions.extend(source.edited());
     let triggers = source.triggers();
     let mut sql = functions.join("\n");
     for (name, form) in &triggers {

@@ -11,6 +11,7 @@ mod group;
 mod inbox;
 pub(crate) mod journal;
 mod list;
+pub(crate) mod losses;
 mod many;
 pub(crate) mod park;
 mod plan;

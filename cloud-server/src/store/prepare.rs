@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deadpool_postgres::ClientWrapper;
 use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table};
 use sync_core::id::CatalogVersion;
+use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 use tokio_postgres::{Client, Transaction};
 
@@ -142,6 +143,7 @@ async fn publish(client: &mut ClientWrapper, mut catalog: Catalog) -> Result<Cat
         }
     }
     transaction.execute("UPDATE rejoin.tables SET feed_again = false WHERE feed_again", &[]).await?;
+    forget_times(&transaction, &catalog).await?;
     if !same {
         catalog.version.0 += 1;
         let sql = "INSERT INTO rejoin.catalogs (version, body) VALUES ($1, $2)";
@@ -200,6 +202,19 @@ async fn feed_again(transaction: &Transaction<'_>, table: &Table) -> Result<(), 
     let sql = format!("UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND s.scope = ANY($1)");
     transaction.execute(&sql, &[&scopes]).await?;
     tracing::info!(table = %table.name, "fed again");
+    Ok(())
+}
+
+/// Columns that are not of the policy `newest` (any more) are not timed: what was noted of them would be out of date if they became so again.
+async fn forget_times(transaction: &Transaction<'_>, catalog: &Catalog) -> Result<(), StoreError> {
+    let timed = |table: &Table| -> Vec<(i32, i32)> {
+        let columns = table.columns.iter().filter(|column| column.policy == Policy::Newest);
+        columns.filter_map(|column| Some((i32::try_from(table.no.0).ok()?, i32::try_from(column.no.0).ok()?))).collect()
+    };
+    let (tables, columns): (Vec<i32>, Vec<i32>) = catalog.tables.iter().flat_map(timed).unzip();
+    let sql = "DELETE FROM rejoin.edit_times e WHERE NOT EXISTS (
+                   SELECT FROM unnest($1::integer[], $2::integer[]) u(t, c) WHERE u.t = e.table_no AND u.c = e.column_no)";
+    transaction.execute(sql, &[&tables, &columns]).await?;
     Ok(())
 }
 

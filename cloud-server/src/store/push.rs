@@ -6,6 +6,7 @@
 //! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
 //! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
 
+mod additions;
 mod admit;
 mod answer;
 mod apply;
@@ -13,29 +14,31 @@ mod blocked;
 mod deletes;
 mod gone;
 mod load;
+mod losses;
 mod plan;
 pub(crate) mod refusal;
 mod repoint;
 mod set;
+mod times;
 mod units;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
-use sync_core::change::{Op, RowAnswer, etag};
+use sync_core::change::{RowAnswer, etag};
 use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
-use sync_core::value::Value;
 use sync_core::wire::codec::{CodecError, body_hash, decode};
 use sync_core::wire::message::{CommandAnswer, Push, PushAnswer, PushResult, Refusal};
-use sync_core::write::row_from_json;
 use uuid::Uuid;
 
 use self::admit::Admission;
 use self::answer::{After, exact_keys};
+use self::losses::Told;
 use self::repoint::Taken;
 use self::set::{Conflicts, Fate, Item, Set};
 use super::conflicts::journal::{self, Record, Written};
@@ -138,7 +141,7 @@ impl Taking<'_> {
         last: bool,
     ) -> Result<(PushResult, Vec<(TableNo, Key)>), StoreError> {
         set.look_up_gone(tx).await?;
-        set.look(tx).await?;
+        set.look(tx, self.site).await?;
         let mut scopes = set.scopes(self.site);
         scopes.insert(self.site.own_scope());
         scopes.extend(resolve::scopes_of(tx, self.catalog, self.site, &self.push.commands).await?);
@@ -156,7 +159,10 @@ impl Taking<'_> {
         apply::apply(tx, &mut set, &self.author, last).await?;
 
         let after = After::read(tx, &set).await?;
-        let conflicts = self.park(tx, &set, &after).await?;
+        set.note_counted(tx).await?;
+        set.note_times(tx).await?;
+        let lost = self.record_losses(tx, &set, &after).await?;
+        let conflicts = self.park(tx, &set, &after, lost).await?;
         self.close_held(tx, &set, &after).await?;
         self.grant(tx, &set).await?;
         let answers = set.items.iter().enumerate().map(|(index, item)| {
@@ -184,9 +190,10 @@ impl Taking<'_> {
         }
     }
 
-    async fn park(&self, tx: &mut WriteTx<'_>, set: &Set<'_>, after: &After) -> Result<Conflicts, StoreError> {
-        let parked: Vec<usize> =
-            (0..set.items.len()).filter(|index| set.items[*index].park().is_some_and(|park| !park.within_root)).collect();
+    /// `lost`: the conflicts of the rows that a policy parked.
+    async fn park(&self, tx: &mut WriteTx<'_>, set: &Set<'_>, after: &After, lost: Conflicts) -> Result<Conflicts, StoreError> {
+        let open = |index: &usize| set.items[*index].park().is_some_and(|park| !park.within_root && park.policy.is_none());
+        let parked: Vec<usize> = (0..set.items.len()).filter(open).collect();
         let place: HashMap<usize, usize> = parked.iter().enumerate().map(|(place, index)| (*index, place)).collect();
         let list: Vec<Parking<'_>> = parked.iter().filter_map(|index| self.parking(set, &set.items[*index], after, &place)).collect();
         let source = self.source();
@@ -196,7 +203,7 @@ impl Taking<'_> {
         }
         let new_groups: Vec<Uuid> = done.new_groups.iter().map(|group| group.id).collect();
         notices::of_groups(&**tx, &new_groups).await?;
-        let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(done.conflicts).collect();
+        let mut conflicts: HashMap<usize, ConflictId> = parked.into_iter().zip(done.conflicts).chain(lost).collect();
         for (index, item) in set.items.iter().enumerate() {
             if let Some(root) = item.park().filter(|park| park.within_root).and_then(|park| park.root)
                 && let Some(conflict) = conflicts.get(&root).copied()
@@ -217,31 +224,19 @@ impl Taking<'_> {
         let own = readable(item.cloud_key());
         let blocker = park.blocker.as_ref().filter(|key| readable(key).is_some());
         let tombstone = item.tombstone.as_ref().filter(|tombstone| self.site.holds(&tombstone.at.scope));
-        let known = match (own.map(|stored| &stored.row), tombstone.and_then(|tombstone| tombstone.image.as_ref())) {
-            (Some(row), _) if !item.is_insert() => row.iter().cloned().map(Some).collect(),
-            (None, Some(image)) if !item.is_insert() => row_from_json(item.table, image),
-            _ => vec![None; item.table.columns.len()],
-        };
-        let mut pushed: Vec<_> = if item.is_delete() { Vec::new() } else { item.change.values().collect() };
-        if matches!(item.change.op, Op::Rekey(..)) {
-            pushed.extend(item.table.key.iter().copied().zip(&item.change.key.0));
-        }
-        let base: Vec<(sync_core::id::ColumnNo, &Value)> = match &item.change.op {
-            Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().map(|edit| (edit.column, &edit.base)).collect(),
-            Op::Delete(base) => base.iter().map(|(no, value)| (*no, value)).collect(),
-            Op::Insert(_) => Vec::new(),
-        };
+        let told = Told::of(set, item, own, tombstone);
         Some(Parking {
             table: item.table,
             key: item.cloud_key(),
             kind: park.kind,
-            clashed: &park.clashed,
+            clashed: Cow::Borrowed(&park.clashed),
             reason: &park.reason,
             cloud: if park.blocker.is_some() { blocker.and_then(readable) } else { own },
             blocker,
-            base,
-            pushed,
-            known,
+            base: told.base,
+            pushed: told.pushed,
+            known: told.known,
+            added: told.added,
             deleted: item.is_delete(),
             local_version: item.change.stamp.version,
             local_updated_at: &item.change.stamp.updated_at,

@@ -13,6 +13,7 @@ mod history;
 mod identity;
 mod inbox;
 mod order;
+mod policies;
 mod pull;
 mod push;
 mod random;

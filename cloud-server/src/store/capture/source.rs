@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use sync_core::catalog::{Catalog, ScopeRule, Table};
+use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
 use sync_core::id::ColumnNo;
 use sync_core::limits::VERSION_LEAD_MAX;
+use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 
 use super::super::introspect::assemble::ENGINE_COLUMNS;
@@ -160,6 +161,63 @@ END
         self.safe_function("stamp", "", &body)
     }
 
+    /// The columns whose edits are timed.
+    fn timed(&self) -> Vec<&Column> {
+        self.table.columns.iter().filter(|column| column.policy == Policy::Newest).collect()
+    }
+
+    /// Whether a timed column was edited. What has no equality in PostgreSQL is compared as text.
+    fn edited_column(column: &Column) -> String {
+        let name = quote(&column.name);
+        match column.ty {
+            ColumnType::Json | ColumnType::Array(_) | ColumnType::Other => format!("OLD.{name}::text IS DISTINCT FROM NEW.{name}::text"),
+            _ => format!("OLD.{name} IS DISTINCT FROM NEW.{name}"),
+        }
+    }
+
+    /// Notes when columns of the policy `newest` were edited; none where the table has no such column. A push says better afterwards.
+    pub(super) fn edited(&self) -> Option<String> {
+        let timed = self.timed();
+        if timed.is_empty() {
+            return None;
+        }
+        let columns: Vec<String> = timed.iter().map(|column| format!("({}, {})", column.no, Self::edited_column(column))).collect();
+        let body = format!(
+            r"BEGIN
+    IF {rekeyed} THEN
+        INSERT INTO rejoin.edit_times AS e (table_no, key, column_no, at)
+            SELECT o.table_no, {new_key}, o.column_no, o.at FROM rejoin.edit_times o WHERE o.table_no = {no} AND o.key = {old_key}
+            ON CONFLICT (table_no, key, column_no) DO UPDATE SET at = greatest(e.at, excluded.at);
+        DELETE FROM rejoin.edit_times e WHERE e.table_no = {no} AND e.key = {old_key};
+    END IF;
+    INSERT INTO rejoin.edit_times AS e (table_no, key, column_no, at)
+        SELECT {no}, {new_key}, c.no, clock_timestamp() FROM (VALUES {columns}) c(no, edited) WHERE c.edited
+        ON CONFLICT (table_no, key, column_no) DO UPDATE SET at = greatest(e.at, excluded.at);
+    RETURN NULL;
+END
+",
+            rekeyed = self.differ(&self.table.key),
+            no = self.table.no,
+            new_key = key_array(self.table, "NEW"),
+            old_key = key_array(self.table, "OLD"),
+            columns = columns.join(", "),
+        );
+        Some(self.safe_function("edited", BULK_SETTINGS, &body))
+    }
+
+    /// Forgets the times of the rows of `from`: another row may come under their keys.
+    fn forget_times(&self, from: &str) -> String {
+        if self.timed().is_empty() {
+            return String::new();
+        }
+        let no = self.table.no;
+        format!(
+            "    DELETE FROM rejoin.edit_times e USING {from} g WHERE e.table_no = {no} AND e.key = {};
+",
+            key_array(self.table, "g")
+        )
+    }
+
     pub(super) fn arrived(&self) -> String {
         let body = format!(
             r"BEGIN
@@ -203,9 +261,10 @@ BEGIN
         FROM {from} g JOIN rejoin.scopes s ON s.scope = g.rejoin_scope{living}
         ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(t.version, excluded.version),
             at = excluded.at, author = excluded.author, left_scope = false, image = excluded.image;
-    RETURN NULL;
+{forget}    RETURN NULL;
 END
 "#,
+            forget = self.forget_times(from),
             no = self.table.no,
             key = key_array(self.table, "g"),
             version = quote(&self.table.stamps.version),
@@ -332,6 +391,11 @@ END
             triggers.push(("restamp", form));
         }
         triggers.extend(self.history_triggers(&table, &function("history")));
+        if self.edited().is_some() {
+            let edited: Vec<String> = self.timed().into_iter().map(Self::edited_column).chain([self.differ(&self.table.key)]).collect();
+            let form = format!("AFTER UPDATE ON {table} FOR EACH ROW\n    WHEN ({}) {}", edited.join(" OR "), function("edited"));
+            triggers.push(("edited", form));
+        }
         triggers.into_iter().map(|(of, form)| (format!("{TRIGGER_VERSION}_{of}"), form)).collect()
     }
 }

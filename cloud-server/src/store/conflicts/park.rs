@@ -1,11 +1,13 @@
 //! Parking: what could not be taken is kept whole in `sync_conflicts`, in the scope of its site, out of the way of the rest.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use sync_core::catalog::Table;
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ReplicaId};
-use sync_core::value::Value;
+use sync_core::policy;
+use sync_core::value::{ColumnType, Value};
 use sync_core::write::{bounded, columns_to_json, is_too_large, row_from_json, row_to_json};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -24,7 +26,7 @@ pub(crate) struct Parking<'a> {
     pub(crate) key: &'a Key,
     pub(crate) kind: ConflictKind,
     /// The columns that were not taken; empty where the row as a whole was not.
-    pub(crate) clashed: &'a [ColumnNo],
+    pub(crate) clashed: Cow<'a, [ColumnNo]>,
     pub(crate) reason: &'a str,
     /// The cloud's row that stands against it, where there is one and the site may read it.
     pub(crate) cloud: Option<&'a StoredRow>,
@@ -36,6 +38,8 @@ pub(crate) struct Parking<'a> {
     pub(crate) pushed: Vec<(ColumnNo, &'a Value)>,
     /// The rest of the site's row, as far as it is known.
     pub(crate) known: Vec<Option<Value>>,
+    /// What was to be added to `add` columns of the site's row and was not.
+    pub(crate) added: Vec<(ColumnNo, Value)>,
     /// Whether the site has no row any more.
     pub(crate) deleted: bool,
     pub(crate) local_version: i64,
@@ -215,6 +219,7 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
         }
     }
     columns.extend(parking.clashed.iter().filter_map(|no| parking.gone?.column(*no)).map(|column| column.name.clone()));
+    keep_added(parking, &mut base, &mut local);
     let known = table.columns.iter().zip(&local).filter_map(|(column, value)| value.as_ref().map(|value| (column.no, value)));
     Draft {
         id: open.map_or_else(Uuid::now_v7, |open| open.id),
@@ -249,6 +254,40 @@ fn with_gone(
         }
     }
     side
+}
+
+/// The images of a parked row that joins nothing: the base values and the site's row.
+pub(crate) fn images(parking: &Parking<'_>) -> (Option<serde_json::Value>, Option<serde_json::Value>) {
+    let draft = draft(parking, None);
+    (draft.base, draft.local)
+}
+
+/// What could not be added stays as the difference between base and local value, on top of what an earlier clash left there: whoever decides
+/// for the site adds it.
+fn keep_added(parking: &Parking<'_>, base: &mut Option<serde_json::Value>, local: &mut [Option<Value>]) {
+    for (no, amount) in &parking.added {
+        let Some((at, column)) = parking.table.position(*no).map(|at| (at, &parking.table.columns[at])) else { continue };
+        let earlier = base.as_ref().and_then(|base| base.get(&column.name)).and_then(|json| column.ty.from_json(json).ok());
+        let (from, so_far) = match (earlier, &local[at]) {
+            (Some(from), Some(so_far)) => (from, so_far.clone()),
+            (None, Some(value)) if !value.is_null() => (value.clone(), value.clone()),
+            _ => (zero(&column.ty), zero(&column.ty)),
+        };
+        // A sum that the column cannot hold is told as far as it can be.
+        let (from, to) = match policy::add(&column.ty, &so_far, amount) {
+            Some(sum) => (from, sum),
+            None => (zero(&column.ty), amount.clone()),
+        };
+        let base = base.get_or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+        if let Some(base) = base.as_object_mut() {
+            base.insert(column.name.clone(), column.ty.to_json(&from));
+        }
+        local[at] = Some(to);
+    }
+}
+
+fn zero(ty: &ColumnType) -> Value {
+    ty.parse("0").unwrap_or(Value::Null)
 }
 
 /// What was too large when it was parked is not known any more, and no other value takes its place until the site sends one.
@@ -320,9 +359,7 @@ async fn write(tx: &WriteTx<'_>, source: Source<'_>, drafts: &[&Draft<'_>], stat
         &each(drafts, cloud),
         &each(drafts, |draft| json(&draft.local)),
         &each(drafts, |draft| draft.parking.cloud.map(|stored| stored.stamp.updated_at.as_str()).or(gone(draft).map(|(at, _)| at))),
-        &each(drafts, |draft| {
-            Some(draft.parking.local_updated_at).filter(|text| sync_core::value::ColumnType::Timestamptz.parse(text).is_ok())
-        }),
+        &each(drafts, |draft| Some(draft.parking.local_updated_at).filter(|text| ColumnType::Timestamptz.parse(text).is_ok())),
         &each(drafts, |draft| draft.parking.kind.as_str()),
         &each(drafts, |draft| draft.parking.reason),
         &each(drafts, |draft| serde_json::Value::from(draft.columns.clone()).to_string()),

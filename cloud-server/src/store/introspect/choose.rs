@@ -42,9 +42,6 @@ pub(crate) struct Chosen {
     pub(crate) soft_delete: Option<String>,
     pub(crate) path: String,
     pub(crate) policies: Policies,
-    /// Whether the cloud keeps what happened to its rows.
-    #[allow(dead_code, reason = "for the triggers that write history")]
-    pub(crate) history: bool,
 }
 
 /// How a row finds its scope.
@@ -90,8 +87,7 @@ pub(crate) fn choose(schema: &Schema, settings: &Settings) -> Result<(Vec<Chosen
         if !table.is_engine() {
             plan.tables.push(PlanEntry { table: label, synced: true, reason, notes });
         }
-        let history = !table.is_engine() && own.and_then(|own| own.history).unwrap_or(true);
-        chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies, history });
+        chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies });
     }
     plan.tables.retain(|entry| !entry.table.starts_with("rejoin."));
     Ok((chosen, plan))

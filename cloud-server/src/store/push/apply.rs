@@ -32,7 +32,7 @@ pub(super) struct Applying<'s, 'a> {
 pub(super) async fn apply(tx: &WriteTx<'_>, set: &mut Set<'_>, author: &str, last: bool) -> Result<(), StoreError> {
     let mut kept = HashSet::new();
     loop {
-        let before = set.items.iter().map(|item| item.fate.clone()).collect::<Vec<_>>();
+        let before = set.items.iter().map(|item| (item.fate.clone(), item.merged.clone(), item.losses.clone())).collect::<Vec<_>>();
         tx.batch_execute("SAVEPOINT rejoin_apply").await?;
         let mut applying = Applying { set, last, author, aside: BTreeMap::new(), kept: kept.clone() };
         applying.upserts(tx).await?;
@@ -47,8 +47,8 @@ pub(super) async fn apply(tx: &WriteTx<'_>, set: &mut Set<'_>, author: &str, las
         }
         tx.batch_execute("ROLLBACK TO rejoin_apply; RELEASE rejoin_apply").await?;
         kept.extend(stays);
-        for (item, fate) in set.items.iter_mut().zip(before) {
-            item.fate = fate;
+        for (item, (fate, merged, losses)) in set.items.iter_mut().zip(before) {
+            (item.fate, item.merged, item.losses) = (fate, merged, losses);
         }
     }
 }
@@ -131,7 +131,7 @@ impl Applying<'_, '_> {
             return;
         }
         let Some(refusal) = refusal else {
-            self.set.items[index].fate = Fate::Deferred;
+            self.set.items[index].wait();
             self.set.defer_dependents();
             return;
         };

@@ -78,7 +78,7 @@ impl Applying<'_, '_> {
     /// Parks a delete, unless it is parked already.
     fn keep(&mut self, index: usize, park: Park) {
         if matches!(self.set.items[index].fate, Fate::Delete) {
-            self.set.items[index].fate = Fate::Parked(park);
+            self.set.items[index].refuse(park);
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sync_core::catalog::{Reference, ScopeRule, Table};
-use sync_core::change::Op;
+use sync_core::change::{Op, Row};
 use sync_core::id::{ColumnNo, Key, ScopeId, TableNo};
+use sync_core::policy::Policy;
 use sync_core::value::Value;
+use sync_core::write::row_from_json;
 
 use super::set::{Fate, Item, Set};
 use crate::store::bulk::{self, Lock};
@@ -13,15 +15,18 @@ use crate::store::error::StoreError;
 use crate::store::row::StoredRow;
 use crate::store::scope;
 use crate::store::sites::SiteIdentity;
-use crate::store::tombstone;
+use crate::store::tombstone::{self, Tombstone};
 use crate::store::tx::WriteTx;
 
 impl Set<'_> {
     /// Looks at what decides the scopes, without locks.
-    pub(super) async fn look(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+    pub(super) async fn look(&mut self, tx: &WriteTx<'_>, site: &SiteIdentity) -> Result<(), StoreError> {
         for (no, indexes) in self.open_by_table() {
             let Some(table) = self.catalog.table(no) else { continue };
             self.read(tx, table, &indexes, &scope_columns(table), Lock::None).await?;
+            if table.policy == Policy::LocalWins {
+                self.read_gone(tx, table, &indexes, site).await?;
+            }
         }
         self.derive_scopes(tx).await
     }
@@ -55,13 +60,23 @@ impl Set<'_> {
                 self.read(tx, table, &update, &whole, Lock::Update).await?;
                 self.read(tx, table, &delete, &whole, Lock::Delete).await?;
             }
-            let absent: Vec<usize> = indexes.iter().copied().filter(|index| self.items[*index].current.is_none()).collect();
-            let keys: Vec<&Key> = absent.iter().map(|index| self.items[*index].cloud_key()).collect();
-            for (index, tombstone) in absent.iter().zip(tombstone::load(&**tx, table, &keys).await?) {
-                self.items[*index].tombstone = tombstone;
-            }
+            self.read_gone(tx, table, &indexes, site).await?;
+            self.read_times(tx, table, &indexes).await?;
         }
+        self.read_counted(tx).await?;
         self.derive_scopes(tx).await
+    }
+
+    /// Reads what is left of the rows that are not there.
+    async fn read_gone(&mut self, tx: &WriteTx<'_>, table: &Table, indexes: &[usize], site: &SiteIdentity) -> Result<(), StoreError> {
+        let absent: Vec<usize> = indexes.iter().copied().filter(|index| self.items[*index].current.is_none()).collect();
+        let keys: Vec<&Key> = absent.iter().map(|index| self.items[*index].cloud_key()).collect();
+        for (index, tombstone) in absent.into_iter().zip(tombstone::load(&**tx, table, &keys).await?) {
+            let item = &mut self.items[index];
+            item.image = tombstone.as_ref().and_then(|tombstone| image(item.table, &item.change.op, tombstone, site));
+            item.tombstone = tombstone;
+        }
+        Ok(())
     }
 
     /// Reads rows that are deferred whole: what they still refer to decides what is deferred with them.
@@ -146,6 +161,13 @@ impl Set<'_> {
     pub(super) fn new_scopes(&self, site: &SiteIdentity) -> BTreeSet<ScopeId> {
         self.items.iter().filter(|item| is_new_root(item, site)).filter_map(|item| item.to.clone()).collect()
     }
+}
+
+/// The deleted row that an edit brings back where the site wins.
+fn image(table: &Table, op: &Op, tombstone: &Tombstone, site: &SiteIdentity) -> Option<Row> {
+    let edits = matches!(op, Op::Update(_) | Op::Rekey(..));
+    let may = edits && table.policy == Policy::LocalWins && !tombstone.left && site.holds(&tombstone.at.scope);
+    row_from_json(table, tombstone.image.as_ref().filter(|_| may)?).into_iter().collect()
 }
 
 /// Why this site may not write the row; `None` where it may. `new`: scopes that the push makes.

@@ -9,6 +9,7 @@ use sync_core::id::ScopeId;
 use sync_core::limits::VERSION_LEAD_MAX;
 use sync_core::reconcile::{Current, Decision, reconcile};
 use sync_core::value::Value;
+use uuid::Uuid;
 
 use super::load::refused;
 use super::set::{Fate, Item, Park, Set, Write};
@@ -40,15 +41,16 @@ impl Set<'_> {
             if !matches!(item.fate, Fate::Open) {
                 continue;
             }
-            item.fate = match refused(item, site, &new) {
+            let fate = match refused(item, site, &new) {
                 None if item.current.as_ref().is_some_and(StoredRow::is_too_large) => {
                     // The site could not be told how the row is now: its edit waits there until somebody makes the value smaller.
                     warn_too_large(item);
                     Fate::Deferred
                 }
                 Some(reason) => Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason)),
-                None => decide(item, reoffer),
+                None => decide(item, &self.counted, &self.received, reoffer),
             };
+            item.fate = fate;
         }
         self.park_without_scope();
         self.park_dependents();
@@ -69,7 +71,7 @@ impl Set<'_> {
             let columns = self.names(item.table, &path.unwrap_or_default());
             let reason = format!("{columns} names a row that does not exist");
             let park = Park::new(ConflictKind::ForeignKey, item.edited(), reason);
-            self.items[index].fate = Fate::Parked(park);
+            self.items[index].refuse(park);
         }
     }
 
@@ -86,7 +88,7 @@ impl Set<'_> {
             }) {
                 let park = Park::new(ConflictKind::Unique, item.edited(), "another row has this key");
                 let park = Park { blocker: Some(item.change.key.clone()), ..park };
-                self.items[index].fate = Fate::Parked(park);
+                self.items[index].refuse(park);
             }
         }
     }
@@ -107,7 +109,7 @@ impl Set<'_> {
                 return;
             }
             for index in found {
-                self.items[index].fate = Fate::Deferred;
+                self.items[index].wait();
             }
         }
     }
@@ -150,19 +152,25 @@ pub(super) fn warn_too_large(item: &Item<'_>) {
     tracing::warn!(table, record, "a value of the row is too large for any message: an edit of it is deferred until it is smaller");
 }
 
-fn decide(item: &Item<'_>, reoffer: bool) -> Fate {
-    let current = Current::new(
-        item.current.as_ref().map(|current| &current.row),
-        item.current.as_ref().map(|current| &current.at),
-        item.tombstone.as_ref().is_some_and(|tombstone| !tombstone.left),
-    );
+fn decide(item: &mut Item<'_>, counted: &BTreeSet<Uuid>, received: &str, reoffer: bool) -> Fate {
+    let current = Current {
+        row: item.current.as_ref().map(|current| &current.row),
+        at: item.current.as_ref().map(|current| &current.at),
+        tombstone: item.tombstone.as_ref().is_some_and(|tombstone| !tombstone.left),
+        image: item.image.as_ref(),
+        times: &item.times,
+        counted,
+        received,
+    };
     let version = next_version(item, item.change);
-    match reconcile(item.table, current, item.change, reoffer).decision {
+    let reconciled = reconcile(item.table, current, item.change, reoffer);
+    (item.merged, item.losses) = (reconciled.merged, reconciled.losses);
+    match reconciled.decision {
         Decision::Write(row) => Fate::Write(Write { row, version, besides: None }),
         Decision::Delete => Fate::Delete,
         Decision::NoOp => Fate::NoOp,
-        Decision::Park { kind, clashed, write, reason, .. } => {
-            let park = Park::new(kind, clashed, reason);
+        Decision::Park { kind, clashed, write, reason, policy } => {
+            let park = Park { policy, ..Park::new(kind, clashed, reason) };
             match write {
                 Some(row) => Fate::Write(Write { row, version, besides: Some(park) }),
                 None => Fate::Parked(park),

@@ -1,14 +1,17 @@
 //! A change set under way: each pushed row with what the cloud has under its key and what is to become of it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table};
 use sync_core::change::{Op, Row, RowChange};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::REFERENCE_DEPTH_MAX;
+use sync_core::policy::Policy;
+use sync_core::reconcile::Loss;
 use sync_core::value::Value;
+use uuid::Uuid;
 
 use super::gone::park_of;
 use crate::store::row::StoredRow;
@@ -20,6 +23,10 @@ pub(super) struct Set<'a> {
     pub(super) catalog: &'a Catalog,
     /// In the order of the push.
     pub(super) items: Vec<Item<'a>>,
+    /// The additions of the push that were counted, or are kept in a conflict, already.
+    pub(super) counted: BTreeSet<Uuid>,
+    /// When the push was received, where that matters.
+    pub(super) received: String,
     by_key: HashMap<(TableNo, &'a Key), usize>,
     by_cloud_key: HashMap<(TableNo, &'a Key), usize>,
     /// Of each table the dropped columns that the push names, as a table of nothing else.
@@ -37,9 +44,17 @@ pub(super) struct Item<'a> {
     pub(super) current: Option<StoredRow>,
     /// What is left of it where there is none.
     pub(super) tombstone: Option<Tombstone>,
+    /// The deleted row, where the table's policy may bring it back and it is known whole.
+    pub(super) image: Option<Row>,
+    /// When its `newest` columns were last edited at the cloud, as far as that is known.
+    pub(super) times: Vec<(ColumnNo, String)>,
     /// The scope that the row gets.
     pub(super) to: Option<ScopeId>,
     pub(super) fate: Fate,
+    /// The columns that a policy decided otherwise than pushed.
+    pub(super) merged: Vec<ColumnNo>,
+    /// What lost by a policy.
+    pub(super) losses: Vec<Loss>,
 }
 
 /// What is to become of a pushed row, and in the end what became of it.
@@ -81,11 +96,13 @@ pub(super) struct Park {
     pub(super) within_root: bool,
     /// The key of the cloud's row that stands in the way, where it is another one.
     pub(super) blocker: Option<Key>,
+    /// The policy that decided for the cloud: the site's side is recorded as lost, and nobody has to decide.
+    pub(super) policy: Option<Policy>,
 }
 
 impl Park {
     pub(super) fn new(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -> Self {
-        Self { kind, clashed, reason: reason.into(), root: None, within_root: false, blocker: None }
+        Self { kind, clashed, reason: reason.into(), root: None, within_root: false, blocker: None, policy: None }
     }
 }
 
@@ -131,9 +148,27 @@ impl<'a> Item<'a> {
     /// The columns that a row refused as a whole reports: those that it wanted to change, none where it is an insert or delete.
     pub(super) fn edited(&self) -> Vec<ColumnNo> {
         match &self.change.op {
-            Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().map(|edit| edit.column).collect(),
+            Op::Update(edits) | Op::Rekey(_, edits) => {
+                let added = self.change.additions.iter().map(|addition| addition.column);
+                let columns: BTreeSet<ColumnNo> = edits.iter().map(|edit| edit.column).chain(added).collect();
+                columns.into_iter().collect()
+            }
             Op::Insert(_) | Op::Delete(_) => Vec::new(),
         }
+    }
+
+    /// Parks the row for another reason than its own clash. What the policies decided of it does not come to be.
+    pub(super) fn refuse(&mut self, park: Park) {
+        self.fate = Fate::Parked(park);
+        self.merged.clear();
+        self.losses.clear();
+    }
+
+    /// Lets the row wait for another push.
+    pub(super) fn wait(&mut self) {
+        self.fate = Fate::Deferred;
+        self.merged.clear();
+        self.losses.clear();
     }
 
     /// The value that the column is to have; `None` where it is not of the column's type.
@@ -151,6 +186,7 @@ impl<'a> Item<'a> {
         match (given, &self.current, &column.default) {
             (Some(value), ..) => column.ty.accept(value.clone()).ok().map(Cow::Owned),
             (None, Some(current), _) => Some(Cow::Borrowed(&current.row[position])),
+            (None, None, _) if self.image.is_some() => self.image.as_ref().map(|image| Cow::Borrowed(&image[position])),
             (None, None, Some(DefaultValue::Constant(value))) => Some(Cow::Borrowed(value)),
             (None, None, _) => Some(Cow::Owned(Value::Null)),
         }
@@ -186,13 +222,36 @@ impl<'a> Set<'a> {
     /// A table that never was, or two rows under one key.
     pub(super) fn new(catalog: &'a Catalog, gone: &'a BTreeMap<TableNo, Table>, rows: &'a [RowChange]) -> Result<Self, Malformed> {
         let levels: HashMap<TableNo, usize> = catalog.parents_first().iter().enumerate().map(|(level, table)| (table.no, level)).collect();
-        let items = Vec::with_capacity(rows.len());
-        let mut set = Self { catalog, items, by_key: HashMap::new(), by_cloud_key: HashMap::new(), gone: BTreeMap::new() };
+        let mut set = Self {
+            catalog,
+            items: Vec::with_capacity(rows.len()),
+            counted: BTreeSet::new(),
+            received: String::new(),
+            by_key: HashMap::new(),
+            by_cloud_key: HashMap::new(),
+            gone: BTreeMap::new(),
+        };
+        let mut additions: HashSet<Uuid> = HashSet::new();
         for (index, change) in rows.iter().enumerate() {
             let known = catalog.table(change.table);
             let table = known.or_else(|| gone.get(&change.table)).ok_or_else(|| format!("there is no table number {}", change.table))?;
             let level = levels.get(&table.no).copied().unwrap_or_default();
-            let mut item = Item { change, table, level, current: None, tombstone: None, to: None, fate: Fate::Open };
+            let mut item = Item {
+                change,
+                table,
+                level,
+                current: None,
+                tombstone: None,
+                image: None,
+                times: Vec::new(),
+                to: None,
+                fate: Fate::Open,
+                merged: Vec::new(),
+                losses: Vec::new(),
+            };
+            if let Some(addition) = change.additions.iter().find(|addition| !additions.insert(addition.id)) {
+                return Err(format!("the addition {} comes twice", addition.id));
+            }
             if let Some(reason) = refused_at_once(&item) {
                 item.fate = Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason));
             }
@@ -252,7 +311,7 @@ impl<'a> Set<'a> {
 
     /// Parks a row, and with it what cannot be taken without it.
     pub(super) fn park(&mut self, index: usize, park: Park) {
-        self.items[index].fate = Fate::Parked(park);
+        self.items[index].refuse(park);
         let table = self.items[index].table.no;
         if self.is_missing(index) && self.catalog.referrers(table).next().is_some() {
             self.park_dependents();
@@ -287,7 +346,7 @@ impl<'a> Set<'a> {
                 };
                 let reason = format!("{columns} names a row that was not accepted itself");
                 let park = Park::new(ConflictKind::ForeignKey, self.items[index].edited(), reason);
-                self.items[index].fate = Fate::Parked(Park { root: Some(root), ..park });
+                self.items[index].refuse(Park { root: Some(root), ..park });
             }
         }
     }

@@ -207,8 +207,11 @@ impl Applying<'_, '_> {
     }
 }
 
-/// The columns that an insert gives: those that it does not name are the database's to fill.
+/// The columns that an insert gives: those that it does not name are the database's to fill. A row that is brought back gives all it had.
 fn given(item: &Item<'_>) -> Vec<usize> {
+    if !item.is_insert() {
+        return (0..item.table.columns.len()).collect();
+    }
     let values: Vec<_> = item.change.values().map(|(no, _)| no).collect();
     let fills = |at: &usize| {
         let column = &item.table.columns[*at];
