@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{
     Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, Principal, Record, Result, SyncControl, SyncStatus, Token, User, Write,
+    Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, PolicyTrial, Principal, Record, Result, SyncControl, SyncStatus, Token,
+    User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
 use sync_core::catalog::Catalog;
-use sync_core::id::{ConflictId, Key, TableNo};
+use sync_core::id::{ColumnNo, ConflictId, Key, TableNo};
+use sync_core::policy::Policy;
 use sync_core::wire::message::{ResolveCommand, Run};
 use sync_core::write::{Draft, FieldError};
 use tokio::sync::broadcast;
@@ -103,6 +106,10 @@ impl Backend for Core {
 
     fn events(&self) -> Option<broadcast::Receiver<Event>> {
         self.events.subscribe()
+    }
+
+    async fn try_policies(&self, since: DateTime<Utc>, policies: &[(TableNo, ColumnNo, Policy)]) -> Result<PolicyTrial> {
+        conflicts::try_policies(&self.client().await?, &Self::catalog(self), since, policies).await
     }
 
     async fn digests(&self) -> Result<Digests> {

@@ -66,6 +66,10 @@ pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(15);
 pub const DIFF_BYTES_MAX: usize = 16 << 10;
 /// Policies in one trial.
 pub const TRIAL_POLICIES_MAX: usize = 100;
+/// Conflicts that a trial of policies looks at in one query.
+pub const TRIAL_PAGE_ROWS: usize = 200;
+/// Examples that a trial of policies names.
+pub const TRIAL_EXAMPLES_MAX: usize = 20;
 
 /// Characters of the shortest password.
 pub const PASSWORD_CHARS_MIN: usize = 8;

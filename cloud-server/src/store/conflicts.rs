@@ -21,6 +21,7 @@ mod same_row;
 mod settle;
 mod show;
 mod stored;
+mod trial;
 mod undo;
 
 pub use besides::{BesidesOf, besides};
@@ -31,4 +32,5 @@ pub use list::{counts, list};
 pub use many::resolve_many;
 pub use resolve::resolve;
 pub use show::get;
+pub use trial::try_policies;
 pub use undo::undoable;

@@ -5,7 +5,7 @@ pub(crate) mod assemble;
 pub(crate) mod choose;
 mod default;
 pub(crate) mod numbers;
-mod policies;
+pub(crate) mod policies;
 mod types;
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::catalog::Stamps;
+use sync_core::catalog::{Column, Stamps, Table};
 use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 
@@ -162,9 +162,13 @@ fn unfit(table: &FoundTable, column: &FoundColumn, policy: Policy) -> Option<Str
     let ty = column.ty.as_ref()?;
     let unique = table.indexes.iter().filter(|index| index.unique).any(|index| index.columns.contains(&column.attnum));
     let refers = table.references.iter().any(|reference| reference.columns.contains(&column.attnum));
+    unfit_policy(ty, policy, table.key.contains(&column.attnum), unique, refers)
+}
+
+fn unfit_policy(ty: &ColumnType, policy: Policy, key: bool, unique: bool, refers: bool) -> Option<String> {
     if policy == Policy::Manual {
         None
-    } else if table.key.contains(&column.attnum) {
+    } else if key {
         Some("it is part of the key, which names the row".to_owned())
     } else if !policy.fits(ty) {
         Some(format!("it holds {}", ty.describe()))
@@ -175,6 +179,13 @@ fn unfit(table: &FoundTable, column: &FoundColumn, policy: Policy) -> Option<Str
     } else {
         None
     }
+}
+
+/// As [`policies`] would say of a column of the catalog.
+pub(crate) fn unfit_column(table: &Table, column: &Column, policy: Policy) -> Option<String> {
+    let unique = table.uniques.iter().any(|unique| unique.columns.contains(&column.no));
+    let refers = table.references.iter().any(|reference| reference.columns.contains(&column.no));
+    unfit_policy(&column.ty, policy, table.key.contains(&column.no), unique, refers)
 }
 
 fn is_change_time(table: &FoundTable, column: &FoundColumn) -> bool {
