@@ -447,7 +447,7 @@ async fn a_storm_of_losses_is_recorded_by_two_statements() {
 }
 
 #[tokio::test]
-async fn a_loss_is_taken_back() {
+async fn a_loss_is_taken_back_and_an_addition_that_waited_is_added_to_what_there_is() {
     let cloud = cloud(ALL).await;
     let (mut site, s) = one(&cloud, "width = 1, stock = 10").await;
     clash(&cloud, &mut site, &s, json!({"width": 3}), "width = 2").await;
@@ -458,6 +458,14 @@ async fn a_loss_is_taken_back() {
     let open = listed(&cloud, Some(Resolution::Pending)).await.remove(0);
     resolve(&cloud.db, &cloud.catalog, "eve", &command(&open, Resolution::LocalWins)).await.unwrap();
     assert_eq!((cloud.one::<i32>("SELECT width FROM sources").await, pending(&cloud).await), (3, 0));
+
+    site.pull().await;
+    let answer = site.push_one(add(&cloud, &site, &s, &[(&Uuid::new_v4(), -12)])).await;
+    assert_eq!(verdict(&answer), "parked");
+    cloud.run("UPDATE sources SET stock = 50").await;
+    let open = listed(&cloud, Some(Resolution::Pending)).await.remove(0);
+    resolve(&cloud.db, &cloud.catalog, "eve", &command(&open, Resolution::LocalWins)).await.unwrap();
+    assert_eq!(stock(&cloud).await, 38);
 }
 
 #[tokio::test]
