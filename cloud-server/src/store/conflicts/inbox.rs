@@ -80,8 +80,8 @@ async fn page(
     let sql = if filter.resolution == Some(Resolution::Pending) || filter.group.is_some() || filter.root.is_some() {
         format!(
             "SELECT x.id FROM (
-                SELECT {GROUP} AS id, min(coalesce(g.created_at, c.created_at)) AS at FROM rejoin.sync_conflicts c
-                LEFT JOIN rejoin.conflict_groups g ON g.id = c.group_id WHERE {wanted} GROUP BY 1) x
+                SELECT f.id, coalesce((SELECT g.created_at FROM rejoin.conflict_groups g WHERE g.id = f.id), f.at) AS at
+                FROM (SELECT {GROUP} AS id, min(c.created_at) AS at FROM rejoin.sync_conflicts c WHERE {wanted} GROUP BY 1) f) x
              WHERE {} ORDER BY x.at DESC, x.id LIMIT {limit}",
             behind("x.at", "x.id")
         )
