@@ -27,6 +27,9 @@ use sync_core::wire::message::{ResolveCommand, Run};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+/// Since when, and which policies.
+type Tried = (DateTime<Utc>, Vec<(TableNo, ColumnNo, Policy)>);
+
 /// A backend with a few rows in every table.
 pub(crate) struct Scripted {
     pub(crate) catalog: Arc<Catalog>,
@@ -49,7 +52,7 @@ pub(crate) struct Scripted {
     /// How many edits there are.
     pub(crate) edits: usize,
     /// The last trial.
-    pub(crate) tried: Mutex<Option<(DateTime<Utc>, Vec<(TableNo, ColumnNo, Policy)>)>>,
+    pub(crate) tried: Mutex<Option<Tried>>,
     /// Tells what happens.
     pub(crate) events: broadcast::Sender<Event>,
     /// Rows in every table.
