@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{SubsecRound, Utc};
 use conflict_ui_api::backend::Event as ApiEvent;
 use rusqlite::Connection;
+use sync_core::catalog::Catalog;
 use sync_core::id::{CatalogVersion, PushNo, RunId};
 use sync_core::limits::EVENTS_BEHIND_MAX;
 use sync_core::sync_log::{Direction, RunStatus};
@@ -20,7 +21,7 @@ use crate::cloud_link::{CloudLink, LinkError};
 use crate::store::apply::PULL_FIRST;
 use crate::store::identity::{self, Identity};
 use crate::store::plan::Plan;
-use crate::store::{Database, DbError, StoreError, install, outbox, run_log, spool};
+use crate::store::{Database, DbError, StoreError, hidden, install, outbox, run_log, spool};
 
 /// Passes over the dirty rows in one run: programs that write without a pause must not keep it from pulling.
 const PASSES_MAX: u32 = 4;
@@ -219,7 +220,10 @@ impl Syncer {
         let Some(catalog) = self.db.catalog() else { return true };
         let plan = match &self.plan {
             Some(plan) if plan.catalog.version == catalog.version => Arc::clone(plan),
-            _ => Arc::clone(self.plan.insert(Arc::new(Plan::new(catalog)))),
+            _ => match self.make_plan(catalog).await {
+                Ok(plan) => plan,
+                Err(_) => return true,
+            },
         };
         self.db.read(move |connection| outbox::anything(connection, &plan)).await.unwrap_or(true)
     }
@@ -326,7 +330,7 @@ impl Syncer {
         match self.db.catalog() {
             None => self.fetch_catalog().await?,
             Some(catalog) if self.plan.as_ref().is_none_or(|plan| plan.catalog.version != catalog.version) => {
-                self.plan = Some(Arc::new(Plan::new(catalog)));
+                self.make_plan(catalog).await?;
             }
             Some(_) => {}
         }
@@ -350,7 +354,21 @@ impl Syncer {
             .await?;
         tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "took the cloud's catalog");
         self.db.set_catalog(Arc::clone(&catalog));
-        self.plan = Some(Arc::new(Plan::new(catalog)));
+        self.make_plan(catalog).await?;
+        Ok(())
+    }
+
+    /// The plan of a catalog, with what is hidden in the file.
+    async fn make_plan(&mut self, catalog: Arc<Catalog>) -> Result<Arc<Plan>, StoreError> {
+        let plan = self.db.read(move |connection| hidden::plan(connection, catalog)).await?;
+        Ok(Arc::clone(self.plan.insert(Arc::new(plan))))
+    }
+
+    /// Something hidden is gone from the file.
+    async fn plan_anew(&mut self) -> Result<(), StoreError> {
+        if let Some(catalog) = self.db.catalog() {
+            self.make_plan(catalog).await?;
+        }
         Ok(())
     }
 

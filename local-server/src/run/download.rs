@@ -8,7 +8,7 @@ use crate::store::answers::ECHO;
 use crate::store::apply::{self, Applied, LAST_CHECKED};
 use crate::store::conflicts::news;
 use crate::store::spool::{self, Resume};
-use crate::store::{StoreError, cursors, identity, outbox};
+use crate::store::{StoreError, cursors, hidden, identity, outbox};
 
 impl Syncer {
     pub(super) async fn download(&mut self, report: &mut Report) -> Result<(), ()> {
@@ -133,12 +133,15 @@ impl Syncer {
                 if everything {
                     apply::heard_everything(connection)?;
                 }
-                Ok::<_, StoreError>((applied, something))
+                Ok::<_, StoreError>((applied, something, hidden::tidy(connection, &plan)?))
             })
             .await;
         match done {
-            Ok((applied, something)) => {
+            Ok((applied, something, tidied)) => {
                 self.tell(applied.news.events(&self.identity.name));
+                if tidied {
+                    self.plan_anew().await?;
+                }
                 if something {
                     self.logged();
                 }

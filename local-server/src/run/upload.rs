@@ -8,7 +8,7 @@ use crate::cloud_link::LinkError;
 use crate::fault;
 use crate::store::answers::{self, Outcome};
 use crate::store::outbox::{self, Pass, StoredPush};
-use crate::store::{StoreError, identity};
+use crate::store::{StoreError, hidden, identity};
 
 impl Syncer {
     pub(super) async fn upload(&mut self, report: &mut Report) -> Result<Again, ()> {
@@ -96,10 +96,17 @@ impl Syncer {
         };
         fault::point("answer-received");
         let refused = answers::refused(&answer);
-        let outcome = self.db.apply(move |connection| answers::apply(connection, &plan, no, &answer)).await?;
+        let job = move |connection: &_| {
+            let outcome = answers::apply(connection, &plan, no, &answer)?;
+            Ok::<_, StoreError>((outcome, hidden::tidy(connection, &plan)?))
+        };
+        let (outcome, tidied) = self.db.apply(job).await?;
         if refused {
             let site = Some(self.identity.name.clone());
             self.tell([Event::Conflicts { table_name: None, site, conflict: None, what: "refused".to_owned() }]);
+        }
+        if tidied {
+            self.plan_anew().await?;
         }
         Ok(outcome)
     }

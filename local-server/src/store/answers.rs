@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use sync_core::catalog::Table;
+use sync_core::catalog::{Column, DefaultValue, Table};
 use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
 use sync_core::site::{Event, SiteRow, step};
+use sync_core::value::Value;
 use sync_core::wire::codec;
 use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
 
@@ -14,7 +15,7 @@ use super::conflicts::news;
 use super::cursors;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
-use super::outbox::{self, Seat};
+use super::outbox::{self, Seat, Seats};
 use super::plan::{Plan, TableSql};
 use super::released;
 use super::rows::Bound;
@@ -78,7 +79,8 @@ pub fn apply(connection: &Connection, plan: &Plan, no: PushNo, answer: &PushAnsw
             }
             let mut counts = Counts::default();
             rows.iter().for_each(|row| counts.count(&row.verdict));
-            take_rows(connection, plan, no, push.rows.iter().zip(rows).zip(&seats.rows))?;
+            let rows: Vec<RowAnswer> = push.rows.iter().zip(rows).map(|(change, row)| of_today(plan, &seats, change, row)).collect();
+            take_rows(connection, plan, no, push.rows.iter().zip(&rows).zip(&seats.rows))?;
             take_commands(connection, &seats.commands, commands)?;
             Outcome::Applied(counts)
         }
@@ -110,6 +112,24 @@ impl Counts {
     }
 }
 
+/// The answer in the columns that the table has now: a catalog may have come since the push was cut. What it says nothing of is as in every
+/// image here.
+fn of_today(plan: &Plan, seats: &Seats, change: &RowChange, answer: &RowAnswer) -> RowAnswer {
+    let mut answer = answer.clone();
+    let then = seats.columns.iter().find(|(table, _)| *table == change.table).map(|(_, columns)| columns);
+    if let (Confirmed::Image(image), Some(then), Some((table, _))) = (&mut answer.confirmed, then, plan.table(change.table))
+        && let State::Live(row) = &mut image.state
+        && !then.iter().eq(table.columns.iter().map(|column| &column.no))
+    {
+        let value = |column: &Column| match (then.iter().position(|no| *no == column.no).and_then(|at| row.get(at)), &column.default) {
+            (Some(value), _) | (None, Some(DefaultValue::Constant(value))) => value.clone(),
+            (None, _) => Value::Null,
+        };
+        *row = table.columns.iter().map(value).collect();
+    }
+    answer
+}
+
 fn take_rows<'p>(
     connection: &Connection,
     plan: &Plan,
@@ -120,9 +140,11 @@ fn take_rows<'p>(
     let mut writer = SyncWriter::new(connection, plan);
     for ((change, answer), seat) in rows {
         news::keep_parked(connection, change, answer)?;
-        let Some((table, sql)) = plan.table(change.table) else { continue };
         match seat {
-            Seat::Row(rejoin_row) => take_row(&mut writer, table, sql, no, *rejoin_row, change, answer, &ticks)?,
+            Seat::Row(rejoin_row) => {
+                let Some((table, sql)) = plan.table(change.table) else { continue };
+                take_row(&mut writer, table, sql, no, *rejoin_row, change, answer, &ticks)?;
+            }
             Seat::Later(record) => take_later(connection, no, change, record, answer)?,
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
-use sync_core::catalog::Table;
+use sync_core::catalog::{Column, Table};
 use sync_core::change::{At, Image, Row, Stamp, State};
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo, Tick};
 use sync_core::site::{Event, Live, step};
@@ -24,7 +24,7 @@ use super::released;
 use super::rows::HeldState;
 use super::sync_writer::{Because, SyncWriter};
 use super::unheard::Unheard;
-use super::{dropping, identity, outbox, spool};
+use super::{dropping, hidden, identity, outbox, spool};
 use crate::fault;
 
 /// The fact that a catalog was built of which nothing was pulled yet: a push cut now would carry its placeholders as base values.
@@ -244,16 +244,21 @@ impl<'a> Apply<'a> {
     }
 }
 
-/// Where each column of the table stands in a page's rows.
-fn places(table: &Table, rows: &TableRows) -> Result<Vec<usize>> {
+/// Where each column of the table stands in a page's rows; nowhere for a hidden one.
+fn places(table: &Table, rows: &TableRows) -> Result<Vec<Option<usize>>> {
     let place = |no| rows.columns.iter().position(|column| *column == no);
-    let places: Option<Vec<usize>> = table.columns.iter().map(|column| place(column.no)).collect();
+    let known = |column: &Column| if hidden::is_hidden(column) { Some(None) } else { place(column.no).map(Some) };
+    let places: Option<Vec<Option<usize>>> = table.columns.iter().map(known).collect();
     places.ok_or_else(|| StoreError::Answer(format!("a page has rows of {} without all of its columns", table.name)))
 }
 
-fn canonical_row(table: &Table, places: &[usize], pulled: &PulledRow) -> Result<Row> {
+fn canonical_row(table: &Table, places: &[Option<usize>], pulled: &PulledRow) -> Result<Row> {
     let mut row = Vec::with_capacity(places.len());
     for (column, place) in table.columns.iter().zip(places) {
+        let Some(place) = place else {
+            row.push(Value::Null);
+            continue;
+        };
         let value = pulled.values.get(*place).ok_or_else(|| StoreError::Answer(format!("a row of {} is too short", table.name)))?;
         row.push(canonical(table, &column.name, &column.ty, value)?);
     }

@@ -14,6 +14,7 @@ use super::cursors;
 use super::db::DbError;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
+use super::hidden;
 use super::noted;
 use super::outbox::{Seat, label};
 use super::plan::{Plan, Scans, TableSql};
@@ -185,6 +186,7 @@ impl<'a> Cut<'a> {
             ref change => change.clone(),
         };
         let Some(mut change) = change else { return Ok(Taken::Nothing) };
+        hidden::strip(table, &mut change);
         if step.is_some_and(|step| step != Step::of(&change.op)) {
             return Ok(Taken::Nothing);
         }

@@ -7,12 +7,12 @@ use sync_core::catalog::{Catalog, Column, DefaultValue, Table};
 
 use crate::store::error::{Result, StoreError};
 use crate::store::rows::{base_table, live_table, quoted, theirs_table};
-use crate::store::{capture, noted, references, schema};
+use crate::store::{capture, hidden, noted, references, schema};
 
 /// A catalog that a site's tables cannot be brought to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "table {table}: {what}; this version of Rejoin changes a site's tables only by new tables and new nullable columns. Ask for schema motion"
+    "table {table}: {what}; this version of Rejoin changes a site's tables only by tables and columns that are dropped, new tables and new nullable columns. Ask for schema motion"
 )]
 pub struct SchemaError {
     /// The table.
@@ -27,9 +27,12 @@ pub struct SchemaError {
 /// # Errors
 /// The change is one that is not supported yet; nothing was changed then.
 pub fn install(connection: &Connection, before: Option<&Catalog>, catalog: &Catalog, site: &str) -> Result<()> {
-    if let Some(before) = before {
-        check(before, catalog)?;
+    let kept = before.map(|before| hidden::without_dropped(before, catalog));
+    if let (Some(before), Some(kept)) = (before, &kept) {
+        check(kept, catalog)?;
+        hidden::hide(connection, before, kept, site)?;
     }
+    let before = kept.as_ref();
     for table in &catalog.tables {
         match before.and_then(|before| before.table(table.no)) {
             None => schema::tables(catalog, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?,

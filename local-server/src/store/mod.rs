@@ -27,6 +27,7 @@ pub mod cut;
 pub mod dropping;
 pub mod entry;
 mod fresh;
+pub mod hidden;
 pub mod identity;
 pub mod noted;
 pub mod outbox;

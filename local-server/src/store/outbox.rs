@@ -4,13 +4,13 @@
 //! the one before it ended, so that a cut costs by the size of the push, not by the number of dirty rows. Rows that come back deferred lie
 //! behind the pass and wait for the next one: a busy scope never blocks the rows of another.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{ConflictId, Key, PushNo, ScopeId, TableNo};
+use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ScopeId, TableNo};
 use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PUSH_BYTES_MAX, PUSH_COMMAND_BYTES_MAX, PUSH_COMMANDS_MAX, PUSH_ROWS_MAX};
 use sync_core::wire::codec;
 use sync_core::wire::message::{Push, PushName, ResolveCommand, Speaker};
@@ -22,7 +22,7 @@ use super::error::{Result, StoreError};
 use super::plan::Plan;
 use super::rows::base_table;
 use super::settle;
-use super::{identity, noted};
+use super::{hidden, identity, noted};
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;
@@ -94,6 +94,9 @@ pub struct Seats {
     pub rows: Vec<Seat>,
     /// For each command.
     pub commands: Vec<ConflictId>,
+    /// The columns of the push's tables as they were then: what the answer's rows are made of.
+    #[serde(default)]
+    pub columns: Vec<(TableNo, Vec<ColumnNo>)>,
 }
 
 /// One row of a stored push.
@@ -133,7 +136,8 @@ pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut P
         }
         let cursors = cursors_of(connection, &rows)?;
         let reoffer = identity::fact(connection, REOFFER)?.is_some();
-        let seats = Seats { rows: seats, commands: commands.iter().map(|command| command.conflict).collect() };
+        let commanded = commands.iter().map(|command| command.conflict).collect();
+        let seats = Seats { rows: seats, commands: commanded, columns: columns_of(plan, &rows) };
         let push = Push { speaker, no, previous, cursors, commands, reoffer, rows };
         if let Some(body) = store(connection, &push, &seats)? {
             return Ok(Some(StoredPush { no, body, fresh: true }));
@@ -266,6 +270,14 @@ fn cursors_of(connection: &Connection, rows: &[RowChange]) -> Result<Vec<sync_co
     let mut all = cursors::all(connection)?;
     all.retain(|cursor| touched.contains(&cursor.scope));
     Ok(all)
+}
+
+/// The columns that the cloud has of the tables of these rows.
+fn columns_of(plan: &Plan, rows: &[RowChange]) -> Vec<(TableNo, Vec<ColumnNo>)> {
+    let tables: BTreeSet<TableNo> = rows.iter().map(|row| row.table).collect();
+    let known = tables.into_iter().filter_map(|no| plan.table(no)).map(|(table, _)| table);
+    let visible = |table: &Table| table.columns.iter().filter(|column| !hidden::is_hidden(column)).map(|column| column.no).collect();
+    known.map(|table| (table.no, visible(table))).collect()
 }
 
 /// The bytes of a push as they were sent, with its seats; `None` where it is answered or was never cut.

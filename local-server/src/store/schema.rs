@@ -48,7 +48,7 @@ pub fn tables(catalog: &Catalog, table: &Table, site: &str) -> Vec<String> {
     statements
 }
 
-fn live(catalog: &Catalog, table: &Table, site: &str) -> String {
+pub(super) fn live(catalog: &Catalog, table: &Table, site: &str) -> String {
     let stamps = &table.stamps;
     let mut lines: Vec<_> = table.columns.iter().map(|column| live_column(table, column)).collect();
     let version = quoted(&stamps.version);

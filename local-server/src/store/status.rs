@@ -14,15 +14,17 @@ use uuid::Uuid;
 use crate::daemon::DaemonStatus;
 use crate::store::apply::LAST_CHECKED;
 use crate::store::error::Result;
-use crate::store::plan::Plan;
-use crate::store::{conflicts, identity, outbox};
+use crate::store::{conflicts, hidden, identity, outbox};
 
 /// The status, with what the daemon says of itself.
 ///
 /// # Errors
 /// The database.
 pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: String, daemon: DaemonStatus) -> Result<SyncStatus> {
-    let dirty = catalog.map(|catalog| outbox::pending(connection, &Plan::new(catalog))).transpose()?.unwrap_or_default();
+    let dirty = catalog
+        .map(|catalog| hidden::plan(connection, catalog).and_then(|plan| outbox::pending(connection, &plan)))
+        .transpose()?
+        .unwrap_or_default();
     let checked = identity::fact(connection, LAST_CHECKED)?;
     let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
     Ok(SyncStatus {

@@ -5,6 +5,7 @@
 mod capture;
 mod edits;
 mod fixture;
+mod hidden;
 mod histories;
 mod inbox;
 mod noted;
