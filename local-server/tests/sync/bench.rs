@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use local_server::store::answers::{self, Outcome};
 use local_server::store::apply::{self, Applied};
-use local_server::store::install;
 use local_server::store::outbox::{self, Pass, StoredPush};
 use local_server::store::plan::Plan;
 use local_server::store::{Database, DbError, StoreError};
+use local_server::store::{hidden, install};
 use rusqlite::Connection;
 use sync_core::catalog::{ApiStyle, Catalog, Column, OnDelete, Reference, ScopeRule, Stamps, Table, Unique};
 use sync_core::change::{At, Confirmed, Op, Row, RowAnswer, RowChange, Verdict};
@@ -169,9 +169,13 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new(replica: u128) -> Self {
+        Self::of(replica, catalog()).await
+    }
+
+    /// A site of another catalog.
+    pub(crate) async fn of(replica: u128, catalog: Arc<Catalog>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Database::open(folder.path()).unwrap();
-        let catalog = catalog();
         let built = Arc::clone(&catalog);
         db.apply(move |connection| install::install(connection, None, &built, "venue")).await.unwrap();
         db.set_catalog(Arc::clone(&catalog));
@@ -185,6 +189,15 @@ impl Site {
             cloud_epoch: CloudEpoch(Uuid::nil()),
             catalog: CatalogVersion(1),
         }
+    }
+
+    /// Takes a new catalog.
+    pub(crate) async fn take(&mut self, after: Catalog) {
+        let (before, after) = (self.db.catalog().unwrap(), Arc::new(after));
+        let built = Arc::clone(&after);
+        self.db.apply(move |connection| install::install(connection, Some(&before), &built, "venue")).await.unwrap();
+        self.db.set_catalog(Arc::clone(&after));
+        self.plan = Arc::new(self.db.read(move |connection| hidden::plan(connection, after)).await.unwrap());
     }
 
     /// A program's SQL, captured.

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and tells how"
 )]
 
+mod additions;
 mod bench;
 mod converge;
 mod daemon;
