@@ -154,6 +154,11 @@ pub enum DecideError {
     /// What the site added to a column is too much by now.
     #[error("{0} cannot hold what the site added to it: give a value with MANUAL")]
     OutOfRange(String),
+    /// The site's edit is only of what the schema no longer has.
+    #[error(
+        "the schema no longer has what the site edited: close the conflict with CLOUD_WINS, or write the value into another column with MANUAL"
+    )]
+    Gone,
     /// A value of the key of a row that is there.
     #[error("{0} is part of the row's key, which no decision changes")]
     ReadOnly(String),
@@ -206,6 +211,7 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             }
             Ok(Effect::Write(row))
         }
+        (Resolution::LocalWins, _) if parked.kind == ConflictKind::Schema && parked.clashed.is_empty() => Err(DecideError::Gone),
         (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => {
             Ok(match table.soft_delete_position() {
                 // The site only marked the row as deleted: so does the decision.

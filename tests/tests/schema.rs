@@ -132,6 +132,9 @@ async fn edits_of_a_dropped_column_and_table_park_under_their_names_and_the_rest
         let id = conflict["id"].as_str().unwrap();
         let mut body = json!({"resolution": "CLOUD_WINS", "revision": conflict["revision"]});
         if conflict["recordId"] == edited.as_str() {
+            let refused = json!({"resolution": "LOCAL_WINS", "revision": conflict["revision"], "cloudEtag": conflict["cloudEtag"]});
+            let refused = cloud.post(&format!("/api/conflicts/{id}/resolve"), refused).await;
+            assert!(refused.status.is_client_error() && refused.body.to_string().contains("no longer has"), "{}", refused.body);
             body["resolution"] = json!("MANUAL");
             body["values"] = json!({"remark": conflict["localData"]["note"]});
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use conflict_ui_api::backend::{Backend, Principal, Role, Write};
+use local_server::backend::SiteBackend;
 use local_server::store::StoreError;
 use local_server::store::hidden;
 use local_server::store::outbox;
@@ -68,6 +70,20 @@ async fn additions_travel_with_their_ids_and_what_is_added_meanwhile_stands_on_t
     assert_eq!(site.rows("SELECT a, b FROM shows").await, "134|later");
     site.assert_clean().await;
     assert_eq!(site.rows("SELECT * FROM rejoin_additions").await + &site.rows("SELECT * FROM rejoin_times").await, "");
+}
+
+#[tokio::test]
+async fn the_apis_own_writes_are_operations_too() {
+    let site = seeded().await;
+    let backend = SiteBackend::new("venue".into(), site.db.clone(), None);
+    let by = Principal { name: "bea".into(), role: Role::Editor };
+    for a in [12, 9] {
+        let draft = [(ColumnNo(2), Value::Int(a)), (ColumnNo(3), text(&format!("{a}")))].into_iter().collect();
+        backend.write(&by, SHOWS, &Write::Update { key: key("a"), draft, if_match: None }).await.unwrap();
+    }
+    let push = site.cut().await.unwrap();
+    assert_eq!((told(&push).as_str(), amounts(&push.rows[0])), ("update shows/a 3:x>9", vec![2, -3]));
+    assert_eq!((push.rows[0].times.len(), push.rows[0].stamp.modified_by.as_deref()), (1, Some("bea")));
 }
 
 #[tokio::test]

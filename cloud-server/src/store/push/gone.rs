@@ -49,7 +49,7 @@ impl Set<'_> {
 
     /// Looks up the dropped columns that the rows name, for the names and types that they had.
     pub(super) async fn look_up_gone(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
-        let open = self.items.iter().filter(|item| matches!(item.fate, Fate::Open));
+        let open = self.items.iter().filter(|item| matches!(item.fate, Fate::Open) || self.is_gone(item));
         let unknown: BTreeSet<(TableNo, ColumnNo)> = open
             .flat_map(|item| {
                 let added = item.change.additions.iter().map(|addition| addition.column);
@@ -67,7 +67,7 @@ impl Set<'_> {
         for row in tx.query(sql, &[&tables, &columns]).await? {
             let column: Column = read(row.try_get(1)?)?;
             let no = TableNo(row.try_get::<_, i32>(0)?.cast_unsigned());
-            let Some(table) = self.catalog.table(no) else { continue };
+            let Some(table) = self.items.iter().map(|item| item.table).find(|table| table.no == no) else { continue };
             self.gone.entry(no).or_insert_with(|| Table { columns: Vec::new(), ..table.clone() }).columns.push(column);
         }
         Ok(())
