@@ -1,8 +1,10 @@
 //! The conflicts of the demo: shown, and one decided in each way.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::edits::Slot;
+use super::edits::{ALLOWED_RATE, RESCUED_NOTE, Slot};
 use super::tell::Tell;
 use crate::client::Client;
 use crate::conflicts::{How, Take, resolve, side_by_side};
@@ -28,12 +30,29 @@ fn decision(conflict: &Value, slot: Slot) -> Result<(Take, Map<String, Value>, &
     match kind.as_str() {
         "update_update" => Ok((Take::Local, Map::new(), "the people at site-a stand before the rack")),
         "delete_update" => Ok((Take::Cloud, Map::new(), "the output is in use, so it stays")),
-        "unique" => {
-            let values = json!({ "slotNumber": slot.number + 1 }).as_object().cloned().unwrap_or_default();
-            Ok((Take::Manual, values, "the second card goes into the next slot"))
-        }
+        "update_delete" => Ok((Take::Local, Map::new(), "the send is needed after all")),
+        "insert_insert" => Ok((Take::Cloud, Map::new(), "the cloud's source was there first")),
+        "foreign_key" => Ok((Take::Cloud, Map::new(), "what it hung from is gone")),
+        "rejected" => Ok((Take::Cloud, Map::new(), "equipment is kept at the cloud")),
+        "check" => Ok((Take::Manual, values(json!({ "rate": ALLOWED_RATE })), "as fast as the rule allows")),
+        "schema" => Ok((Take::Manual, values(json!({ "note": RESCUED_NOTE })), "the value moves into the note")),
+        "unique" => Ok((Take::Manual, values(json!({ "slotNumber": slot.number + 1 })), "the second card goes into the next slot")),
         _ => Err(Failure::failed(format!("an unexpected conflict of kind {kind}: {}", cell(conflict, "reason")))),
     }
+}
+
+fn values(json: Value) -> Map<String, Value> {
+    if let Value::Object(values) = json { values } else { Map::new() }
+}
+
+/// How many conflicts there were of each kind.
+pub(crate) async fn kinds(cloud: &Client) -> Result<BTreeMap<String, usize>> {
+    let all = cloud.get(&["api", "conflicts"], &[("limit", "1000".to_owned())]).await?;
+    let mut kinds = BTreeMap::new();
+    for conflict in items(&all) {
+        *kinds.entry(cell(conflict, "kind")).or_default() += 1;
+    }
+    Ok(kinds)
 }
 
 /// How many conflicts there were, and how many were decided each way.

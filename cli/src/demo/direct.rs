@@ -17,6 +17,16 @@ pub(crate) fn on_site(folder: &Path, sql: &str, id: Uuid) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Changes the schema of the cloud's database, as its owner's migrations do.
+pub(crate) async fn migrate(url: &str, sql: &str) -> anyhow::Result<()> {
+    let (client, connection) =
+        tokio_postgres::connect(url, tokio_postgres::NoTls).await.context("cannot connect to the cloud's database")?;
+    let carried = tokio::spawn(connection);
+    client.batch_execute(sql).await.with_context(|| sql.to_owned())?;
+    drop(client);
+    Ok(carried.await??)
+}
+
 /// Runs one statement on the cloud's database.
 pub(crate) async fn on_cloud(url: &str, sql: &str, id: Uuid) -> anyhow::Result<()> {
     let (client, connection) =

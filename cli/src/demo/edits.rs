@@ -23,6 +23,22 @@ pub(crate) struct Expected {
     pub(crate) merged: bool,
 }
 
+/// A rule of the cloud's own: a row that comes by a push is refused.
+const ONLY_AT_THE_CLOUD: &str = "
+    CREATE FUNCTION only_at_the_cloud() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('rejoin.replica', true) <> '' THEN
+            RAISE insufficient_privilege USING MESSAGE = 'equipment is kept at the cloud';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER only_at_the_cloud BEFORE UPDATE ON equipment_specs FOR EACH ROW EXECUTE FUNCTION only_at_the_cloud()";
+
+/// The rate that the decision on the forbidden one writes.
+pub(crate) const ALLOWED_RATE: f64 = 240.0;
+/// Where the value of the dropped column ends.
+pub(crate) const RESCUED_NOTE: &str = "second device: Backup switcher";
+
 /// The slot that both sites take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
@@ -51,6 +67,18 @@ pub(crate) async fn make(stage: &Stage, made: &Production, slot: Slot, dice: &mu
     edits.delete_against_update().await?;
     tell.line("both sites put a card into the same slot")?;
     edits.same_slot(slot).await?;
+    tell.line("site-a edits a send that the cloud deletes")?;
+    edits.update_against_delete().await?;
+    tell.line("site-b and the cloud add a source under the same id")?;
+    edits.same_key().await?;
+    tell.line("site-a adds an output to a source that the cloud removes")?;
+    edits.child_of_a_removed_row().await?;
+    tell.line("site-b sets a rate that a new rule of the cloud's database forbids")?;
+    edits.against_a_new_check().await?;
+    tell.line("site-b fills in a column that the cloud's next migration drops")?;
+    edits.edit_of_a_dropped_column().await?;
+    tell.line("site-a renames equipment, which only the cloud may")?;
+    edits.forbidden(slot.equipment).await?;
     tell.line("both sites add a source with outputs and a connection")?;
     edits.new_rows().await?;
     tell.line("other programs write by plain SQL: sqlite3 at both sites, psql at the cloud")?;
@@ -100,6 +128,64 @@ impl Edits<'_> {
             let values = json!({ "equipmentId": slot.equipment, "slotNumber": number });
             self.expected.push(Expected { table: "equipment_cards", id, values, merged: false });
         }
+        Ok(())
+    }
+
+    /// Parks as `update_delete`; decided LOCAL_WINS: the send is back.
+    async fn update_against_delete(&mut self) -> Result {
+        let id = self.made.sends[2];
+        update(&self.stage.site_a.client, "sends", id, &json!({ "note": "in use tonight" })).await?;
+        self.stage.cloud.client.delete(&record("sends", &id.to_string())).await?;
+        self.expect("sends", id, json!({ "note": "in use tonight", "isDeleted": false }), false);
+        Ok(())
+    }
+
+    /// Parks as `insert_insert`; decided CLOUD_WINS.
+    async fn same_key(&mut self) -> Result {
+        let id = self.dice.id();
+        for (server, name) in [(&self.stage.site_b, "CAM by site-b"), (&self.stage.cloud, "CAM by the cloud")] {
+            let values = json!({ "id": id, "productionId": self.made.id, "type": "CAMERA", "name": name });
+            create(&server.client, "sources", &values).await?;
+        }
+        self.expect("sources", id, json!({ "name": "CAM by the cloud" }), false);
+        Ok(())
+    }
+
+    /// Parks as `foreign_key`; decided CLOUD_WINS: there is nothing to hang the output from.
+    async fn child_of_a_removed_row(&mut self) -> Result {
+        let source = self.made.sources[4];
+        let output = json!({ "id": self.dice.id(), "sourceId": source, "connector": "SDI 9", "outputIndex": 9 });
+        create(&self.stage.site_a.client, "source_outputs", &output).await?;
+        direct::on_cloud(&self.stage.database_url, "DELETE FROM sources WHERE id = $1", source).await?;
+        Ok(())
+    }
+
+    /// Parks as `check`; decided MANUAL, with a rate that the rule allows.
+    async fn against_a_new_check(&mut self) -> Result {
+        let id = self.made.sources[2];
+        update(&self.stage.site_b.client, "sources", id, &json!({ "rate": 300.0 })).await?;
+        direct::migrate(&self.stage.database_url, "ALTER TABLE sources ADD CONSTRAINT sources_rate CHECK (rate <= 240)").await?;
+        self.expect("sources", id, json!({ "rate": ALLOWED_RATE }), false);
+        Ok(())
+    }
+
+    /// Parks as `schema`; decided MANUAL: the value goes into the note. The rest of the edit is taken as it is.
+    async fn edit_of_a_dropped_column(&mut self) -> Result {
+        let id = self.made.sends[3];
+        let values = json!({ "secondaryDevice": "Backup switcher", "outputConnector": "HDMI 2" });
+        update(&self.stage.site_b.client, "sends", id, &values).await?;
+        direct::migrate(&self.stage.database_url, "ALTER TABLE sends DROP COLUMN secondary_device").await?;
+        self.stage.cloud.client.post(&["api", "rejoin", "catalog", "refresh"], &json!({})).await?;
+        self.expect("sends", id, json!({ "note": RESCUED_NOTE, "outputConnector": "HDMI 2" }), false);
+        Ok(())
+    }
+
+    /// Parks as `rejected`; decided CLOUD_WINS: the catalog of equipment is kept at the cloud.
+    async fn forbidden(&mut self, equipment: Uuid) -> Result {
+        direct::migrate(&self.stage.database_url, ONLY_AT_THE_CLOUD).await?;
+        let before = self.stage.cloud.client.get(&record("equipment_specs", &equipment.to_string()), &[]).await?;
+        update(&self.stage.site_a.client, "equipment_specs", equipment, &json!({ "model": "Renamed at site-a" })).await?;
+        self.expect("equipment_specs", equipment, json!({ "model": before["model"] }), false);
         Ok(())
     }
 

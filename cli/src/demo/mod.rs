@@ -43,6 +43,9 @@ pub(crate) struct DemoArgs {
     seed: u64,
 }
 
+/// How many kinds of conflicts there are; the story has one of each.
+const KINDS: usize = 9;
+
 /// The equipment where no file is given: an excerpt of a real catalog.
 const EQUIPMENT: &str = include_str!("equipment.ndjson");
 
@@ -90,7 +93,7 @@ async fn story(stage: &Stage, made: &Production, slot: Slot, dice: &mut Dice, te
         tell.line(&format!("held until it is decided: {row}"))?;
     }
 
-    tell.act("The conflicts, and one decided in each way")?;
+    tell.act("The conflicts, one of each kind, decided")?;
     decide::all(&stage.cloud.client, slot, tell).await?;
 
     tell.act("Proof")?;
@@ -103,6 +106,7 @@ async fn story(stage: &Stage, made: &Production, slot: Slot, dice: &mut Dice, te
 /// The result: the last line with `--json`. It fails where anything of it does not hold.
 async fn result(stage: &Stage, end: &Proof, merged: usize, tell: &Tell) -> Result {
     let (parked, resolved) = decide::counts(&stage.cloud.client).await?;
+    let kinds = decide::kinds(&stage.cloud.client).await?;
     let [cloud, site_a, site_b] = &end.digests;
     let converged = end.equal();
     tell.result(&json!({
@@ -111,6 +115,7 @@ async fn result(stage: &Stage, end: &Proof, merged: usize, tell: &Tell) -> Resul
         "rows": cloud.rows,
         "merged": merged,
         "parked": parked,
+        "kinds": kinds,
         "resolved": resolved,
         "held": end.held(stage).len(),
         "digests": { "cloud": cloud.digest, "site-a": site_a.digest, "site-b": site_b.digest },
@@ -118,8 +123,11 @@ async fn result(stage: &Stage, end: &Proof, merged: usize, tell: &Tell) -> Resul
     if !converged {
         return Err(Failure::new(Exit::Check, format!("cloud and sites differ in {}", end.differing().join(", "))));
     }
-    if resolved != json!({ "CLOUD_WINS": 1, "LOCAL_WINS": 1, "MANUAL": 1 }) {
-        return Err(Failure::failed(format!("not one conflict was decided in each way: {resolved}")));
+    if kinds.len() != KINDS || kinds.values().any(|count| *count != 1) {
+        return Err(Failure::failed(format!("not one conflict of each kind: {kinds:?}")));
+    }
+    if resolved != json!({ "CLOUD_WINS": 4, "LOCAL_WINS": 2, "MANUAL": 3 }) {
+        return Err(Failure::failed(format!("the conflicts were not decided as told: {resolved}")));
     }
     Ok(())
 }
