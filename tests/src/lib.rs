@@ -11,5 +11,5 @@ pub mod pages;
 pub mod process;
 pub mod world;
 
-pub use api::Api;
+pub use api::{Answer, Api};
 pub use world::{Site, World};
