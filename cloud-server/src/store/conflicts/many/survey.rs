@@ -46,7 +46,7 @@ pub(super) struct Survey<'a> {
     /// Nothing is written; each with what is dropped with it.
     pub(super) closes: Vec<(Head, Vec<Head>)>,
     pub(super) changes: Vec<Change<'a>>,
-    pub(super) singles: Vec<Box<Stored<'a>>>,
+    pub(super) singles: Vec<Stored<'a>>,
     /// Whole rows that come in, until their scopes are known.
     inserts: Vec<(Box<Stored<'a>>, Put<'a>)>,
     pub(super) refused: Vec<(Uuid, String)>,
@@ -123,7 +123,7 @@ impl<'a> Survey<'a> {
         }
         if stored.head.root.is_some() || !simple {
             taken.insert(name);
-            return self.singles.push(stored);
+            return self.singles.push(*stored);
         }
         let (table, key) = (stored.table, stored.key.clone());
         match (effect, current) {
@@ -143,12 +143,12 @@ impl<'a> Survey<'a> {
                 match known_scope(&put) {
                     Some(scope) => self.changes.push(Change { head: stored.head, table, key, what: What::Put(put, scope) }),
                     None if put.current.is_none() && table.scope != ScopeRule::Root => self.inserts.push((stored, put)),
-                    None => self.singles.push(stored),
+                    None => self.singles.push(*stored),
                 }
             }
             (Effect::Replace(_), _) => {
                 taken.insert(name);
-                self.singles.push(stored);
+                self.singles.push(*stored);
             }
         }
     }
@@ -183,7 +183,7 @@ impl<'a> Survey<'a> {
                     let (table, key) = (stored.table, stored.key.clone());
                     self.changes.push(Change { head: stored.head, table, key, what: What::Put(put, scope) });
                 }
-                None => self.singles.push(stored),
+                None => self.singles.push(*stored),
             }
         }
         Ok(())
