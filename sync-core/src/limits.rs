@@ -16,6 +16,9 @@ pub const MESSAGE_DEPTH_MAX: usize = 16;
 /// Bytes of one string or blob in a message, and so of one column value.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// Lines of a text that the policy `text` merges; a longer one parks.
+pub const MERGE_LINES_MAX: usize = 2_000;
+
 /// Rows in one push.
 pub const PUSH_ROWS_MAX: usize = 2_000;
 /// Bytes at which a push is cut, before compression.

@@ -149,7 +149,14 @@ fn reconcile_known(table: &Table, current: Current<'_>, change: &RowChange, reof
 
 /// Parks what names a column that the table does not have, or gives a value that its column cannot hold.
 fn unreadable(table: &Table, change: &RowChange) -> Option<Decision> {
-    let park = |kind, clashed, reason: String| Some(park(kind, clashed, reason));
+    // Nothing of the change is written: all that it gave is parked.
+    let park = |kind, clashed: Vec<ColumnNo>, reason: String| {
+        let mut columns = given(change);
+        if !columns.is_empty() {
+            columns.extend(clashed.iter().filter(|no| !columns.contains(no)).copied().collect::<Vec<_>>());
+        }
+        Some(park(kind, if columns.is_empty() { clashed } else { columns }, reason))
+    };
     let amounts = change.additions.iter().map(|addition| (addition.column, &addition.amount));
     if let Some((no, _)) = amounts.clone().find(|(no, _)| table.column(*no).is_some_and(|column| column.policy != Policy::Add)) {
         return park(ConflictKind::Rejected, vec![no], format!("{} column number {no} takes no additions", table.name));
@@ -167,6 +174,14 @@ fn unreadable(table: &Table, change: &RowChange) -> Option<Decision> {
     None
 }
 
+/// The columns of a row that was there already that the change gave something, in their order.
+fn given(change: &RowChange) -> Vec<ColumnNo> {
+    let (Op::Update(edits) | Op::Rekey(_, edits)) = &change.op else { return Vec::new() };
+    let edited = edits.iter().filter(|edit| edit.base != edit.new).map(|edit| edit.column);
+    let columns: BTreeSet<ColumnNo> = edited.chain(change.additions.iter().map(|addition| addition.column)).collect();
+    columns.into_iter().collect()
+}
+
 /// One change being decided.
 struct Judge<'a> {
     table: &'a Table,
@@ -179,7 +194,6 @@ struct Judge<'a> {
 struct Settled {
     row: Row,
     clashed: Vec<ColumnNo>,
-    merged: Vec<ColumnNo>,
     losses: Vec<Loss>,
 }
 
@@ -231,22 +245,16 @@ impl Judge<'_> {
 
     fn update(&self, edits: &[Edit]) -> Reconciled {
         let table = self.table;
-        let edited = || {
-            let given = edits.iter().filter(|edit| edit.base != edit.new).map(|edit| edit.column);
-            let mut columns: Vec<ColumnNo> = given.chain(self.change.additions.iter().map(|addition| addition.column)).collect();
-            columns.sort_unstable();
-            columns.dedup();
-            columns
-        };
         let Some(current) = self.current.row else {
             let revived = self.current.image.and_then(|image| self.revived(image, edits)).map(Decision::Write);
-            return self.clash(ConflictKind::UpdateDelete, edited(), "the row was deleted at the cloud", revived, false);
+            return self.clash(ConflictKind::UpdateDelete, given(self.change), "the row was deleted at the cloud", revived, false);
         };
         // Additions are counted before any other rule, and whatever becomes of the rest.
         let Some(present) = self.with_additions(current) else {
-            let columns = self.change.additions.iter().map(|addition| addition.column).collect();
-            return park(ConflictKind::Check, columns, "the sum is more than the column can hold").into();
+            return park(ConflictKind::Check, given(self.change), "the sum is more than the column can hold").into();
         };
+        // They are written where the rest parks, and so no part of what does.
+        let edited = || edits.iter().filter(|edit| edit.base != edit.new).map(|edit| edit.column).collect::<Vec<_>>();
         let added = || Some(present.clone()).filter(|row| row != current);
         // The site's base is this very image, mark and all. (Its values are compared all the same: a base can hold older ones, site::pull.)
         let same_image = self.change.base.is_some() && self.change.base.as_ref() == self.current.at;
@@ -262,18 +270,20 @@ impl Judge<'_> {
         let clashing = || self.groups(edits).into_iter().filter(|group| self.clashes(&present, group));
         if marks_deleted && !table.is_soft_deleted(current) && clashing().next().is_some() {
             let reason = "the row changed at the cloud after the site read it and marked it as deleted";
-            let clashed = clashing().flatten().map(|edit| edit.column).collect();
+            let clashed: BTreeSet<ColumnNo> = clashing().flatten().map(|edit| edit.column).chain(edited()).collect();
             let mut marked = present.clone();
-            if let Some(at) = table.soft_delete_position() {
-                marked[at] = Value::Bool(true);
+            for edit in edits.iter().filter(|edit| edit.base != edit.new) {
+                if let Some(at) = table.position(edit.column) {
+                    marked[at] = edit.new.clone();
+                }
             }
-            return with_write(self.clash(ConflictKind::DeleteUpdate, clashed, reason, Some(Decision::Write(marked)), true), added());
+            let merged = self.otherwise(edits, &marked);
+            let clash = self.clash(ConflictKind::DeleteUpdate, clashed.into_iter().collect(), reason, Some(Decision::Write(marked)), true);
+            return Reconciled { merged, ..with_write(clash, added()) };
         }
-        let Settled { row, clashed, mut merged, losses } = self.settle(&present, edits);
-        // The site cannot know that these were counted before: its sum is another one.
-        merged.extend(
-            self.change.additions.iter().filter(|addition| self.current.counted.contains(&addition.id)).map(|addition| addition.column),
-        );
+        let Settled { row, clashed, losses } = self.settle(&present, edits);
+        let mut merged = self.otherwise(edits, &row);
+        merged.retain(|no| !clashed.contains(no));
         let decision = if clashed.is_empty() {
             if row == *current { Decision::NoOp } else { Decision::Write(row) }
         } else {
@@ -288,6 +298,14 @@ impl Judge<'_> {
             }
         };
         Reconciled { decision, merged, losses }
+    }
+
+    /// The columns that stand otherwise than pushed: the site cannot know them, nor a sum in which its additions were counted before.
+    fn otherwise(&self, edits: &[Edit], row: &Row) -> Vec<ColumnNo> {
+        let untaken = edits.iter().filter(|edit| self.table.position(edit.column).is_some_and(|at| row[at] != edit.new));
+        let counted = self.change.additions.iter().filter(|addition| self.current.counted.contains(&addition.id));
+        let columns: BTreeSet<ColumnNo> = untaken.map(|edit| edit.column).chain(counted.map(|addition| addition.column)).collect();
+        columns.into_iter().collect()
     }
 
     /// The edits by the group of their column.
@@ -315,7 +333,7 @@ impl Judge<'_> {
 
     /// Takes what did not clash, and lets the policies decide what did.
     fn settle(&self, present: &Row, edits: &[Edit]) -> Settled {
-        let mut settled = Settled { row: present.clone(), clashed: Vec::new(), merged: Vec::new(), losses: Vec::new() };
+        let mut settled = Settled { row: present.clone(), clashed: Vec::new(), losses: Vec::new() };
         for group in self.groups(edits) {
             let columns = || group.iter().map(|edit| edit.column);
             let take = |row: &mut Row| {
@@ -335,16 +353,12 @@ impl Judge<'_> {
             let loss = |lost| Loss { kind: ConflictKind::UpdateUpdate, columns: columns().collect(), policy, lost };
             match self.merge(policy, present, &group) {
                 Merged::Clash => settled.clashed.extend(columns()),
-                Merged::Cloud => {
-                    settled.merged.extend(columns());
-                    settled.losses.extend(policy.loses().then(|| loss(Side::Local)));
-                }
+                Merged::Cloud => settled.losses.extend(policy.loses().then(|| loss(Side::Local))),
                 Merged::Local => {
                     take(&mut settled.row);
                     settled.losses.extend(policy.loses().then(|| loss(Side::Cloud)));
                 }
                 Merged::Both(value) => {
-                    settled.merged.extend(columns());
                     if let Some(at) = group.first().and_then(|edit| self.table.position(edit.column)) {
                         settled.row[at] = value;
                     }

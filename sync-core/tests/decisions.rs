@@ -5,7 +5,7 @@
 mod table;
 
 use proptest::prelude::*;
-use sync_core::change::{At, Edit, Op, Row, RowChange, Stamp};
+use sync_core::change::{Addition, At, Edit, Op, Row, RowChange, Stamp};
 use sync_core::conflict::{
     BesidesEffect, ConflictKind, DecideError, Effect, Parked, Resolution, besides_digest, decide, merged_row, units,
 };
@@ -310,7 +310,7 @@ fn any_kind() -> impl Strategy<Value = ConflictKind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// CLOUD_WINS never writes; LOCAL_WINS leaves every column alone that did not clash (but the mark, when an edit revives the row); MANUAL
     /// writes the values given over what there is; none of them changes the key; and carried out again a write is the same.
@@ -322,7 +322,13 @@ proptest! {
         let parked = parked(kind, clashed, &known, current.as_ref());
         prop_assert_eq!(decide(&table, &parked, Resolution::CloudWins, &[]).unwrap(), Effect::Nothing);
 
-        let won = decide(&table, &parked, Resolution::LocalWins, &[]).unwrap();
+        let won = decide(&table, &parked, Resolution::LocalWins, &[]);
+        if kind == ConflictKind::Schema && !clash_a {
+            // All that the site edited is gone from the schema.
+            prop_assert_eq!(won, Err(DecideError::Gone));
+            return Ok(());
+        }
+        let won = won.unwrap();
         if let (Effect::Write(row) | Effect::Replace(row), Some(current)) = (&won, &current) {
             prop_assert_eq!(&row[0], &current[0]);
             if clash_a {
@@ -391,4 +397,33 @@ proptest! {
 
 fn parked_again<'a>(kind: ConflictKind, clashed: &'a [ColumnNo], local: &'a [Option<Value>], current: &'a Row) -> Parked<'a> {
     parked(kind, clashed, local, Some(current))
+}
+
+/// The site deletes by the mark what it also edited, over a row that changed: by policy the whole edit is taken, and the site is told what it
+/// cannot know.
+#[test]
+fn a_mark_that_wins_by_policy_takes_the_whole_edit_and_names_what_stands_otherwise() {
+    let mark = Edit { column: number(MARK), base: Value::Bool(false), new: Value::Bool(true) };
+    let op = || Op::Update(vec![edit(A, 1, 5), edit(B, 2, 2), mark.clone()]);
+    let won = ruled(Policy::LocalWins, Some(&row(7, 8)), op(), false);
+    assert_eq!((won.decision, won.merged.as_slice()), (Decision::Write(marked(5, 8)), &[number(B)][..]));
+    let parked = ruled(Policy::Manual, Some(&row(7, 8)), op(), false).decision;
+    let Decision::Park { kind: ConflictKind::DeleteUpdate, clashed, write: None, .. } = parked else { panic!("{parked:?}") };
+    assert_eq!(clashed, [number(A), number(B), number(MARK)], "nothing of it is written, so all of it is parked");
+}
+
+#[test]
+fn where_nothing_is_written_everything_that_was_edited_is_parked() {
+    let mut table = table();
+    table.columns[A].policy = Policy::Add;
+    let (present, place) = (row(i64::MAX, 2), at(2));
+    let addition = Addition { id: uuid::Uuid::nil(), column: number(A), amount: Value::Int(1) };
+    let change = RowChange { additions: vec![addition], ..change(Op::Update(vec![edit(B, 2, 6)])) };
+    let decision = reconcile(&table, Current::new(Some(&present), Some(&place), false), &change, false).decision;
+    let Decision::Park { kind: ConflictKind::Check, clashed, write: None, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(clashed, [number(A), number(B)]);
+    let wrong = Edit { column: number(A), base: Value::Int(1), new: Value::Text("one".into()) };
+    let unreadable = judge(Some(&row(1, 2)), Op::Update(vec![wrong, edit(B, 2, 6)]));
+    let Decision::Park { kind: ConflictKind::Rejected, clashed, write: None, .. } = unreadable else { panic!("{unreadable:?}") };
+    assert_eq!(clashed, [number(A), number(B)]);
 }

@@ -270,3 +270,9 @@ fn a_policy_fits_only_types_that_it_means_something_for() {
     assert_eq!(fitting(&ColumnType::Uuid), "manual cloud_wins local_wins newest");
     assert_eq!(fitting(&ColumnType::Enum(vec!["low".into()])), "manual cloud_wins local_wins newest");
 }
+
+#[test]
+fn a_text_of_too_many_lines_parks_instead_of_taking_its_time() {
+    let line = |mark: &str| format!("{mark}\n{}", "line\n".repeat(sync_core::limits::MERGE_LINES_MAX));
+    assert_eq!(one(Policy::Text, &ColumnType::Text, &line("a"), &line("b"), &format!("{}end", line("a"))), None);
+}
