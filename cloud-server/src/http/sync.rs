@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conflict_ui_api::error::BackendError;
 use conflict_ui_api::problem::{Answer, Code, Problem};
+use sync_core::catalog::Catalog;
 use sync_core::id::ScopeId;
 use sync_core::limits::LOG_ROWS_MAX;
 use sync_core::sync_log::RunStatus;
@@ -58,13 +59,23 @@ pub(super) async fn replica(
 /// `POST /sync/v1/push`: one change set. Its bytes are its name, so they are hashed as they came.
 pub(super) async fn push(State(core): State<Arc<Core>>, Speaking(site): Speaking, Raw(body): Raw) -> Answer<Encoded<PushAnswer>> {
     let catalog = core.catalog();
-    push::push(&core.db, &core.key, &catalog, &site, &body).await.map(Encoded).map_err(problem)
+    let taken = push::push(&core.db, &core.key, &catalog, &site, &body).await;
+    let taken = match fitting(&core, &catalog, &taken).await? {
+        Some(catalog) => push::push(&core.db, &core.key, &catalog, &site, &body).await,
+        None => taken,
+    };
+    taken.map(Encoded).map_err(problem)
 }
 
 /// `POST /sync/v1/pull`: what is new in the site's scopes, one page.
 pub(super) async fn pull(State(core): State<Arc<Core>>, Speaking(site): Speaking, Message(pull): Message<Pull>) -> Answer<Encoded<Page>> {
     let catalog = core.catalog();
-    let page = pull::pull(&core.db, &core.key, &catalog, &site, &pull).await.map_err(problem)?;
+    let page = pull::pull(&core.db, &core.key, &catalog, &site, &pull).await;
+    let page = match fitting(&core, &catalog, &page).await? {
+        Some(catalog) => pull::pull(&core.db, &core.key, &catalog, &site, &pull).await,
+        None => page,
+    };
+    let page = page.map_err(problem)?;
     // A scope that was taken from the site, and of which it names no cursor any more, is let go.
     let gone: Vec<&ScopeId> = site.leaving.iter().filter(|scope| pull.cursors.iter().all(|cursor| cursor.scope != **scope)).collect();
     if !gone.is_empty() {
@@ -99,6 +110,20 @@ async fn record(core: &Core, site: &SiteIdentity, upload: &LogUpload) -> Result<
     let statuses: Vec<RunStatus> = ended.iter().map(|run| run.status).collect();
     events::of_runs(&transaction, &site.name, &statuses).await?;
     Ok(transaction.commit().await?)
+}
+
+/// A newer catalog, where the one in force turned out not to fit the database any more: somebody altered a table and did not say so.
+async fn fitting<T>(core: &Core, catalog: &Catalog, outcome: &Result<T, SyncError>) -> Answer<Option<Arc<Catalog>>> {
+    let Err(SyncError::Store(error)) = outcome else { return Ok(None) };
+    if !error.is_unfit() {
+        return Ok(None);
+    }
+    tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
+    let fresh = core.refresh_catalog().await.map_err(|error| {
+        tracing::error!(%error, "the database and rejoin.toml do not fit");
+        Problem::from(BackendError::Unavailable("the schema was changed and does not fit rejoin.toml".to_owned()))
+    })?;
+    Ok((fresh.version != catalog.version).then_some(fresh))
 }
 
 /// What a site is told. Each is for that site alone; the codes tell it what to do.

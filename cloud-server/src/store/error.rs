@@ -29,6 +29,16 @@ impl StoreError {
             Self::Unavailable(_) | Self::Busy(_) | Self::Corrupt(_) => None,
         }
     }
+
+    /// Whether a statement or a trigger of ours does not fit the database: it names what was dropped or altered since the catalog was made, so
+    /// that it fails whatever the row. The same out of a function of the user's is not ours.
+    #[must_use]
+    pub fn is_unfit(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let Some(said) = error.as_db_error() else { return false };
+        let syntax = ["42", "0A"].iter().any(|class| said.code().code().starts_with(class));
+        syntax && *said.code() != SqlState::INSUFFICIENT_PRIVILEGE && said.where_().is_none_or(is_within_ours)
+    }
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -69,6 +79,12 @@ impl From<StoreError> for BackendError {
             error => Self::internal(error),
         }
     }
+}
+
+/// Whether the innermost function of an error's context is one of ours. PostgreSQL's own statement alone has no function at all.
+fn is_within_ours(context: &str) -> bool {
+    let function = context.lines().find_map(|line| line.split_once("function ")).map(|(_, name)| name);
+    function.is_none_or(|name| name.trim_start_matches('"').starts_with("rejoin."))
 }
 
 /// tokio-postgres shows only "db error"; the words are in the source.

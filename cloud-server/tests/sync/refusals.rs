@@ -87,6 +87,35 @@ async fn a_trigger_of_the_users_that_raises_parks_its_row_as_check() {
 }
 
 #[tokio::test]
+async fn what_an_index_cannot_hold_or_a_broken_trigger_refuses_parks_that_row_alone() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[]).await;
+    cloud
+        .run(
+            "CREATE INDEX ON marks (note);
+             CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.note = 'limit' THEN RAISE 'too much' USING ERRCODE = '54000'; END IF;
+                 IF NEW.note = 'unknown' THEN PERFORM no_such_function(); END IF;
+                 IF NEW.note = 'column' THEN PERFORM no_such_column FROM kinds; END IF;
+                 IF NEW.note = 'feature' THEN RAISE 'not made' USING ERRCODE = '0A000'; END IF;
+                 RETURN NEW; END $$;
+             CREATE TRIGGER broken BEFORE INSERT ON marks FOR EACH ROW EXECUTE FUNCTION broken();",
+        )
+        .await;
+    // Nothing that compresses: a B-tree takes 2704 bytes.
+    let long: String = cloud.one("SELECT string_agg(md5(n::text), '') FROM generate_series(1, 400) n").await;
+    let mut site = cloud.site("a", &[&p]).await;
+    let mark = |id: &str, note: &str| site.insert("marks", &json!({"id": id, "production_id": p, "note": note}));
+    let notes = ["a", &long, "b", "limit", "unknown", "c", "column", "feature", "d"];
+    let rows = notes.iter().enumerate().map(|(no, note)| mark(&no.to_string(), note)).collect();
+    let answers = site.push(rows).await;
+    let expected = ["exact", "held", "exact", "held", "held", "exact", "held", "held", "exact"];
+    assert_eq!(verdicts(&answers), expected, "{:#?}", site.reasons().await);
+    assert!(site.reasons().await.iter().all(|reason| reason.starts_with("check marks")), "{:?}", site.reasons().await);
+}
+
+#[tokio::test]
 async fn a_deferred_constraint_is_asked_before_the_answer() {
     let cloud = Cloud::start().await;
     let p = id('p', 1);

@@ -19,6 +19,7 @@ use super::undo;
 use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
 use crate::store::pool::Database;
+use crate::store::push::refusal::refusal;
 use crate::store::row::StoredRow;
 use crate::store::sites::SiteIdentity;
 use crate::store::tx::{Author, Retry, WriteTx};
@@ -85,7 +86,7 @@ async fn attempt(
     let mut tx = WriteTx::begin(client, Author::user(by)).await?;
     let scopes = foresee(&tx, catalog, command).await?;
     tx.hold(&scopes, false).await?;
-    let outcome = carry_out(&mut tx, catalog, &Judge::Cloud, by, command, &scopes).await?;
+    let outcome = sorted(catalog, carry_out(&mut tx, catalog, &Judge::Cloud, by, command, &scopes).await)?;
     if outcome.is_ok() {
         tx.commit().await?;
     }
@@ -127,7 +128,7 @@ pub(crate) async fn run_command(
     let by = format!("{} at {}", command.by, site.name);
     let outcome = match carry_out(tx, catalog, &Judge::Site(site), &by, command, held).await {
         Err(StoreError::Busy(_)) if last => Err(Refused::Undecidable("the rows are busy: decide again".to_owned())),
-        outcome => outcome?,
+        outcome => sorted(catalog, outcome)?,
     };
     let refused = match outcome {
         Ok(()) => {
@@ -143,6 +144,14 @@ pub(crate) async fn run_command(
         Refused::Outdated => "the conflict or its row has changed since, or it was resolved already".to_owned(),
         Refused::Undecidable(reason) => reason,
     }))
+}
+
+/// What the database refuses of a decision is told to whoever decided; it never fails the push that the decision came with.
+fn sorted(catalog: &Catalog, outcome: Result<Result<(), Refused>, StoreError>) -> Result<Result<(), Refused>, StoreError> {
+    outcome.or_else(|error| match refusal(catalog, &error) {
+        Some(refusal) => Ok(Err(Refused::Undecidable(refusal.reason))),
+        None => Err(error),
+    })
 }
 
 /// The scopes that a decision will touch, looked at without locks.

@@ -21,9 +21,12 @@ pub(crate) struct Refusal {
 
 /// Reads a failure as a refusal of rows; `None` where it is a fault of the database or of ours.
 pub(crate) fn refusal(catalog: &Catalog, error: &StoreError) -> Option<Refusal> {
-    let StoreError::Database(error) = error else { return None };
-    let said = error.as_db_error()?;
-    let kind = kind(said.code())?;
+    let StoreError::Database(source) = error else { return None };
+    let said = source.as_db_error()?;
+    if error.is_unfit() || is_of_the_database(said.code()) {
+        return None;
+    }
+    let kind = kind(said.code());
     let table = said.schema().zip(said.table()).map(|(schema, table)| (schema.to_owned(), table.to_owned()));
     let mut refusal = Refusal { kind, reason: said.message().to_owned(), constraint: said.constraint().map(ToOwned::to_owned), table };
     if let Some(words) = refusal.table_of(catalog).and_then(|table| words(catalog, table, &refusal, said)) {
@@ -40,18 +43,21 @@ impl Refusal {
     }
 }
 
-fn kind(code: &SqlState) -> Option<ConflictKind> {
-    match code {
-        &SqlState::UNIQUE_VIOLATION | &SqlState::EXCLUSION_VIOLATION => return Some(ConflictKind::Unique),
-        &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION => return Some(ConflictKind::ForeignKey),
+/// Whether the database, its resources or the session are at fault, whatever row it was: another attempt may succeed.
+fn is_of_the_database(code: &SqlState) -> bool {
+    let class = code.code().get(..2).unwrap_or_default();
+    matches!(class, "08" | "25" | "26" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX")
+}
+
+fn kind(code: &SqlState) -> ConflictKind {
+    match *code {
+        SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => ConflictKind::Unique,
+        SqlState::FOREIGN_KEY_VIOLATION | SqlState::RESTRICT_VIOLATION => ConflictKind::ForeignKey,
         // A policy of row-level security, a trigger that forbids, a privilege that was taken: the edit is kept, and the queue goes on.
-        &SqlState::INSUFFICIENT_PRIVILEGE => return Some(ConflictKind::Rejected),
-        _ => {}
+        SqlState::INSUFFICIENT_PRIVILEGE => ConflictKind::Rejected,
+        // What the row wanted is not possible: whatever a constraint, an index, a type or a trigger of the user's says.
+        _ => ConflictKind::Check,
     }
-    // Integrity, data exceptions, WITH CHECK OPTION, PL/pgSQL's RAISE; and the classes from I to Z but XX, which the standard leaves to users.
-    let class = code.code().get(..2)?;
-    let users = class.starts_with(|letter: char| ('I'..='Z').contains(&letter)) && class != "XX";
-    (matches!(class, "22" | "23" | "44") || users).then_some(ConflictKind::Check)
 }
 
 fn words(catalog: &Catalog, table: &Table, refusal: &Refusal, said: &DbError) -> Option<String> {
