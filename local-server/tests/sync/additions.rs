@@ -171,6 +171,7 @@ async fn an_edit_of_a_hidden_column_is_pushed_and_parked_and_the_column_goes() {
     after.tables[0].columns.remove(2);
     after.tables.remove(1);
     site.take(after).await;
+    let site = site.restarted().await;
     // A pull brings rows without it.
     let mut pulled = page(&[(&scope("a"), 6)]).live(SHOWS, 0, 6, 2, vec![text("a"), Value::Int(10)]);
     pulled.tables[0].columns.truncate(2);

@@ -86,8 +86,11 @@ pub(crate) fn catalog() -> Arc<Catalog> {
     items.scope = ScopeRule::Through(0);
     items.uniques = vec![Unique { name: "items_slot".into(), columns: vec![ColumnNo(2), ColumnNo(3)] }];
     items.references = vec![refers("items_show", 2, SHOWS, OnDelete::Cascade), refers("items_parent", 5, ITEMS, OnDelete::SetNull)];
-    let mut conflicts =
-        table(CONFLICTS, "sync_conflicts", vec![column(1, "id", ColumnType::Uuid), column(2, "resolution", ColumnType::Text)]);
+    let mut conflicts = table(
+        CONFLICTS,
+        "sync_conflicts",
+        vec![column(1, "id", ColumnType::Uuid), column(2, "resolution", ColumnType::Text), column(3, "revision", ColumnType::Int8)],
+    );
     (conflicts.engine, conflicts.schema, conflicts.scope) = (true, "rejoin".into(), ScopeRule::Site);
     let version = CatalogVersion(1);
     Arc::new(Catalog { version, system: "test".into(), api: ApiStyle::default(), tables: vec![shows, items, conflicts] })
@@ -200,6 +203,16 @@ impl Site {
         self.plan = Arc::new(self.db.read(move |connection| hidden::plan(connection, after)).await.unwrap());
     }
 
+    /// The site after a restart: all it knows is in its file.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { db, plan, _folder: folder, replica } = self;
+        drop((db, plan));
+        let db = Database::open(folder.path()).unwrap();
+        let catalog = db.catalog().unwrap();
+        let plan = Arc::new(db.read(move |connection| hidden::plan(connection, catalog)).await.unwrap());
+        Self { db, plan, _folder: folder, replica }
+    }
+
     /// A program's SQL, captured.
     pub(crate) async fn sql(&self, sql: &str) {
         let sql = sql.to_owned();
@@ -294,6 +307,11 @@ pub(crate) fn verdict(verdict: Verdict) -> RowAnswer {
 
 pub(crate) fn conflict(number: u128) -> ConflictId {
     ConflictId(Uuid::from_u128(number))
+}
+
+/// A conflict as it is pulled.
+pub(crate) fn conflict_row(number: u128, resolution: &str, revision: i64) -> Row {
+    vec![Value::Uuid(conflict(number).0), text(resolution), Value::Int(revision)]
 }
 
 /// `insert shows/a`, for each row of a push.

@@ -146,6 +146,7 @@ impl Cloud {
         }
         self.begin();
         let in_set: BTreeSet<Place> = push.rows.iter().map(|row| (row.table, row.key.clone())).collect();
+        assert_eq!(in_set.len(), push.rows.len(), "a row comes twice");
         let verdicts: Vec<_> = push.rows.iter().map(|change| self.decide(replica, change, push.reoffer, &in_set)).collect();
         // What the whole transaction left is what is answered.
         let rows = push.rows.iter().zip(verdicts).map(|(change, verdict)| self.answer(replica, push.no, change, verdict)).collect();
@@ -240,8 +241,8 @@ impl Cloud {
     }
 
     fn conflict_row(&mut self, replica: ReplicaId, id: ConflictId, resolution: &str) {
-        let row = vec![Value::Uuid(id.0), Value::Text(resolution.into())];
         let at = self.tick(&own_scope(replica));
+        let row = vec![Value::Uuid(id.0), Value::Text(resolution.into()), Value::Int(at.tick.0)];
         self.rows.insert((CONFLICTS, Key(vec![row[0].clone()])), Kept { row, version: at.tick.0, at });
     }
 

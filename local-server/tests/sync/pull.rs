@@ -93,7 +93,7 @@ async fn h05_a_parent_that_dirty_rows_refer_to_becomes_a_ghost_until_they_are_se
     site.applied(&push, vec![verdict(parked)]).await;
     assert_eq!(site.rows("SELECT rejoin_held FROM shows").await, "2", "the child waits, and so does the ghost");
     // CLOUD_WINS: the held row goes, and the ghost with it.
-    let resolved = vec![Value::Uuid(conflict(1).0), text("CLOUD_WINS")];
+    let resolved = conflict_row(1, "CLOUD_WINS", 2);
     let own = ScopeId("site/1".into());
     site.pull(page(&[(&a, 2), (&own, 1)]).live(CONFLICTS, 1, 1, 1, resolved)).await;
     assert_eq!(site.rows("SELECT (SELECT count(*) FROM shows), (SELECT count(*) FROM items)").await, "0|0");
@@ -107,7 +107,7 @@ async fn a_held_row_that_won_is_released_to_what_the_cloud_sent() {
     let push = site.cut().await.unwrap();
     site.applied(&push, vec![verdict(sync_core::change::Verdict::Held(conflict(1)))]).await;
     let own = ScopeId("site/1".into());
-    let resolved = vec![Value::Uuid(conflict(1).0), text("LOCAL_WINS")];
+    let resolved = conflict_row(1, "LOCAL_WINS", 2);
     site.pull(page(&[(&scope("a"), 4), (&own, 1)]).live(CONFLICTS, 1, 1, 1, resolved).live(SHOWS, 0, 4, 2, show("a", 1, "merged"))).await;
     assert_eq!(site.rows("SELECT a, b, rejoin_held, rejoin_tick FROM shows").await, "1|merged|0|4");
     site.assert_clean().await;

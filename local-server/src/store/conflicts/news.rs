@@ -5,10 +5,11 @@ use conflict_ui_api::backend::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowAnswer, RowChange, Verdict};
-use sync_core::conflict::Resolution;
+use sync_core::conflict::{Resolution, Way};
 use sync_core::id::ConflictId;
 use sync_core::value::Value;
 use sync_core::wire::codec;
+use sync_core::wire::message::ResolveCommand;
 
 use super::Source;
 use crate::store::error::{Result, StoreError};
@@ -87,9 +88,43 @@ pub(in crate::store) fn keep_parked(connection: &Connection, change: &RowChange,
 /// # Errors
 /// The database.
 pub fn heard(connection: &Connection) -> Result<()> {
-    connection.execute("DELETE FROM rejoin_commands WHERE done = 1", [])?;
-    if Source::arrived(connection)? {
-        connection.execute("DELETE FROM rejoin_parked WHERE conflict IN (SELECT id FROM sync_conflicts)", [])?;
+    if !Source::arrived(connection)? {
+        return Ok(());
+    }
+    forget_decisions(connection)?;
+    connection.execute("DELETE FROM rejoin_parked WHERE conflict IN (SELECT id FROM sync_conflicts)", [])?;
+    Ok(())
+}
+
+/// Forgets the decisions that have nothing left to say. The pull may have read the cloud before the push that carried a decision: one that
+/// was taken stays until its conflict shows the effect, and one that was refused until the conflict no longer needs it.
+fn forget_decisions(connection: &Connection) -> Result<()> {
+    let sql = "SELECT d.conflict, d.body, d.refused IS NOT NULL, c.revision, c.resolution
+               FROM rejoin_commands d LEFT JOIN sync_conflicts c ON c.id = d.conflict WHERE d.done = 1 OR d.refused IS NOT NULL";
+    let mut spoken = Vec::new();
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, body, refused): (String, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let now = row.get::<_, Option<i64>>(3)?.zip(row.get::<_, Option<String>>(4)?);
+        let command: Option<ResolveCommand> = codec::decode(&body).ok();
+        if now.is_none_or(|(revision, resolution)| is_spoken(command.as_ref(), refused, revision, &resolution)) {
+            spoken.push(id);
+        }
+    }
+    for id in spoken {
+        connection.prepare_cached("DELETE FROM rejoin_commands WHERE conflict = ?1")?.execute([id])?;
     }
     Ok(())
+}
+
+/// Whether a decision has nothing left to say of its conflict as it is now.
+fn is_spoken(command: Option<&ResolveCommand>, refused: bool, revision: i64, resolution: &str) -> bool {
+    let pending = resolution == Resolution::Pending.as_str();
+    let moved_on = |command: &ResolveCommand| revision > command.revision;
+    match command {
+        Some(command) if !refused || command.way == Way::Undo => moved_on(command),
+        // Still open, be it as another revision: whoever decided must hear why that did not count.
+        _ => !pending,
+    }
 }
