@@ -2,7 +2,10 @@
 
 mod additions;
 mod answer;
+mod later;
 mod pull;
+
+pub use later::merge_later;
 
 use crate::catalog::{Column, Table};
 use crate::change::{Addition, At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::{Column, DefaultValue, Table};
 use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
-use sync_core::site::{Event, SiteRow, step};
+use sync_core::site::{Event, SiteRow, merge_later, step};
 use sync_core::value::Value;
 use sync_core::wire::codec;
 use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
@@ -236,9 +236,17 @@ fn base_of_key(connection: &Connection, sql: &TableSql, no: PushNo, key: &Key) -
 }
 
 fn keep_later(connection: &Connection, later: &RowChange) -> Result<()> {
-    let body = codec::encode(later).map_err(|error| StoreError::Stored(error.to_string()))?;
+    let record = later.key.to_string();
+    let sql = "SELECT body FROM rejoin_later WHERE table_no = ?1 AND record_id = ?2";
+    let before: Option<Vec<u8>> = connection.prepare_cached(sql)?.query_row(params![later.table.0, record], |row| row.get(0)).optional()?;
+    let stored = |error: codec::CodecError| StoreError::Stored(error.to_string());
+    let later = match before {
+        Some(before) => merge_later(&codec::decode(&before).map_err(stored)?, later.clone()),
+        None => later.clone(),
+    };
+    let body = codec::encode(&later).map_err(stored)?;
     let sql = "INSERT OR REPLACE INTO rejoin_later (table_no, record_id, body) VALUES (?1, ?2, ?3)";
-    connection.prepare_cached(sql)?.execute(params![later.table.0, later.key.to_string(), body])?;
+    connection.prepare_cached(sql)?.execute(params![later.table.0, record, body])?;
     Ok(())
 }
 

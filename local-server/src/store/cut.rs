@@ -1,11 +1,11 @@
 //! One push as it is being cut: which rows go into it, and which must go along, before or not at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{PushNo, ScopeId, Tick};
+use sync_core::id::{Key, PushNo, ScopeId, Tick};
 use sync_core::limits::{PUSH_BYTES_MAX, REFERENCE_DEPTH_MAX, VALUE_BYTES_MAX};
 use sync_core::site::{self, Event, SiteRow};
 use sync_core::value::Value;
@@ -101,6 +101,8 @@ pub struct Cut<'a> {
     no: PushNo,
     limits: Limits,
     cursors: HashMap<ScopeId, Tick>,
+    /// The records, by table and id, of which a later edit waits.
+    later: HashSet<(u32, String)>,
     writer: SyncWriter<'a>,
     rows: Vec<RowChange>,
     seats: Vec<Seat>,
@@ -124,6 +126,7 @@ impl<'a> Cut<'a> {
             no,
             limits,
             cursors: cursors::ticks(connection)?,
+            later: later_edits(connection)?,
             writer: SyncWriter::new(connection, plan),
             rows: Vec::new(),
             seats: Vec::new(),
@@ -190,6 +193,9 @@ impl<'a> Cut<'a> {
         if step.is_some_and(|step| step != Step::of(&change.op)) {
             return Ok(Taken::Nothing);
         }
+        if self.awaits_later(&change) {
+            return Ok(Taken::Blocked);
+        }
         let parents = self.take_parents(table, sql, &entry, &change, depth)?;
         match parents {
             Parents::Full => return Ok(Taken::Full),
@@ -210,6 +216,12 @@ impl<'a> Cut<'a> {
             }
         }
         self.seat(table, sql, rejoin_row, change)
+    }
+
+    /// Whether an edit of the row waits for its conflict: a push has one change of a row, and that one goes first.
+    fn awaits_later(&self, change: &RowChange) -> bool {
+        let waits = |key: &Key| self.later.contains(&(change.table.0, key.to_string()));
+        !self.later.is_empty() && (waits(&change.key) || matches!(&change.op, Op::Rekey(old, _) if waits(old)))
     }
 
     /// Gives a change its place; the row is in this push from now on.
@@ -336,6 +348,12 @@ enum Parents {
     Blocked,
     /// They do not fit.
     Full,
+}
+
+fn later_edits(connection: &Connection) -> Result<HashSet<(u32, String)>> {
+    let mut statement = connection.prepare_cached("SELECT table_no, record_id FROM rejoin_later")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn unheld(row: &SiteRow) -> SiteRow {

@@ -1,15 +1,18 @@
 //! Cutting pushes, and what answers do.
 
+use local_server::store::DbError;
 use local_server::store::answers::{Counts, Outcome};
 use local_server::store::outbox::Pass;
-use sync_core::change::{At, Confirmed, Image, RowAnswer, Stamp, State, Verdict};
+use sync_core::change::{At, Confirmed, Edit, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ColumnNo, PushNo, Tick};
 use sync_core::limits::PUSH_ROWS_MAX;
+use sync_core::value::Value;
+use sync_core::wire::codec;
 use sync_core::wire::message::{PushResult, Refusal};
 
 use crate::bench::*;
 
-fn image(tick: i64, row: Vec<sync_core::value::Value>) -> Image {
+fn image(tick: i64, row: Vec<Value>) -> Image {
     let stamp = Stamp { version: 8, updated_at: NOW.into(), modified_by: Some("cloud".into()), synced_at: Some(NOW.into()) };
     Image { at: At { scope: scope("a"), tick: Tick(tick) }, stamp, state: State::Live(row) }
 }
@@ -170,11 +173,52 @@ async fn h09_an_edit_made_while_its_row_was_clashing_joins_the_conflict() {
     site.applied(&push, vec![clash.clone()]).await;
     assert_eq!(site.rows("SELECT a, b FROM shows").await, "5|X");
     let push = site.cut().await.unwrap();
-    assert_eq!(told(&push), "update shows/a 3:B>D; update shows/a 2:1>5", "D is never based on X");
+    assert_eq!(told(&push), "update shows/a 3:B>D", "D is never based on X");
+    // Somebody has the scope. The row itself waits: a push has one change of a row.
+    site.applied(&push, vec![verdict(Verdict::Deferred)]).await;
+    site.sql("UPDATE shows SET b = 'E'").await;
+    let push = site.cut().await.unwrap();
+    assert_eq!(told(&push), "update shows/a 3:B>D");
     let parked = RowAnswer { confirmed: Confirmed::Nothing, ..clash };
-    site.applied(&push, vec![parked, exact(&scope("a"), 3, 9)]).await;
-    assert_eq!(site.rows("SELECT a, b FROM shows").await, "5|X");
+    let mut pass = Pass::default();
+    site.applied(&push, vec![parked]).await;
+    let (_, push) = site.next(&mut pass).await.unwrap();
+    assert_eq!(told(&push), "update shows/a 2:1>5,3:X>E");
+    site.applied(&push, vec![exact(&scope("a"), 3, 9)]).await;
+    assert_eq!(site.rows("SELECT a, b FROM shows").await, "5|E");
     site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_later_edit_joins_the_one_that_waits_already() {
+    let site = Site::new(1).await;
+    site.pull(page(&[(&scope("a"), 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "A"))).await;
+    site.sql("UPDATE shows SET a = 2, b = 'B'").await;
+    let push = site.cut().await.unwrap();
+    site.sql("UPDATE shows SET b = 'D'").await;
+    // Of an earlier push of a program that did not let the row wait for it.
+    let edit = |column, base, new| Edit { column: ColumnNo(column), base, new };
+    let waiting = RowChange {
+        base: None,
+        op: Op::Update(vec![edit(2, Value::Int(0), Value::Int(9)), edit(3, text("first"), text("A"))]),
+        ..push.rows[0].clone()
+    };
+    let body = codec::encode(&waiting).unwrap();
+    site.db
+        .apply(move |connection| {
+            let sql = "INSERT INTO rejoin_later (table_no, record_id, body) VALUES (1, 'a', ?1)";
+            Ok::<_, DbError>(connection.execute(sql, [body])?)
+        })
+        .await
+        .unwrap();
+    let clash = RowAnswer {
+        verdict: Verdict::Parked(conflict(1)),
+        clashed: vec![ColumnNo(2), ColumnNo(3)],
+        confirmed: Confirmed::Image(image(2, show("a", 7, "X"))),
+        merged: vec![],
+    };
+    site.applied(&push, vec![clash]).await;
+    assert_eq!(told(&site.cut().await.unwrap()), "update shows/a 2:0>9,3:first>D");
 }
 
 #[tokio::test]
