@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::sync_log::names;
 use crate::value::{ColumnType, Value};
 
-pub(crate) use number::about_equal;
-pub use number::{add, difference};
+pub use number::{about_equal, add, difference};
 
 /// What is done where both sides changed the same column to different values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

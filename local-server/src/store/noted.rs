@@ -9,16 +9,13 @@ use rusqlite::{Connection, params};
 use sync_core::catalog::{Column, Table};
 use sync_core::change::{Addition, Op, RowChange};
 use sync_core::id::{ColumnNo, PushNo};
-use sync_core::policy::{Policy, add, difference};
+use sync_core::policy::{Policy, about_equal, add, difference};
 use sync_core::site::{SiteRow, Unanswered};
 use sync_core::value::{ColumnType, Value};
 use uuid::Uuid;
 
 use super::error::Result;
 use super::rows::{Bound, from_sql};
-
-/// How far a float may be from what its additions explain, relative to its size: sums round.
-const FLOAT_SLACK: f64 = 1e-9;
 
 /// Whether anything is ever noted of this table's rows.
 #[must_use]
@@ -106,16 +103,6 @@ pub fn explain(table: &Table, row: &mut SiteRow, pushed: Option<&RowChange>) {
 
 fn wide(ty: &ColumnType) -> &ColumnType {
     if matches!(ty, ColumnType::Int2 | ColumnType::Int4) { &ColumnType::Int8 } else { ty }
-}
-
-fn about_equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Float(left), Value::Float(right)) => {
-            let (left, right) = (left.get(), right.get());
-            left.to_bits() == right.to_bits() || (left - right).abs() <= FLOAT_SLACK * left.abs().max(right.abs())
-        }
-        _ => left == right,
-    }
 }
 
 /// Writes what a step made of a row's notes. `rows`: the `rejoin_row` before and after; none after where the row is clean.

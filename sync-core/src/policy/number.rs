@@ -68,8 +68,10 @@ pub fn difference(ty: &ColumnType, from: &Value, to: &Value) -> Option<Value> {
     }
 }
 
-/// Whether two values of an `add` column are the same but for the rounding of floats.
-pub(crate) fn about_equal(left: &Value, right: &Value) -> bool {
+/// Whether two values of an `add` column are the same but for the rounding of floats: a column that its additions explain this well was
+/// changed by nothing else.
+#[must_use]
+pub fn about_equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Float(left), Value::Float(right)) => {
             let (left, right) = (left.get(), right.get());
