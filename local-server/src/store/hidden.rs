@@ -59,8 +59,17 @@ fn hide_table(table: &Table) -> Table {
 /// # Errors
 /// The database.
 pub fn plan(connection: &Connection, catalog: Arc<Catalog>) -> Result<Plan> {
+    let extended = extended(connection, &catalog)?;
+    Ok(Plan::new(extended.map_or(catalog, Arc::new)))
+}
+
+/// The catalog with what is hidden; `None` where nothing is.
+///
+/// # Errors
+/// The database.
+pub fn extended(connection: &Connection, catalog: &Catalog) -> Result<Option<Catalog>> {
     let hidden = stored(connection)?;
-    Ok(Plan::new(if hidden.is_empty() { catalog } else { Arc::new(extend(&catalog, &hidden)) }))
+    Ok((!hidden.is_empty()).then(|| extend(catalog, &hidden)))
 }
 
 type Stored = BTreeMap<(TableNo, ColumnNo), String>;

@@ -1,6 +1,10 @@
 //! "My edits": everything that is only here, in pages that miss none.
 
+use std::sync::Arc;
+
 use conflict_ui_api::backend::{Backend, EditCounts, EditQuery, EditState, LocalEdit};
+use local_server::store::StoreError;
+use local_server::store::install::install;
 use sync_core::change::{Edit, Op, RowChange, Stamp};
 use sync_core::id::{ColumnNo, Key, TableNo};
 use sync_core::value::Value;
@@ -160,30 +164,33 @@ async fn an_edit_of_thousands_of_rows_is_read_in_pages_past_those_that_are_none(
 #[tokio::test]
 async fn an_edit_of_what_the_schema_no_longer_has_is_shown_by_its_old_name() {
     let site = served().await;
-    site.plain("UPDATE t SET a = 10 WHERE id = 'k1'; INSERT INTO t (id, a) VALUES ('k5', 5)").await;
-    let column = serde_json::to_string(&crate::fixture::column(9, "rate", sync_core::value::ColumnType::Int8)).unwrap();
-    let mut gone = crate::fixture::table(8, "gone", vec![crate::fixture::column(1, "id", sync_core::value::ColumnType::Text)]);
-    gone.stamps = crate::fixture::engine_stamps();
-    let whole = serde_json::to_string(&gone).unwrap();
-    site.sync(&format!(
-        "ALTER TABLE t ADD COLUMN rejoin_hidden_9; ALTER TABLE rejoin_base_1 ADD COLUMN rejoin_hidden_9;
-         UPDATE t SET rejoin_hidden_9 = 60 WHERE id = 'k1'; UPDATE rejoin_base_1 SET rejoin_hidden_9 = 50 WHERE id = 'k1';
-         INSERT INTO rejoin_hidden VALUES (1, 9, '{column}'), (8, 0, '{whole}');
-         CREATE TABLE rejoin_hidden_table_8 (id TEXT, rejoin_updated_at TEXT, rejoin_modified_by TEXT, rejoin_row INTEGER PRIMARY KEY);
-         CREATE TABLE rejoin_base_8 (rejoin_row INTEGER PRIMARY KEY, rejoin_kind TEXT, id TEXT, rejoin_push_no, rejoin_held_conflict, rejoin_gone_at, rejoin_gone_by);
-         INSERT INTO rejoin_hidden_table_8 (id, rejoin_row) VALUES ('g', 1); INSERT INTO rejoin_base_8 (rejoin_row, rejoin_kind, id) VALUES (1, 'insert', 'g');"
-    ))
+    site.plain(
+        "UPDATE t SET a = 10 WHERE id = 'k1'; UPDATE t SET a = 20, b = 'kept' WHERE id = 'k2'; INSERT INTO t (id, a) VALUES ('k5', 5);
+         INSERT INTO c (id, t, x) VALUES ('g', 'k1', 7); UPDATE c SET x = 3 WHERE id = 'c2'",
+    )
     .await;
+    let before = site.db.catalog().unwrap();
+    let mut after = (*before).clone();
+    after.version.0 += 1;
+    after.tables[0].columns.remove(1);
+    after.tables.remove(1);
+    let (built, after) = (after.clone(), Arc::new(after));
+    site.db.apply(move |connection| install(connection, Some(&before), &built, "venue")).await.map_err(|error: StoreError| error).unwrap();
+    site.db.set_catalog(after);
     let mut shown = told(&edits(&site, EditQuery::default()).await);
     shown.sort_unstable();
     assert_eq!(
         shown,
         [
-            r#"waiting insert gone/g {"id":[null,"g"]}"#,
+            r#"waiting insert c/g {"id":[null,"g"],"t":[null,"k1"],"x":[null,7]}"#,
             r#"waiting insert t/k5 {"a":[null,5],"b":[null,null],"id":[null,"k5"],"u":[null,null]}"#,
-            r#"waiting update t/k1 {"a":[1,10],"rate":[50,60]}"#,
+            r#"waiting update c/c2 {"x":[2,3]}"#,
+            r#"waiting update t/k1 {"a":[1,10]}"#,
+            r#"waiting update t/k2 {"a":[2,20],"b":["two","kept"]}"#,
         ]
     );
-    assert_eq!(site.backend.edit_counts().await.unwrap().waiting, 3);
-    assert_eq!(edits(&site, EditQuery { table: Some("gone".into()), ..EditQuery::default() }).await.len(), 1);
+    assert_eq!(site.backend.edit_counts().await.unwrap().waiting, 5);
+    assert_eq!(edits(&site, EditQuery { table: Some("c".into()), ..EditQuery::default() }).await.len(), 2);
+    let k1 = EditQuery { table: Some("t".into()), record: Some("k1".into()), ..EditQuery::default() };
+    assert_eq!(told(&edits(&site, k1).await), [r#"waiting update t/k1 {"a":[1,10]}"#]);
 }

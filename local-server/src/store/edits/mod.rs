@@ -6,7 +6,6 @@
 
 mod cell;
 mod conflicts;
-mod hidden;
 mod place;
 mod pushed;
 mod rows;
@@ -19,6 +18,7 @@ use self::cell::Names;
 use self::place::Place;
 use super::conflicts::Source;
 use super::error::Result;
+use super::hidden;
 use super::rows::base_table;
 
 /// Candidates read at a time.

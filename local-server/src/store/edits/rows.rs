@@ -9,11 +9,11 @@ use sync_core::id::ConflictId;
 use uuid::Uuid;
 
 use super::cell::{Cell, record_id};
-use super::hidden::is_hidden;
 use super::place::Place;
 use super::{Filling, SCAN_ROWS, tables};
 use crate::store::conflicts::ParkedRows;
 use crate::store::error::Result;
+use crate::store::hidden::is_hidden;
 use crate::store::rows::{Bound, HeldState, base_table, column_list, live_by_key, live_table, quoted};
 
 /// Columns of the result before those of the base image.
