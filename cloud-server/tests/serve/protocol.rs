@@ -8,7 +8,7 @@ use sync_core::id::{CatalogVersion, ColumnNo, Key, PushNo, RunId, ScopeId, Table
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::value::Value;
 use sync_core::wire::codec;
-use sync_core::wire::message::{Cursor, Enrol, Enrolled, LogUpload, Page, Pull, Push, PushAnswer, PushResult, Run, Speaker};
+use sync_core::wire::message::{Cursor, Enrol, Enrolled, LogUpload, Page, Pull, Push, PushAnswer, PushResult, Refusal, Run, Speaker};
 use uuid::Uuid;
 
 use crate::harness::Server;
@@ -139,6 +139,23 @@ async fn an_edit_of_a_site_is_a_record_and_a_clash_a_conflict_to_resolve() {
     assert_eq!(resolved.status, StatusCode::OK, "{}", resolved.body);
     assert_eq!(admin.get(&path).await.body["venue"], json!("Club"));
     assert_eq!(resolve(&conflict["cloudEtag"], "CLOUD_WINS").await.problem().0, 409, "decided once");
+}
+
+#[tokio::test]
+async fn a_push_after_a_column_was_dropped_is_taken_with_the_schema_as_it_is() {
+    let server = Server::start().await;
+    let admin = server.admin();
+    let production = admin.production("Gala").await;
+    let mut site = Site::join(&server, "studio", &["*"]).await;
+    site.pull("productions").await;
+    server.sql("ALTER TABLE productions DROP COLUMN room").await;
+    let (status, answer) = site.push(site.venue(&production, Value::Null, "Hall")).await;
+    assert_eq!(status, StatusCode::OK);
+    let PushResult::Refused(Refusal::Catalog(version)) = answer.unwrap().result else { panic!("not taken with the new catalog") };
+    assert!(version > site.catalog.version, "the site asks for it and cuts its push anew");
+    assert_eq!(admin.get("/api/conflicts").await.body["data"], json!([]));
+    assert_eq!(admin.get(&format!("/api/productions/{production}")).await.status, StatusCode::OK);
+    assert_eq!(admin.patch(&format!("/api/productions/{production}"), json!({ "venue": "Arena" })).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -203,3 +203,21 @@ async fn a_table_may_be_left_out_and_come_back() {
     cloud.run("UPDATE kinds SET label = 'm'").await;
     assert_eq!(history(&cloud, "kinds", "k").await[0].changes, json!({"label": ["l", "m"]}));
 }
+
+#[tokio::test]
+async fn a_column_dropped_by_a_migration_stops_no_program_before_the_schema_was_looked_at_again() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    cloud.run("ALTER TABLE sources DROP COLUMN width; ALTER TABLE sources RENAME COLUMN height TO tall").await;
+    cloud.run("UPDATE sources SET name = 'it''s \"new\"', price = 1.50").await;
+    cloud.run("UPDATE sources SET tall = 5").await;
+    cloud.run(&format!("INSERT INTO sources (id, production_id, name, slot) VALUES ('{}', '{p}', 'x', 9)", id('s', 2))).await;
+    cloud.run(&format!("DELETE FROM sources WHERE id = '{s}'")).await;
+    let entries = history(&cloud, "sources", &s).await;
+    assert_eq!(ops(&entries), ["delete", "update", "insert"]);
+    assert_eq!(entries[1].changes, json!({"name": ["s1", "it's \"new\""], "price": [null, "1.5"]}));
+    assert_eq!(entries[0].changes["slot"], json!([1, null]));
+    assert_eq!(entries[0].changes.get("rejoin_version"), None, "no stamps");
+    assert_eq!(history(&cloud, "sources", &id('s', 2)).await[0].changes["name"], json!([null, "x"]));
+}

@@ -22,12 +22,40 @@ impl Source<'_> {
         self.history.then(|| self.safe_function("history", HISTORY_SETTINGS, &self.history_body()))
     }
 
+    /// By the columns that the catalog knows, while they are there. Where one is not, since a migration dropped or renamed it and nobody has looked
+    /// at the schema since, from the whole rows: the programs go on, at a little more cost.
     fn history_body(&self) -> String {
+        let names = self.table.columns.iter().map(|column| literal(&column.name)).collect::<Vec<_>>().join(", ");
+        let image = self.table.columns.iter().map(|column| kept(column, "r")).collect::<Vec<_>>().join(", ");
+        let known = self.written("to_jsonb(rejoin_image)", &format!(", LATERAL (SELECT {image}) rejoin_image"), &self.changes());
+        let whole =
+            "(SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}') FROM jsonb_each(to_jsonb(r)) e WHERE e.key = ANY (rejoin_names))";
+        let pairs = "(SELECT string_agg(to_json(key)::text || ':[' || coalesce(e.value::text, 'null') || ',' || coalesce(f.value::text, 'null') || ']', ',')
+                          FROM jsonb_each(to_jsonb(o)) e FULL JOIN jsonb_each(to_jsonb(n)) f USING (key)
+                          WHERE key = ANY (rejoin_names) AND e.value IS DISTINCT FROM f.value)";
+        format!(
+            r"DECLARE
+    by_replica uuid := nullif(current_setting('rejoin.replica', true), '')::uuid;
+    by_push bigint := nullif(current_setting('rejoin.push_no', true), '')::bigint;
+    rejoin_names CONSTANT text[] := ARRAY[{names}]::text[];
+BEGIN
+    IF (SELECT count(*) FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND attname = ANY (rejoin_names::name[])) = {count} THEN
+{known}    ELSE
+{whole}    END IF;
+    RETURN NULL;
+END
+",
+            count = self.table.columns.len(),
+            whole = self.written(whole, "", pairs),
+        )
+    }
+
+    /// The statements that write it. `image`, `from`: a row's image; `changes`: the members of a JSON object.
+    fn written(&self, image: &str, from: &str, changes: &str) -> String {
         let insert = "INSERT INTO rejoin.history (table_no, key, op, version, author, replica, push_no, changes)";
         let no = self.table.no;
         let version = quote(&self.table.stamps.version);
         let author = |alias: &str| format!("coalesce({alias}.{}::text, rejoin.author())", quote(&self.table.stamps.last_modified_by));
-        let image = self.table.columns.iter().map(|column| kept(column, "r")).collect::<Vec<_>>().join(", ");
         let rekeyed = self.table.key_columns().map(|column| differ(column, "o", "n")).collect::<Vec<_>>().join(" OR ");
         let bounded = |what: &str, of: &str| {
             format!(
@@ -35,20 +63,16 @@ impl Source<'_> {
             )
         };
         format!(
-            r"DECLARE
-    by_replica uuid := nullif(current_setting('rejoin.replica', true), '')::uuid;
-    by_push bigint := nullif(current_setting('rejoin.push_no', true), '')::bigint;
-BEGIN
-    IF TG_OP = 'INSERT' THEN
+            r"    IF TG_OP = 'INSERT' THEN
         {insert}
             SELECT {no}, x.key, 'insert', x.version, x.author, by_replica, by_push, {image_bounded}
-            FROM (SELECT {key_r} AS key, r.{version} AS version, {author_r} AS author, to_jsonb(rejoin_image) AS changes
-                  FROM rows_added r, LATERAL (SELECT {image}) rejoin_image OFFSET 0) x;
+            FROM (SELECT {key_r} AS key, r.{version} AS version, {author_r} AS author, {image} AS changes
+                  FROM rows_added r{from} OFFSET 0) x;
     ELSIF TG_OP = 'DELETE' THEN
         {insert}
             SELECT {no}, x.key, 'delete', x.version, rejoin.author(), by_replica, by_push, {image_bounded}
-            FROM (SELECT {key_r} AS key, r.{version} + 1 AS version, to_jsonb(rejoin_image) AS changes
-                  FROM rows_removed r, LATERAL (SELECT {image}) rejoin_image OFFSET 0) x;
+            FROM (SELECT {key_r} AS key, r.{version} + 1 AS version, {image} AS changes
+                  FROM rows_removed r{from} OFFSET 0) x;
     ELSE
         {insert}
             SELECT {no}, k.key, 'update', x.version, x.author, by_replica, by_push, {pairs_bounded}
@@ -60,8 +84,6 @@ BEGIN
             CROSS JOIN LATERAL (SELECT x.key UNION ALL SELECT x.old_key WHERE x.old_key IS NOT NULL) k
             WHERE x.changed IS NOT NULL;
     END IF;
-    RETURN NULL;
-END
 ",
             image_bounded = bounded("x.changes", "bounded_image"),
             pairs_bounded = bounded("c.changes", "bounded_pairs"),
@@ -70,7 +92,6 @@ END
             key_n = key_array(self.table, "n"),
             author_r = author("r"),
             author_n = author("n"),
-            changes = self.changes(),
         )
     }
 
