@@ -89,6 +89,9 @@ pub(crate) async fn claim(client: &mut Client, at_most: usize, settle: Duration)
             Err(error) => {
                 // One that cannot be composed keeps no other waiting.
                 tracing::error!(notice = %id, %error, "a notice could not be composed");
+                if !matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_)) {
+                    give_up(client, id, row.try_get(1)?, &format!("it could not be composed: {error}")).await?;
+                }
                 continue;
             }
         };
@@ -119,6 +122,14 @@ pub(crate) async fn settle(db: &impl GenericClient, notice: &Claimed, outcome: &
     let statement = db.prepare_cached(sql).await?;
     db.execute(&statement, &[&notice.id, &notice.attempts, &notice.accepted_by, &notice.refused_by, &error, &delivered, &given_up, &wait])
         .await?;
+    Ok(())
+}
+
+/// Notes that nothing can be sent: the next attempt would fail like this one. An admin sees why, and may have it tried again.
+async fn give_up(db: &impl GenericClient, id: Uuid, attempts: i32, error: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE rejoin.notices SET given_up_at = now(), last_error = $3
+               WHERE id = $1 AND attempts = $2 AND delivered_at IS NULL AND given_up_at IS NULL";
+    db.execute(sql, &[&id, &attempts, &compose::bounded(error)]).await?;
     Ok(())
 }
 
