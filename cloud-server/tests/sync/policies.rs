@@ -347,6 +347,10 @@ async fn a_message_that_adds_nonsense_is_refused_or_parked() {
     let push = site.next_push(vec![add(&cloud, &site, &s, &[(&twice, 1), (&twice, 1)])]);
     let answer = site.push_whole(&push).await;
     assert!(format!("{:?}", answer.result).contains("comes twice"), "{answer:?}");
+    // Its ids would be noted as counted, and nothing added.
+    let push = site.next_push(vec![adding(&cloud, site.delete("sources", &s), &[(&Uuid::new_v4(), 1)])]);
+    let answer = site.push_whole(&push).await;
+    assert!(format!("{:?}", answer.result).contains("adds to a row"), "{answer:?}");
     // Text added to a number, and more than the column can hold.
     for amount in [Value::Text("x".to_owned()), Value::Int(i64::MAX), Value::Null] {
         let mut change = add(&cloud, &site, &s, &[(&Uuid::new_v4(), 1)]);
@@ -354,6 +358,20 @@ async fn a_message_that_adds_nonsense_is_refused_or_parked() {
         assert_eq!(verdict(&site.push_one(change).await), "parked");
     }
     assert_eq!(stock(&cloud).await, 10);
+}
+
+#[tokio::test]
+async fn what_was_to_be_added_to_a_dropped_column_is_kept_as_a_sum() {
+    let cloud = cloud(ALL).await;
+    let change = {
+        let (site, s) = one(&cloud, "stock = 10").await;
+        add(&cloud, &site, &s, &[(&Uuid::new_v4(), 2), (&Uuid::new_v4(), 3)])
+    };
+    cloud.run("ALTER TABLE sources DROP COLUMN stock").await;
+    let cloud = cloud.prepared_with(&format!("{GENERAL}{}", ALL.replace("stock = \"add\"\n", ""))).await;
+    let mut site = cloud.site("b", &[&id('p', 1)]).await;
+    assert_eq!(verdict(&site.push_one(change).await), "parked");
+    assert_eq!(cloud.one::<Json>("SELECT local_data -> 'stock' FROM rejoin.sync_conflicts WHERE kind = 'schema'").await, json!(5));
 }
 
 #[tokio::test]

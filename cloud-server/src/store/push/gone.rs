@@ -7,6 +7,8 @@ use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
 use sync_core::change::RowChange;
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, TableNo};
+use sync_core::policy;
+use sync_core::value::Value;
 
 use super::set::{Fate, Item, Park, Set};
 use crate::store::error::StoreError;
@@ -34,6 +36,19 @@ pub(super) async fn tables(tx: &WriteTx<'_>, catalog: &Catalog, rows: &[RowChang
 
 fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T, StoreError> {
     serde_json::from_value(json).map_err(|error| StoreError::Corrupt(format!("a catalog: {error}")))
+}
+
+/// The additions to the columns that are gone, summed by column. A sum out of its type's range stays at what went before.
+fn sums(item: &Item<'_>, gone: &Table) -> Vec<(ColumnNo, Value)> {
+    let mut sums: Vec<(ColumnNo, Value)> = Vec::new();
+    for addition in item.change.additions.iter().filter(|addition| item.table.column(addition.column).is_none()) {
+        let Some(column) = gone.column(addition.column) else { continue };
+        match sums.iter_mut().find(|(no, _)| *no == column.no) {
+            Some((_, sum)) => *sum = policy::add(&column.ty, sum, &addition.amount).unwrap_or_else(|| sum.clone()),
+            None => sums.push((column.no, addition.amount.clone())),
+        }
+    }
+    sums
 }
 
 /// Why a row of a table that is gone is parked.
@@ -69,6 +84,11 @@ impl Set<'_> {
             let no = TableNo(row.try_get::<_, i32>(0)?.cast_unsigned());
             let Some(table) = self.items.iter().map(|item| item.table).find(|table| table.no == no) else { continue };
             self.gone.entry(no).or_insert_with(|| Table { columns: Vec::new(), ..table.clone() }).columns.push(column);
+        }
+        for item in &mut self.items {
+            if let Some(gone) = self.gone.get(&item.table.no) {
+                item.added_to_gone = sums(item, gone);
+            }
         }
         Ok(())
     }

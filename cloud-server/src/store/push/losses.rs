@@ -46,9 +46,8 @@ impl<'s> Told<'s> {
         if matches!(item.change.op, Op::Rekey(..)) {
             pushed.extend(item.table.key.iter().copied().zip(&item.change.key.0));
         }
-        // Of a column that is gone the amount is all there is.
-        let unknown = item.change.additions.iter().filter(|addition| item.table.column(addition.column).is_none());
-        pushed.extend(unknown.map(|addition| (addition.column, &addition.amount)));
+        // Of a column that is gone the sum of the amounts is all there is.
+        pushed.extend(item.added_to_gone.iter().map(|(no, sum)| (*no, sum)));
         let base = match &item.change.op {
             Op::Update(edits) | Op::Rekey(_, edits) => edits.iter().map(|edit| (edit.column, &edit.base)).collect(),
             Op::Delete(base) => base.iter().map(|(no, value)| (*no, value)).collect(),

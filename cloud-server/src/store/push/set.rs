@@ -55,6 +55,8 @@ pub(super) struct Item<'a> {
     pub(super) merged: Vec<ColumnNo>,
     /// What lost by a policy.
     pub(super) losses: Vec<Loss>,
+    /// What was to be added to columns that are gone, by column.
+    pub(super) added_to_gone: Vec<(ColumnNo, Value)>,
 }
 
 /// What is to become of a pushed row, and in the end what became of it.
@@ -248,7 +250,11 @@ impl<'a> Set<'a> {
                 fate: Fate::Open,
                 merged: Vec::new(),
                 losses: Vec::new(),
+                added_to_gone: Vec::new(),
             };
+            if !change.additions.is_empty() && (item.is_insert() || item.is_delete()) {
+                return Err(format!("{} {} adds to a row that it inserts or deletes", table.name, change.key));
+            }
             if let Some(addition) = change.additions.iter().find(|addition| !additions.insert(addition.id)) {
                 return Err(format!("the addition {} comes twice", addition.id));
             }
