@@ -1,20 +1,25 @@
 // What can be decided about a conflict, and what a decision sends. Pure: no elements, no requests.
 
 import { own } from './dom.js';
-import { same } from './values.js';
+import { same, sum, tooLarge } from './values.js';
 
 /**
  * The fields of a conflict, those that matter first: what the API says of each (`name`, `base`, `cloud`, `local`, `type`, `group`, ..), and
- * `clashed`: somebody has to decide it; `differs`: the sides are not the same.
+ * `clashed`: somebody has to decide it; `differs`: the sides are not the same; `edited`: it is part of what the site
+ * wrote (the rest of the site's row is what the cloud had then); `former`: the table no longer has it; `others`: its
+ * `cloud` is of another row, which stands against this one.
  */
 export function fields(detail) {
   // A row that is gone at the cloud is shown as it was.
   const gone = detail.current === null ? detail.cloudData : null;
+  const made = detail.held || !detail.baseData || detail.current === null;
   const all = (detail.fields ?? withoutVerdicts(detail)).map((field) => {
     const cloud = field.cloud === undefined ? own(gone, field.name) : field.cloud;
     const clashed = detail.columns.includes(field.name) || (!detail.columns.length && field.verdict === 'clash');
     const differs = clashed || (field.local !== undefined && cloud !== undefined && !same(cloud, field.local));
-    return { ...field, cloud, clashed, differs, group: field.group ?? [], editable: field.editable ?? true };
+    const edited = made || field.base !== undefined;
+    const former = Boolean(detail.fields) && !field.type;
+    return { ...field, cloud, clashed, differs, edited, former, others: Boolean(detail.against), group: field.group ?? [], editable: field.editable ?? true };
   });
   return all.sort((a, b) => Number(b.clashed) - Number(a.clashed) || Number(b.differs) - Number(a.differs));
 }
@@ -69,11 +74,19 @@ export function ways(detail) {
 export function initialPicks(all, way) {
   const picks = new Map();
   for (const field of all) {
-    if (way?.start) picks.set(field.name, pick(field, way.start));
-    else if (way?.edits) picks.set(field.name, pick(field, 'local'));
+    if (way?.edits || way?.start === 'local') picks.set(field.name, siteEdit(field));
+    else if (way?.start) picks.set(field.name, pick(field, way.start));
     else if (!field.clashed && all.some((other) => other.clashed)) picks.set(field.name, pick(field, 'cloud'));
   }
   return picks;
+}
+
+/** The site's edit over the cloud's row: what it wrote, on top of what was added meanwhile where its column only adds up; the cloud's value in all else. */
+function siteEdit(field) {
+  if (field.others) return pick(field, 'local');
+  if (!field.edited && field.cloud !== undefined) return pick(field, 'cloud');
+  const added = field.policy === 'add' ? sum(field.cloud, field.local, field.base) : undefined;
+  return added === undefined || same(added, field.local) ? pick(field, 'local') : { side: 'free', value: added };
 }
 
 /** A pick remembers the value that was seen, so that a later state cannot change what was meant. */
@@ -111,14 +124,11 @@ export function plan(detail, all, way, picks) {
   const picked = open.filter((field) => picks.has(field.name)).map((field) => ({ field, to: picks.get(field.name).value }));
   const usable = picked.filter(({ to }) => to !== undefined);
   const differs = (from) => usable.filter(({ field, to }) => !same(to, own(from, field.name)));
-  if (way?.edits) {
-    const values = differs(detail.localData);
-    if (!values.length) return { body, changes: [], missing, fault: 'Change at least one value.' };
-    return finish({ ...body, resolution: 'MANUAL' }, values, row ?? detail.localData, missing);
-  }
-  if (way?.id === 'revive') {
-    const values = differs(detail.localData);
-    return finish(besides({ ...body, resolution: values.length ? 'MANUAL' : 'LOCAL_WINS' }), values, detail.localData, missing);
+  if (way?.edits || way?.id === 'revive') {
+    const changed = usable.filter(({ field, to }) => !same(to, siteEdit(field).value));
+    if (way.edits && !changed.length) return { body, changes: [], missing, fault: 'Change at least one value.' };
+    if (row === null || detail.held) return anew(besides, body, detail, differs, missing);
+    return over(body, usable, missing);
   }
   const changes = differs(row);
   if (!changes.length) return finish({ ...body, resolution: 'CLOUD_WINS' }, [], row, missing);
@@ -127,6 +137,30 @@ export function plan(detail, all, way, picks) {
     return field.clashed || !detail.columns.length ? same(to, field.local) : same(to, field.cloud);
   });
   return finish(besides({ ...body, resolution: wholeEdit ? 'LOCAL_WINS' : 'MANUAL' }), changes, row, missing);
+}
+
+/** The site's row where the cloud has none: the cloud has all of the row that was sent, so that only what is changed of it is sent. */
+function anew(besides, body, detail, differs, missing) {
+  const values = differs(detail.localData).filter(({ field }) => !field.former);
+  return finish(besides({ ...body, resolution: values.length ? 'MANUAL' : 'LOCAL_WINS' }), values, detail.localData, missing);
+}
+
+/**
+ * The site's edit over the cloud's row: MANUAL writes the values that it names and no other, so that all of the edit is named. Where another
+ * row stands against it, the row's own values are those that the edit was made on.
+ */
+function over(body, usable, missing) {
+  const known = usable.filter(({ field }) => !field.former);
+  const was = (field) => field.others ? field.base ?? field.local : field.cloud;
+  const values = known.filter(({ field, to }) => !same(to, was(field)));
+  const lost = values.find(({ to }) => tooLarge(to) !== null);
+  if (lost) return { body, changes: [], missing, fault: `${lost.field.name} was too large to be kept here: edit the row at its site again.` };
+  const from = Object.fromEntries(known.map(({ field }) => [field.name, was(field)]));
+  const planned = finish({ ...body, resolution: 'MANUAL' }, values, from, missing);
+  // Where all is as the cloud has it, a row that comes back is named by one of its values.
+  const one = known.find(({ field }) => field.editable);
+  if (!values.length && one) planned.body.values = { [one.field.name]: one.to };
+  return planned;
 }
 
 function finish(body, values, from, missing) {

@@ -231,8 +231,9 @@ export function open(main, { id, go, signal, refresh }) {
   /** The merged result, before it is saved. */
   function resultWords({ body, changes }) {
     if (way?.shows) return h('p', {}, way.hint);
-    const merging = body.way === 'same_row' ? 'The two become one row. ' : '';
-    if (!changes.length && merging) return h('p', {}, 'The two become one row, with the cloud’s values.');
+    const merging = body.way === 'same_row' ? 'The two become one row. ' : way?.id === 'revive' ? 'The row comes back. ' : '';
+    if (!changes.length && body.way === 'same_row') return h('p', {}, 'The two become one row, with the cloud’s values.');
+    if (!changes.length && merging) return h('p', {}, body.resolution === 'LOCAL_WINS' ? 'The row comes back as the site has it.' : 'The row comes back as it was at the cloud.');
     if (!changes.length) return h('p', {}, body.resolution === 'LOCAL_WINS' ? 'The site’s edit is taken as it is.' : 'Nothing changes at the cloud; the site’s edit is put away.');
     return h('p', {}, merging, h('span', { class: 'dim' }, 'After saving: '), enumerate(changes.slice(0, 4).map(({ name, from, to }) => h('span', { class: 'change' }, h('span', { class: 'column' }, short(name, 30)), ' ',
       from === undefined ? inline(to, 40) : change(from, to, 30)))), changes.length > 4 ? ` and ${changes.length - 4} more` : '', '.');

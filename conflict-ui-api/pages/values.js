@@ -88,6 +88,19 @@ export function change(from, to, characters = 40) {
   return [h('s', {}, inline(a, characters)), ' → ', inline(b, characters)];
 }
 
+/** `to` with the difference of `now` and `was` added, exactly, in the form that `now` has; undefined where one of them is no decimal number. */
+export function sum(to, now, was) {
+  const parts = [to, now, was].map((value) => /^(-?)(\d+)(?:\.(\d+))?$/.exec(['number', 'string'].includes(typeof value) ? String(value) : ''));
+  if (parts.some((part) => !part)) return undefined;
+  const places = Math.max(...parts.map(([, , , fraction]) => (fraction ?? '').length));
+  const [a, b, c] = parts.map(([, sign, whole, fraction]) => BigInt(sign + whole + (fraction ?? '').padEnd(places, '0')));
+  const total = a + b - c;
+  const digits = String(total < 0n ? -total : total).padStart(places + 1, '0');
+  const cut = digits.length - places;
+  const exact = `${total < 0n ? '-' : ''}${digits.slice(0, cut)}${places ? `.${digits.slice(cut)}`.replace(/\.?0+$/, '') : ''}`;
+  return typeof now === 'number' && Math.abs(Number(exact)) <= Number.MAX_SAFE_INTEGER ? Number(exact) : exact;
+}
+
 /** Whether two values are the same, whatever the order of the members of objects. */
 export function same(a, b) {
   return canonical(a) === canonical(b);

@@ -371,3 +371,85 @@ async fn a_technician_sees_and_exports_what_is_not_in_the_cloud() {
     tab.check();
     at_cloud.check();
 }
+
+/// Writes one value of the site's edit anew and saves.
+async fn change_and_save(world: &World, record: &str, field: &str, value: &str, shown: &[&str]) {
+    let conflict = world.only_conflict(record).await;
+    let tab = tab(&world.cloud).await;
+    tab.open(&format!("{}/conflicts/{}", world.cloud.url(), conflict["id"].as_str().unwrap())).await;
+    if conflict["kind"] != "unique" {
+        tab.click_where("label", "Change it, then offer it again").await;
+    }
+    tab.until(&format!("document.querySelector('[data-focus=write-{field}]')")).await;
+    tab.click(&format!("[data-focus=write-{field}]")).await;
+    tab.eval("document.activeElement.select()").await;
+    tab.write(value).await;
+    for text in shown {
+        tab.sees(text).await;
+    }
+    tab.click("[data-focus=save]").await;
+    tab.sees("Saved.").await;
+    tab.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changing_one_value_of_a_refused_edit_keeps_the_rest_of_it() {
+    let world = World::new(&["a"]).await;
+    let Scene { source, .. } = scene(&world).await;
+    let spec = json!({"category": "ROUTER", "manufacturer": "Acme", "model": "R1", "ioArchitecture": "CARD_BASED"});
+    let from = world.cloud.create("/api/equipment", spec.clone()).await;
+    let to = world.cloud.create("/api/equipment", spec).await;
+    let card = world.cloud.create("/api/equipment_cards", json!({"equipmentId": from, "slotNumber": 1})).await;
+    world.converge().await;
+    world.psql("ALTER TABLE sources ADD CONSTRAINT sources_rate_known CHECK (rate <= 240)").await;
+    world.cut_all();
+    let (card, path) = (format!("/api/equipment_cards/{card}"), format!("/api/sources/{source}"));
+    let site = &world.site("a").api;
+    site.patch(&card, json!({"equipmentId": to, "slotNumber": 5})).await.ok();
+    site.patch(&path, json!({"note": "by the site", "rate": 400.0})).await.ok();
+    world.cloud.create("/api/equipment_cards", json!({"equipmentId": to, "slotNumber": 5})).await;
+    world.cloud.patch(&path, json!({"name": "Camera 2"})).await.ok();
+    world.heal_all();
+    world.sync("a").await;
+
+    change_and_save(&world, card.rsplit('/').next().unwrap(), "slot_number", "6", &["slot_number 1 → 6", &format!("→ “{}", &to[..8])])
+        .await;
+    change_and_save(&world, &source, "rate", "60", &["rate 25 → 60", "note", "by the site"]).await;
+    world.converge().await;
+    assert_eq!(world.pending_conflicts().await, Vec::<Value>::new());
+    for api in world.everybody() {
+        let row = api.get(&card).await.ok();
+        assert_eq!((&row["equipmentId"], &row["slotNumber"]), (&json!(to), &json!(6)));
+        let row = api.get(&path).await.ok();
+        assert_eq!((&row["note"], &row["rate"], &row["name"]), (&json!("by the site"), &json!(60.0), &json!("Camera 2")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_brought_back_has_all_of_the_sites_edit() {
+    let world = World::new(&["a"]).await;
+    let Scene { source, .. } = scene(&world).await;
+    let path = format!("/api/sources/{source}");
+    world.cut_all();
+    world.site("a").api.patch(&path, json!({"note": "by the site", "rate": 50.0})).await.ok();
+    world.psql(&format!("UPDATE sources SET is_deleted = true WHERE id = '{source}'")).await;
+    world.heal_all();
+    world.sync("a").await;
+    let conflict = world.only_conflict(&source).await;
+    assert_eq!(conflict["kind"], "update_delete");
+    let tab = tab(&world.cloud).await;
+    tab.open(&format!("{}/conflicts/{}", world.cloud.url(), conflict["id"].as_str().unwrap())).await;
+    tab.sees("rate 25 → 50").await;
+    tab.click("[data-field=rate] .free").await;
+    tab.write("60").await;
+    tab.sees("rate 25 → 60").await;
+    tab.sees("The row comes back.").await;
+    tab.click("[data-focus=save]").await;
+    tab.sees("Saved.").await;
+    world.converge().await;
+    for api in world.everybody() {
+        let row = api.get(&path).await.ok();
+        assert_eq!((&row["note"], &row["rate"], &row["isDeleted"]), (&json!("by the site"), &json!(60.0), &json!(false)));
+    }
+    tab.check();
+}
