@@ -71,16 +71,16 @@ impl Listener {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => None,
+            // Before the events: a session that ended, or a token that was revoked, hears nothing more, however much happens.
+            _ = self.heartbeat.tick() => {
+                authenticate(&self.state, &self.headers).await.ok()?;
+                Some(Sent::default().comment("alive"))
+            }
             event = self.events.recv() => match event {
                 Ok(event) => Some(told(&event)),
                 Err(RecvError::Lagged(_)) => Some(told(&Event::Lagged)),
                 Err(RecvError::Closed) => None,
             },
-            _ = self.heartbeat.tick() => {
-                // A session that ended, or a token that was revoked, hears nothing more.
-                authenticate(&self.state, &self.headers).await.ok()?;
-                Some(Sent::default().comment("alive"))
-            }
         }
     }
 }

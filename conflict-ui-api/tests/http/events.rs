@@ -65,6 +65,30 @@ async fn a_listener_hears_a_heartbeat_until_his_credential_is_gone() {
 }
 
 #[tokio::test]
+async fn a_storm_of_events_does_not_outlast_a_credential() {
+    let server = Server::new(ApiConfig { event_heartbeat: Duration::from_millis(10), ..ApiConfig::default() });
+    let mut stream = listen(&server).await;
+    heard(&mut stream).await;
+    server.ledger.forget(Role::Admin);
+    let mut told = 0;
+    // There is always a next event when the listener asks.
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            for no in 0..9 {
+                // Nobody may be left to hear it.
+                let _ = server.backend.events.send(run(&format!("site-{no}")));
+            }
+            if heard(&mut stream).await.is_none() {
+                return;
+            }
+            told += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(ended.await.is_ok(), "{told} events were heard after the credential was gone");
+}
+
+#[tokio::test]
 async fn as_many_listen_as_there_are_seats() {
     let server = Server::new(ApiConfig::default());
     let mut streams = Vec::new();
