@@ -42,7 +42,25 @@ impl World {
     pub async fn new(sites: &[&str]) -> Self {
         let database = test_support::database().await;
         let dir = tempfile::tempdir().unwrap();
-        let config = CloudConfig { database_url: Some(database.url().to_owned()), ..CloudConfig::new(dir.path().join("cloud")) };
+        let config = CloudConfig::new(dir.path().join("cloud"));
+        Self::start(database, dir, config, sites).await
+    }
+
+    /// A cloud with a system of the test's own: what its database has before it starts, and its `rejoin.toml`.
+    pub async fn of(sql: &str, settings: &str, sites: &[&str]) -> Self {
+        let database = test_support::database().await;
+        let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rejoin.toml");
+        std::fs::write(&file, settings).unwrap();
+        let config = CloudConfig { settings: Some(file), system: None, ..CloudConfig::new(dir.path().join("cloud")) };
+        Self::start(database, dir, config, sites).await
+    }
+
+    async fn start(database: Database, dir: tempfile::TempDir, config: CloudConfig, sites: &[&str]) -> Self {
+        let config = CloudConfig { database_url: Some(database.url().to_owned()), ..config };
         let server = Cloud::start(config).await.unwrap();
         let cloud = Api::new(server.url(), server.token());
         let world = Self { cloud, server, sites: std::sync::Mutex::default(), database, dir };

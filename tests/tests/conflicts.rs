@@ -342,3 +342,71 @@ async fn a_storm_is_one_line_and_one_decision() {
     let taken: i64 = site.query_row("SELECT count(*) FROM sources WHERE note = 'by the site'", [], |row| row.get(0)).unwrap();
     assert_eq!(taken, ROWS);
 }
+
+/// Decisions of every way are taken at a site without the link, travel, and take effect everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rows_are_made_one_and_a_decision_is_taken_back_from_a_site_without_the_link() {
+    let world = World::new(&["a", "b"]).await;
+    let equipment = equipment(&world.cloud).await;
+    let (_, source) = scene(&world).await;
+    let path = format!("/api/sources/{source}");
+    world.cut_all();
+    let card = json!({"equipmentId": equipment, "slotNumber": 1});
+    let first = world.site("a").api.create("/api/equipment_cards", card.clone()).await;
+    let b = &world.site("b").api;
+    let second = b.create("/api/equipment_cards", card).await;
+    let port = b.create("/api/equipment_card_io", json!({"cardId": second, "portType": "INPUT", "ioType": "SDI"})).await;
+    b.patch(&path, json!({"note": "by the site"})).await.ok();
+    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
+    world.heal_all();
+    world.sync("a").await;
+    world.converge().await;
+    let note = world.only_conflict(&source).await;
+    world.resolve(&note, "LOCAL_WINS", &Value::Null).await.ok();
+    world.converge().await;
+
+    world.cut_all();
+    let unique = detail(b, &world.only_conflict(&second).await).await;
+    decide(b, &unique, json!({"resolution": "CLOUD_WINS", "way": "same_row"})).await.ok();
+    undo(b, &note).await.ok();
+    assert_eq!((&detail(b, &unique).await["decidedNotSent"], &detail(b, &note).await["decidedNotSent"]), (&json!(true), &json!(true)));
+    assert_eq!(b.get(&path).await.ok()["note"], "by the site", "it changes no row here");
+    world.heal_all();
+    world.converge().await;
+    for api in world.everybody() {
+        api.get(&format!("/api/equipment_cards/{second}")).await.refused(404, "not_found");
+        assert_eq!(api.get(&format!("/api/equipment_card_io/{port}")).await.ok()["cardId"], json!(first));
+        assert_eq!(api.get(&path).await.ok()["note"], "by the cloud");
+    }
+    let open = detail(b, &note).await;
+    assert_eq!((&open["resolution"], &open["decidedNotSent"], &open["decision"]), (&json!("PENDING"), &json!(false), &Value::Null));
+}
+
+/// A decision that the cloud refuses is told at its site as long as the conflict is open, and not once somebody decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_decision_is_told_at_its_site_until_the_conflict_is_decided() {
+    let world = World::new(&["a"]).await;
+    let (_, source) = scene(&world).await;
+    let path = format!("/api/sources/{source}");
+    world.cut_all();
+    let a = &world.site("a").api;
+    a.patch(&path, json!({"note": "by the site"})).await.ok();
+    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
+    world.heal_all();
+    world.converge().await;
+    world.cut_all();
+    let seen = detail(a, &world.only_conflict(&source).await).await;
+    decide(a, &seen, json!({"resolution": "LOCAL_WINS"})).await.ok();
+    // What it was decided against is no longer there.
+    world.cloud.patch(&path, json!({"note": "by the cloud again"})).await.ok();
+    world.heal_all();
+    world.converge().await;
+    let told = detail(a, &seen).await;
+    assert_eq!((&told["resolution"], &told["decidedNotSent"]), (&json!("PENDING"), &json!(false)));
+    assert!(told["reason"].as_str().is_some_and(|reason| reason.contains("The decision made here was refused")), "{told}");
+    world.resolve(&world.only_conflict(&source).await, "CLOUD_WINS", &Value::Null).await.ok();
+    world.converge().await;
+    let told = detail(a, &seen).await;
+    assert_eq!((&told["resolution"], &told["decision"]), (&json!("CLOUD_WINS"), &Value::Null));
+    assert!(!told["reason"].as_str().unwrap().contains("refused"), "{told}");
+}
