@@ -420,3 +420,22 @@ async fn the_engines_own_tables_are_stamped_by_the_same_triggers() {
     let image: Option<String> = cloud.one("SELECT image::text FROM rejoin.tombstones").await;
     assert_eq!(image, None, "no password hash stays behind");
 }
+
+#[tokio::test]
+async fn settings_that_lose_synced_tables_are_refused_before_anything_is_undone() {
+    let database = test_support::database().await;
+    let sql = connect(database.url()).await;
+    let db = Database::open(database.url(), 2).unwrap();
+    sql.batch_execute(
+        "CREATE TABLE shop (id uuid PRIMARY KEY); CREATE TABLE item (id uuid PRIMARY KEY, shop_id uuid NOT NULL REFERENCES shop)",
+    )
+    .await
+    .unwrap();
+    let whole = Settings::parse("root = 'shop'").unwrap();
+    let before = prepare(&db, &whole, None).await.unwrap();
+    let error = prepare(&db, &Settings::parse("").unwrap(), None).await.unwrap_err();
+    assert!(matches!(&error, PrepareError::Unreached(tables) if *tables == ["public.item", "public.shop"]), "{error}");
+    assert_eq!(prepare(&db, &whole, None).await.unwrap().version, before.version);
+    // Said on purpose, or dropped: then it goes.
+    prepare(&db, &Settings::parse("root = 'shop'\nleft_out = ['item']").unwrap(), None).await.unwrap();
+}

@@ -31,6 +31,12 @@ pub enum PrepareError {
     /// `rejoin.toml` names what is not there or not fit.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Tables that are synced would no longer be, though they are there and nobody said so: their copies at the sites would go.
+    #[error(
+        "rejoin.toml no longer reaches {}: their copies at the sites would go. If that is meant, name them in left_out; a file that is given replaces \
+         the settings of the built-in system, so begin with a copy of those (migrations/systems/NAME/rejoin.toml)", .0.join(", ")
+    )]
+    Unreached(Vec<String>),
     /// A table could not be brought in.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -61,8 +67,22 @@ pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>
     let numbers = numbers::give(&transaction, &schema, &chosen).await?;
     transaction.commit().await?;
     let catalog = assemble(&schema, &chosen, &numbers, settings);
+    let unreached = unreached(published(&client).await?.as_ref(), &catalog, &schema, settings);
+    if !unreached.is_empty() {
+        return Err(PrepareError::Unreached(unreached));
+    }
     bring_in(&mut client, &schema, &chosen, &catalog, settings).await?;
     Ok(Arc::new(publish(&mut client, catalog).await?))
+}
+
+/// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.
+fn unreached(last: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: &Settings) -> Vec<String> {
+    let gone = last.into_iter().flat_map(|last| &last.tables).filter(|table| !table.engine && catalog.table(table.no).is_none());
+    let there = |table: &Table| {
+        schema.tables.iter().any(|found| found.obstacle.is_none() && found.schema == table.schema && found.name == table.name)
+    };
+    let meant = |table: &Table| settings.left_out.iter().any(|name| crate::settings::names(name.get_ref(), &table.schema, &table.name));
+    gone.filter(|table| there(table) && !meant(table)).map(|table| format!("{}.{}", table.schema, table.name)).collect()
 }
 
 /// What [`prepare`] would sync, and why; changes nothing. Before the first migration the built-in system's tables are not there yet.

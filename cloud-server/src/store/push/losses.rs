@@ -37,11 +37,17 @@ pub(super) struct Told<'s> {
 impl<'s> Told<'s> {
     /// `own`: the cloud's row, `gone`: what is left of it, as far as the site may see them.
     pub(super) fn of(set: &Set<'_>, item: &'s Item<'_>, own: Option<&StoredRow>, gone: Option<&Tombstone>) -> Self {
-        let known = match (own, gone.and_then(|gone| gone.image.as_ref())) {
+        let mut known: Vec<Option<Value>> = match (own, gone.and_then(|gone| gone.image.as_ref())) {
             (Some(stored), _) if !item.is_insert() => stored.row.iter().cloned().map(Some).collect(),
             (None, Some(image)) if !item.is_insert() => row_from_json(item.table, image),
             _ => vec![None; item.table.columns.len()],
         };
+        // The mark of a row that is marked at the cloud alone is not the site's.
+        if item.park().is_some_and(|park| park.kind == ConflictKind::UpdateDelete)
+            && let Some(mark) = item.table.soft_delete_position()
+        {
+            known[mark] = known[mark].as_ref().map(|_| Value::Bool(false));
+        }
         let mut pushed: Vec<_> = if item.is_delete() { Vec::new() } else { item.change.values().collect() };
         if matches!(item.change.op, Op::Rekey(..)) {
             pushed.extend(item.table.key.iter().copied().zip(&item.change.key.0));
