@@ -31,15 +31,23 @@ fn the_demo_converges_and_leaves_nothing_behind() {
     assert_eq!((code, lines.len()), (0, 1), "{story}");
     let result: Value = serde_json::from_str(&lines[0]).unwrap();
     let names: Vec<_> = result.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["converged", "sites", "rows", "merged", "parked", "resolved", "held", "digests"]);
+    assert_eq!(names, ["converged", "sites", "rows", "merged", "parked", "kinds", "resolved", "held", "digests"]);
     assert_eq!(
         json!([result["converged"], result["sites"], result["merged"], result["parked"], result["resolved"], result["held"]]),
-        json!([true, 2, 2, 3, { "CLOUD_WINS": 1, "LOCAL_WINS": 1, "MANUAL": 1 }, 0])
+        json!([true, 2, 2, 9, { "CLOUD_WINS": 4, "LOCAL_WINS": 2, "MANUAL": 3 }, 0])
     );
+    let kinds = result["kinds"].as_object().unwrap();
+    assert!(kinds.len() == 9 && kinds.values().all(|count| *count == 1), "one conflict of each kind: {result}");
     let digest = result["digests"]["cloud"].as_str().unwrap();
     assert!(digest.len() == 64 && result["digests"]["site-a"] == digest && result["digests"]["site-b"] == digest, "{result}");
     assert!(result["rows"].as_u64().unwrap() > 200, "{result}");
-    for told in ["held until it is decided", "update_update", "delete_update", "unique of equipment_cards", "cannot reach the cloud"] {
+    for told in [
+        "held until it is decided",
+        "9 conflicts parked",
+        "the second card goes into the next slot",
+        "the output is in use, so it stays",
+        "cannot reach the cloud",
+    ] {
         assert!(story.contains(told), "{told} is not told: {story}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the folder is removed");
