@@ -32,6 +32,7 @@ export function open(main, { id, go, signal, refresh }) {
   let saving = false;
   let invalid = new Map();
   let shown = '';
+  let grouped = false;
   const foot = h('div');
 
   const isOpen = () => detail.resolution === 'PENDING' && !detail.decidedNotSent;
@@ -86,6 +87,9 @@ export function open(main, { id, go, signal, refresh }) {
   async function load({ told } = {}) {
     try {
       take(await get(`/api/conflicts/${encodeURIComponent(id)}`, {}, { signal }), { told });
+      // A conflict that is alone in its group has no others of the same cause to go to.
+      const others = detail.group ? (await get('/api/conflicts', { group: detail.group, limit: 2 }, { signal })).data.length > 1 : false;
+      if (others !== grouped) { grouped = others; draw(); }
     } catch (error) {
       if (signal.aborted) return;
       if (detail) return notice(error.message, { kind: 'bad' });
@@ -104,7 +108,7 @@ export function open(main, { id, go, signal, refresh }) {
       ? fieldTable(detail, all, { picks, way, faults, readOnly: !decides() || way?.shows, choose, write, typed }) : '';
     fill(page,
       h('p', { class: 'crumbs' }, h('a', { href: '/conflicts' }, 'Conflicts'),
-        detail.group ? [' / ', h('a', { href: `/conflicts?group=${detail.group}` }, 'same cause')] : '',
+        grouped ? [' / ', h('a', { href: `/conflicts?group=${detail.group}` }, 'same cause')] : '',
         h('span', { class: 'spring' }), h('button', { type: 'button', class: 'link', on: { click: () => neighbour(-1) } }, '← Previous'), h('button', { type: 'button', class: 'link', on: { click: () => neighbour(1) } }, 'Next →')),
       h('div', { class: 'heading' }, h('h1', {}, short(rowName(detail), 120)),
         h('p', { class: 'about' }, h('span', { class: `kind ${detail.kind}` }, kindName(detail.kind)), h('span', { class: 'table' }, text(detail.tableName)),
@@ -349,7 +353,7 @@ export function open(main, { id, go, signal, refresh }) {
     }
     if (!isOpen() && mayDecide() && detail.undoable !== false) known.push(['u', 'Undo the decision', undo]);
     known.push(['n ]', 'Next conflict', () => neighbour(1)], ['p [', 'Previous conflict', () => neighbour(-1)]);
-    known.push(['Escape', 'Back', () => go(detail.group ? `/conflicts?group=${detail.group}` : '/conflicts')]);
+    known.push(['Escape', 'Back', () => go(grouped ? `/conflicts?group=${detail.group}` : '/conflicts')]);
     setKeys(known);
   }
 

@@ -49,7 +49,8 @@ export function open(main, { signal, refresh: refreshBar }) {
 
   function line(run) {
     return h('tr', {}, h('td', {}, at(run.startedAt)), h('td', {}, short(run.serverId, 40)), h('td', {}, DIRECTIONS[run.syncDirection] ?? ''),
-      h('td', {}, h('span', { class: `state ${String(run.status).toLowerCase()}` }, String(run.status).toLowerCase())),
+      h('td', {}, h('span', { class: `state ${String(run.status).toLowerCase()}` }, String(run.status).toLowerCase()),
+        (Array.isArray(run.errors) ? run.errors : []).slice(0, 3).map((error) => h('p', { class: 'problem' }, short(String(error?.message ?? error), 300)))),
       h('td', { class: 'number' }, run.recordsSynced.toLocaleString('en')), h('td', { class: 'number' }, run.conflictsDetected.toLocaleString('en')));
   }
 

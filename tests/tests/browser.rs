@@ -67,6 +67,7 @@ async fn an_admin_picks_fields_saves_and_takes_it_back() {
     tab.sees("1 conflict to decide").await;
     tab.click(".line a").await;
     tab.sees("at site a changed").await;
+    assert_eq!(tab.count(".crumbs a[href*=group]").await, 0, "it is alone in its group");
     tab.until("document.querySelectorAll('.field.clashed').length === 2").await;
     assert!(tab.eval("document.querySelector('[data-focus=save]').disabled").await.as_bool().unwrap(), "nothing is picked yet");
     tab.click("[data-field=rate] .cell.local").await;
@@ -324,6 +325,9 @@ async fn a_storm_is_one_line_and_one_decision() {
     let all = world.pending_conflicts().await.len();
 
     let tab = tab(&world.cloud).await;
+    let one = world.only_conflict(&sources[0]).await;
+    tab.open(&format!("{}/conflicts/{}", world.cloud.url(), one["id"].as_str().unwrap())).await;
+    tab.sees("same cause").await;
     tab.open(&format!("{}/", world.cloud.url())).await;
     tab.sees(&format!("{all} conflicts to decide, from 1 cause")).await;
     tab.press(&["j", "x", "b"]).await;
@@ -347,7 +351,12 @@ async fn a_technician_sees_and_exports_what_is_not_in_the_cloud() {
     world.cut_all();
     let site = &world.site("a").api;
     site.patch(&format!("/api/sources/{source}"), json!({"note": "moved to stage left"})).await.ok();
+    world.try_sync("a").await;
+    let run = world.site("a").last_run().await;
+    let told = run["errors"][0]["message"].as_str().unwrap_or_else(|| panic!("{run}")).to_owned();
     let tab = tab(site).await;
+    tab.open(&format!("{}/sync", site.url())).await;
+    tab.until(&format!("document.querySelector('td .problem')?.innerText.startsWith({})", json!(&told[..20.min(told.len())]))).await;
     tab.open(&format!("{}/edits", site.url())).await;
     tab.sees("Waiting").await;
     tab.sees("moved to stage left").await;
