@@ -232,7 +232,8 @@ async fn prune_history(core: Weak<Core>, keep: Duration) {
 }
 
 async fn prune_once(db: &Database, keep: Duration) -> Result<u64, StoreError> {
-    history::prune(&db.client().await?, keep).await
+    let client = db.client().await?;
+    Ok(history::prune(&client, keep).await? + history::prune_records(&client).await?)
 }
 
 /// The built-in system and the settings: as configured, else those of the system that the database has.

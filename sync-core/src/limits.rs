@@ -120,6 +120,10 @@ pub const HISTORY_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const HISTORY_KEEP_DEFAULT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often the history is looked through for what is too old.
 pub const HISTORY_PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How long the cloud knows which additions it counted and which rows were merged: a push may still name them for as long.
+pub const ADDITIONS_KEEP: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How long a decision on a conflict can be taken back.
+pub const RESOLUTIONS_KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Entries of the history that are removed at once when they are old.
 pub const HISTORY_PRUNE_ROWS: usize = 10_000;
 

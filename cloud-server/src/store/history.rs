@@ -7,7 +7,7 @@ use deadpool_postgres::GenericClient;
 use serde_json::{Map, Value as Json, json};
 use sync_core::catalog::{Column, Table};
 use sync_core::id::Key;
-use sync_core::limits::HISTORY_PRUNE_ROWS;
+use sync_core::limits::{ADDITIONS_KEEP, HISTORY_PRUNE_ROWS, RESOLUTIONS_KEEP};
 use tokio_postgres::Row;
 
 use super::bulk::unnest;
@@ -81,6 +81,34 @@ fn changes(table: &Table, op: &str, stored: Json) -> Json {
 fn canonical(column: Option<&Column>, json: Json) -> Json {
     let parsed = column.and_then(|column| Some(column.ty.to_json(&column.ty.from_json(&json).ok()?)));
     parsed.unwrap_or(json)
+}
+
+/// Removes what nobody can ask for any more: additions counted and rows merged longer ago than a site stays away, decisions too old to be taken
+/// back. Decisions on conflicts that are open (again), and of what hangs from those, stay; and those of
+/// policies, without which a loss of the cloud's could not be told from one of the site's. How many.
+///
+/// # Errors
+/// The store failed.
+pub async fn prune_records(db: &impl GenericClient) -> Result<u64, StoreError> {
+    let rows = i64::try_from(HISTORY_PRUNE_ROWS).unwrap_or(i64::MAX);
+    let mut removed = 0;
+    for (table, keep, but) in [
+        ("additions", ADDITIONS_KEEP, ""),
+        ("merged_rows", ADDITIONS_KEEP, ""),
+        (
+            "resolutions",
+            RESOLUTIONS_KEEP,
+            " AND NOT EXISTS (SELECT FROM rejoin.sync_conflicts c LEFT JOIN rejoin.sync_conflicts r ON r.id = c.root_id
+                              WHERE c.id = x.conflict_id AND (c.resolution = 'PENDING' OR r.resolution = 'PENDING' OR c.policy IS NOT NULL))",
+        ),
+    ] {
+        let sql = format!(
+            "DELETE FROM rejoin.{table} WHERE ctid = ANY (ARRAY(
+                 SELECT x.ctid FROM rejoin.{table} x WHERE x.at < now() - make_interval(secs => $2){but} LIMIT $1))"
+        );
+        removed += db.execute(&db.prepare_cached(&sql).await?, &[&rows, &keep.as_secs_f64()]).await?;
+    }
+    Ok(removed)
 }
 
 /// Removes the oldest entries that are older than this, at most [`HISTORY_PRUNE_ROWS`]; how many. Entries are gone through in the order of their

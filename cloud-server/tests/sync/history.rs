@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloud_server::store::history::{list, prune};
+use cloud_server::store::history::{list, prune, prune_records};
 use conflict_ui_api::backend::HistoryEntry;
 use serde_json::{Value as Json, json};
 
@@ -220,4 +220,23 @@ async fn a_column_dropped_by_a_migration_stops_no_program_before_the_schema_was_
     assert_eq!(entries[0].changes["slot"], json!([1, null]));
     assert_eq!(entries[0].changes.get("rejoin_version"), None, "no stamps");
     assert_eq!(history(&cloud, "sources", &id('s', 2)).await[0].changes["name"], json!([null, "x"]));
+}
+
+#[tokio::test]
+async fn what_nobody_can_ask_for_any_more_is_forgotten() {
+    let cloud = Cloud::start().await;
+    cloud
+        .run(
+            "INSERT INTO rejoin.additions (id, at) SELECT gen_random_uuid(), now() - make_interval(days => d) FROM unnest(ARRAY[1, 399, 401, 900]) d;
+             INSERT INTO rejoin.merged_rows (table_no, key, into_key, at)
+                 SELECT 1, ARRAY[d::text], '{x}', now() - make_interval(days => d) FROM unnest(ARRAY[399, 401]) d;
+             INSERT INTO rejoin.resolutions (conflict_id, revision, resolution, by, writes, at)
+                 SELECT gen_random_uuid(), 1, 'CLOUD_WINS', 'ann', '[]', now() - make_interval(days => d) FROM unnest(ARRAY[89, 91]) d",
+        )
+        .await;
+    let client = cloud.db.client().await.unwrap();
+    assert_eq!(prune_records(&client).await.unwrap(), 4);
+    assert_eq!(prune_records(&client).await.unwrap(), 0);
+    assert_eq!((cloud.count("rejoin.additions").await, cloud.count("rejoin.merged_rows").await), (2, 1));
+    assert_eq!(cloud.count("rejoin.resolutions").await, 1);
 }
