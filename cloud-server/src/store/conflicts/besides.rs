@@ -17,6 +17,9 @@ use crate::store::error::StoreError;
 use crate::store::row::{StoredRow, read_row, select_list};
 use crate::store::scope;
 
+/// What a site is told where rows besides are in scopes that it does not hold: nothing about them.
+pub(super) const FOREIGN_BESIDES: &str = "rows of scopes that this site does not hold hang from it: decide at the cloud";
+
 /// The rows that a delete would delete or change besides those that it names.
 #[derive(Debug, Default)]
 pub(super) struct Besides<'a> {
@@ -34,6 +37,11 @@ pub(super) struct Beside<'a> {
 }
 
 impl Besides<'_> {
+    /// Whether nothing goes or changes besides.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && !self.too_many
+    }
+
     /// What a decision must name; `None` where there is nothing besides.
     pub(super) fn digest(&self) -> Option<String> {
         besides_digest(self.rows.iter().map(|beside| (beside.table, beside.stored.row.as_slice(), beside.effect)))
@@ -126,6 +134,7 @@ pub(super) async fn walk<'a>(
                         taken.push(Beside { table: child, stored, effect });
                     }
                     if taken.len() + changed.len() > BESIDES_ROWS_MAX {
+                        taken.extend(changed.into_values());
                         return Ok(Besides { rows: taken, too_many: true });
                     }
                 }

@@ -10,6 +10,7 @@ use sync_core::conflict::{Resolution, Way};
 use sync_core::id::ScopeId;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
 
+use super::besides::FOREIGN_BESIDES;
 use super::journal::tag;
 use super::plan::Plan;
 use super::settle::Settling;
@@ -231,6 +232,10 @@ async fn decide(
         Ok(plan) => plan,
         Err(reason) => return Ok(Err(Refused::Undecidable(reason))),
     };
+    // A site is told nothing of rows that it may not read.
+    if plan.besides.scopes().iter().any(|scope| !settling.judge.may(scope)) {
+        return Ok(Err(Refused::Undecidable(FOREIGN_BESIDES.to_owned())));
+    }
     if let Some(reason) = plan.besides.refusal() {
         return Ok(Err(Refused::Undecidable(reason)));
     }

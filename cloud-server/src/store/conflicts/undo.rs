@@ -12,7 +12,7 @@ use sync_core::wire::message::ResolveCommand;
 use sync_core::write::row_from_json;
 use uuid::Uuid;
 
-use super::besides;
+use super::besides::{self, FOREIGN_BESIDES};
 use super::journal::{OnRecord, Written, on_record, tag};
 use super::put::{self, Put, refers};
 use super::resolve::Refused;
@@ -242,9 +242,13 @@ impl Settling<'_> {
         let start: Vec<(&Table, StoredRow)> =
             rows.iter().filter_map(|(table, stored)| own(table).map(|table| (table, stored.clone()))).collect();
         let besides = besides::walk(&**tx, self.catalog, &start).await?;
-        if let Some(beside) = besides.rows.first() {
-            let key = beside.table.key_of(&beside.stored.row);
-            return Ok(Err(Told::new(format!("{} {key} came to refer to a row that the decision brought in", beside.table.name))));
+        if !besides.is_empty() {
+            if besides.scopes().iter().any(|scope| !self.judge.may(scope)) {
+                return Ok(Err(Told::new(FOREIGN_BESIDES)));
+            }
+            let first = besides.rows.first().map(|beside| format!("{} {}", beside.table.name, beside.table.key_of(&beside.stored.row)));
+            let first = first.unwrap_or_else(|| "a row".to_owned());
+            return Ok(Err(Told::new(format!("{first} came to refer to a row that the decision brought in"))));
         }
         let scopes: Vec<&ScopeId> = rows.iter().map(|(_, stored)| &stored.at.scope).collect();
         if let Err(told) = self.take(tx, &scopes, false).await? {

@@ -120,6 +120,7 @@ fn walk<'a>(connection: &Connection, catalog: &'a Catalog, table: &'a Table, row
                     level.push((child, found));
                 }
                 if besides.rows.len() + changed.len() > BESIDES_ROWS_MAX {
+                    besides.rows.extend(changed.into_iter().map(|((effect, ..), (table, row))| (table, row, effect)));
                     return Ok(Besides { too_many: true, ..besides });
                 }
             }

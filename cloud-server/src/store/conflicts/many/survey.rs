@@ -198,12 +198,12 @@ impl<'a> Survey<'a> {
             });
             deletes.collect()
         };
-        if besides::walk(&**tx, deciding.catalog, &deletes(&self.changes)).await?.digest().is_none() {
+        if besides::walk(&**tx, deciding.catalog, &deletes(&self.changes)).await?.is_empty() {
             return Ok(());
         }
         for change in std::mem::take(&mut self.changes) {
             let alone = deletes(std::slice::from_ref(&change));
-            if alone.is_empty() || besides::walk(&**tx, deciding.catalog, &alone).await?.digest().is_none() {
+            if alone.is_empty() || besides::walk(&**tx, deciding.catalog, &alone).await?.is_empty() {
                 self.changes.push(change);
             } else {
                 self.refused.push((change.head.id, TAKES_ALONG.to_owned()));
