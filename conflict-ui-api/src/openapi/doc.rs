@@ -5,7 +5,7 @@
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// Its type, as [`schemas`](super::schemas) writes types.
+    /// Its type, as `schemas` writes types.
     pub ty: &'static str,
     /// What it is.
     pub about: &'static str,
@@ -16,7 +16,7 @@ pub struct Parameter {
 pub enum Shape {
     /// Nothing.
     Nothing,
-    /// JSON of this type, as [`schemas`](super::schemas) writes types.
+    /// JSON of this type, as `schemas` writes types.
     Json(&'static str),
     /// A page of these: `{"data":[..],"hasMore":b,"nextCursor":".."}`.
     Page(&'static str),
