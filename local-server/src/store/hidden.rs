@@ -1,6 +1,6 @@
 //! Columns and tables that the cloud no longer has, kept out of sight as long as an unsent edit is of them.
 //!
-//! To the sync a hidden column is a column like any other, under its old number: [`extend`] puts it back into the catalog, so that the edit is
+//! To the sync a hidden column is a column like any other, under its old number: `extend` puts it back into the catalog, so that the edit is
 //! cut, pushed and answered as any edit, and parks at the cloud. In the file it is `rejoin_hidden_<no>`, NULL but in the rows (live and base)
 //! whose edit is of it; so neither the capture triggers nor what a program inserts need to know it. Of a hidden table,
 //! `rejoin_hidden_table_<no>`, only the dirty rows are left. [`tidy`] removes both once nothing waits any more.

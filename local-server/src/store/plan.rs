@@ -69,7 +69,7 @@ pub struct TableSql {
     pub pending: String,
     /// For each secondary unique key: the `rejoin_row` of the ordinary rows with these values, but not of the row bound last.
     pub unique_holders: Vec<(Vec<ColumnNo>, String)>,
-    /// Whether capture notes more of a dirty row than its base image (see [`noted`](super::noted)).
+    /// Whether capture notes more of a dirty row than its base image (see `noted`).
     pub noted: bool,
     /// For the user's tables: its companions.
     pub dirty: Option<DirtySql>,
