@@ -12,6 +12,8 @@ use super::{Binaries, Durability, PostgresError, SUPERUSER_ROLE, postmaster};
 /// How long a postmaster left behind may take to stop: it writes everything first.
 const LEFT_BEHIND_WAIT: Duration = Duration::from_secs(60);
 const LOG_TAIL_LINES: usize = 12;
+/// A child of this process shares its open files, and so a lock that was let go, until it becomes the program that it is to run.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// An opened folder. Nobody else can open it until this value is dropped or the process ends.
 #[derive(Debug)]
@@ -30,10 +32,14 @@ impl Folder {
         let path = dir.join("lock");
         // Closed to others: whoever can open it could hold it against us.
         let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(PostgresError::io("create", &path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, account, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(PostgresError::InUse { dir }),
-            Err(TryLockError::Error(source)) => Err(PostgresError::Io { action: "lock", path, source }),
+        let asked = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { dir, account, _lock: lock }),
+                Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_WAIT => std::thread::sleep(Duration::from_millis(10)),
+                Err(TryLockError::WouldBlock) => return Err(PostgresError::InUse { dir }),
+                Err(TryLockError::Error(source)) => return Err(PostgresError::Io { action: "lock", path, source }),
+            }
         }
     }
 
