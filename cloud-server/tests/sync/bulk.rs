@@ -8,6 +8,7 @@ use conflict_ui_api::error::BackendError;
 use serde_json::json;
 use sync_core::change::RowChange;
 use sync_core::conflict::{ConflictKind, Resolution, Way};
+use sync_core::limits::BESIDES_ROWS_MAX;
 use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::Cloud;
@@ -192,6 +193,23 @@ async fn deletes_are_done_but_for_those_that_would_take_other_rows_along() {
     assert_eq!((cloud.count("sources").await, cloud.count("outputs").await), (1, 1));
     site.pull().await;
     site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn a_delete_clears_no_references_unseen_however_many_there_are() {
+    let cloud = Cloud::start().await;
+    cloud.run("CREATE TABLE hints (id integer PRIMARY KEY, production_id uuid NOT NULL REFERENCES productions, source_id uuid REFERENCES sources ON DELETE SET NULL)").await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = renamed(&cloud, "a", 2).await;
+    let deletes = (1..=2).map(|no| site.delete("sources", &id('s', no))).collect();
+    site.push(deletes).await;
+    let (p, s, many) = (id('p', 1), id('s', 1), BESIDES_ROWS_MAX + 1);
+    cloud.run(&format!("INSERT INTO hints SELECT no, '{p}', '{s}' FROM generate_series(1, {many}) no")).await;
+    let outcome = decide(&cloud, &all(Resolution::LocalWins)).await.unwrap();
+    assert_eq!(numbers(&outcome), (2, 1, 1));
+    assert!(outcome.reasons[0].reason.contains("other rows"), "{outcome:?}");
+    assert_eq!(cloud.count(&format!("sources WHERE id = '{s}'")).await, 1);
+    assert_eq!(cloud.count("hints WHERE source_id IS NULL").await, 0);
 }
 
 #[tokio::test]
