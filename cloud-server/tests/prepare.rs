@@ -191,7 +191,8 @@ async fn h02_a_database_that_was_there_before_is_stamped_whole_and_keeps_its_val
     assert_eq!(items.columns[3].ty, ColumnType::Numeric);
     let shops = table(&catalog, "shops");
     assert_eq!(shops.stamps.version, "rejoin_version", "text is no version of ours");
-    assert_eq!((shops.scope, items.scope, table(&catalog, "countries").scope), (ScopeRule::Root, ScopeRule::Through(0), ScopeRule::Global));
+    let scopes = [shops, items, table(&catalog, "countries")].map(|table| table.scope.clone());
+    assert_eq!(scopes, [ScopeRule::Root, ScopeRule::Through(vec![0]), ScopeRule::Global]);
     assert_eq!(items.references[0].on_delete, OnDelete::Restrict);
     assert_eq!(table(&catalog, "countries").columns[1].max_length, Some(40));
     let left_out: Vec<_> = catalog.tables.iter().filter(|table| ["audit", "loose"].contains(&table.name.as_str())).collect();
@@ -365,10 +366,10 @@ async fn migrations_go_forward_only_and_can_be_looked_at_first() {
     let db = Database::open(database.url(), 2).unwrap();
     let system = Some(VIDEO_PRODUCTION);
     let pending = migrate::status(&db, system).await.unwrap();
-    assert!(pending.iter().all(|step| step.applied_on.is_none()) && pending.len() == 3, "{pending:?}");
+    assert!(pending.iter().all(|step| step.applied_on.is_none()) && pending.len() == 4, "{pending:?}");
     let dry = migrate::dry_run(&db, system).await.unwrap();
     assert!(dry.starts_with("-- engine V1__engine\n") && dry.contains("CREATE TABLE productions"), "{dry}");
-    assert_eq!(migrate::up(&db, system).await.unwrap().len(), 3);
+    assert_eq!(migrate::up(&db, system).await.unwrap().len(), 4);
     assert_eq!((migrate::up(&db, system).await.unwrap().len(), migrate::dry_run(&db, system).await.unwrap().as_str()), (0, ""));
     assert!(migrate::status(&db, system).await.unwrap().iter().all(|step| step.applied_on.is_some()));
     let id: String = {
@@ -382,8 +383,8 @@ async fn migrations_go_forward_only_and_can_be_looked_at_first() {
     assert_eq!(error.to_string(), "the database holds the system other, not video-production");
     sql.batch_execute("INSERT INTO rejoin.migrations VALUES (9, 'later', '2030-01-01T00:00:00Z', '1')").await.unwrap();
     let error = prepare(&db, &VIDEO_PRODUCTION.settings().unwrap(), system).await.unwrap_err();
-    assert!(matches!(error, PrepareError::Migrate(MigrateError::Newer { found: 9, known: 2, .. })), "{error}");
-    assert!(error.to_string().contains("engine is at version 9, this program knows 2"), "{error}");
+    assert!(matches!(error, PrepareError::Migrate(MigrateError::Newer { found: 9, known: 3, .. })), "{error}");
+    assert!(error.to_string().contains("engine is at version 9, this program knows 3"), "{error}");
 }
 
 #[tokio::test]

@@ -90,6 +90,29 @@ pub struct Table {
     /// Columns that only make sense together: they are compared, and clash, as one. A column is in one group at most.
     #[serde(default)]
     pub groups: Vec<Vec<ColumnNo>>,
+    /// Which way its rows travel.
+    #[serde(default)]
+    pub travel: Travel,
+    /// How many hours a row that the cloud has stays at a site after its last change; `None`: for good.
+    #[serde(default)]
+    pub keep_hours: Option<u32>,
+    /// Raised where rows may be gone without a tombstone (the table was made anew under its name, capture was lost for a while): every row is
+    /// fed again, and a site lets go of those that do not come.
+    #[serde(default)]
+    pub generation: u32,
+}
+
+/// Which way a table's rows travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Travel {
+    /// Written on both sides, sent both ways.
+    #[default]
+    Both,
+    /// Written at sites, sent to the cloud, never sent to a site.
+    Up,
+    /// Written at the cloud, sent to sites; a site refuses to write it.
+    Down,
 }
 
 /// One synced column.
@@ -126,6 +149,16 @@ pub enum DefaultValue {
     Uuid,
     /// Something only the cloud can make; a site leaves the column out and takes the cloud's.
     Cloud,
+    /// The next number of a sequence, in a key: a site takes it out of a block leased to it by the cloud.
+    Leased,
+}
+
+impl DefaultValue {
+    /// Whether a program leaves the column out and somebody else fills it in: the cloud, or the store by a leased number.
+    #[must_use]
+    pub fn is_made_later(&self) -> bool {
+        matches!(self, Self::Cloud | Self::Leased)
+    }
 }
 
 /// A secondary unique key.
@@ -146,10 +179,10 @@ pub struct Index {
     pub columns: Vec<ColumnNo>,
 }
 
-/// A foreign key from this table to a synced table.
+/// A reference from this table to a synced table: a foreign key, or one that only `rejoin.toml` declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
-    /// The constraint's name.
+    /// The constraint's name; of a declared reference, the referring columns and the table, `comments.entity_id>assets`.
     pub name: String,
     /// The referring columns.
     pub columns: Vec<ColumnNo>,
@@ -159,6 +192,20 @@ pub struct Reference {
     pub target: Vec<ColumnNo>,
     /// What happens to this row when the row referred to is deleted.
     pub on_delete: OnDelete,
+    /// Whether only `rejoin.toml` says so: PostgreSQL does not hold it, Rejoin does.
+    #[serde(default)]
+    pub declared: bool,
+    /// Rows that refer by it: those with this value in this column (`entity_type` = `asset`). `None`: all.
+    #[serde(default)]
+    pub when: Option<(ColumnNo, Value)>,
+}
+
+impl Reference {
+    /// A foreign key.
+    #[must_use]
+    pub fn foreign_key(name: String, columns: Vec<ColumnNo>, table: TableNo, target: Vec<ColumnNo>, on_delete: OnDelete) -> Self {
+        Self { name, columns, table, target, on_delete, declared: false, when: None }
+    }
 }
 
 /// A reference's delete rule.
@@ -176,17 +223,45 @@ pub enum OnDelete {
 }
 
 /// How a row finds its scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeRule {
     /// The scope `global`.
     Global,
     /// The row is a root: its scope is `TABLE/KEY`.
     Root,
-    /// The scope of the row that this reference (an index into `references`) names.
-    Through(usize),
+    /// The scope of the row that the first of these references (indexes into `references`) names which names any. A row that names none
+    /// is in the scope [`ScopeId::nowhere`], which no site holds. Written as a bare number where there is one: catalogs had no more once.
+    #[serde(with = "one_or_many")]
+    Through(Vec<usize>),
     /// The site's own scope; the engine's rows only.
     Site,
+}
+
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(usize),
+        Many(Vec<usize>),
+    }
+
+    #[expect(clippy::ptr_arg, reason = "serde hands over what the field is")]
+    pub(super) fn serialize<S: Serializer>(ways: &Vec<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+        match ways.as_slice() {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        })
+    }
 }
 
 /// The names of the columns that hold a row's versioning: the user's own where `rejoin.toml` maps them, else `rejoin_*`.
@@ -315,10 +390,52 @@ impl Table {
         values.map(|values| Some(Key(values)))
     }
 
+    /// The references through which a row finds its scope, in the order in which they are asked.
+    pub fn ways(&self) -> impl Iterator<Item = &Reference> {
+        let ways = match &self.scope {
+            ScopeRule::Through(ways) => ways.as_slice(),
+            ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
+        };
+        ways.iter().filter_map(|at| self.references.get(*at))
+    }
+
+    /// The columns that a row's scope hangs from besides its key, each once, in the order of the ways.
+    #[must_use]
+    pub fn way_columns(&self) -> Vec<ColumnNo> {
+        let mut columns = Vec::new();
+        for reference in self.ways() {
+            for no in reference.when.iter().map(|(no, _)| no).chain(&reference.columns) {
+                if !columns.contains(no) {
+                    columns.push(*no);
+                }
+            }
+        }
+        columns
+    }
+
+    /// What a row given as the values of `columns` refers to by a reference: the values of the reference's target columns. `None` where it
+    /// refers to nothing by it: a NULL, another kind than the reference is for, or a text that is no such key.
+    #[must_use]
+    pub fn referred(&self, reference: &Reference, target: &Table, row: &[Value]) -> Option<Vec<Value>> {
+        let value = |no: ColumnNo| self.position(no).and_then(|at| row.get(at)).filter(|value| !value.is_null());
+        if reference.when.as_ref().is_some_and(|(column, wanted)| value(*column) != Some(wanted)) {
+            return None;
+        }
+        let pairs = reference.columns.iter().zip(&reference.target);
+        let values = pairs.map(|(column, wanted)| {
+            let (value, target) = (value(*column)?, target.column(*wanted)?);
+            // A declared reference may hold as text what the key is.
+            if reference.declared { target.ty.parse(&value.to_text()).ok() } else { Some(value.clone()) }
+        });
+        values.collect()
+    }
+
     /// Whether a row may refer to nothing by this reference.
     #[must_use]
     pub fn may_be_null(&self, reference: &Reference) -> bool {
-        reference.columns.iter().any(|no| self.column(*no).is_some_and(|column| !column.not_null))
+        reference.when.is_some()
+            || reference.declared
+            || reference.columns.iter().any(|no| self.column(*no).is_some_and(|column| !column.not_null))
     }
 
     /// The position of the soft-delete mark, where the table has one.

@@ -63,11 +63,19 @@ pub struct ScopeId(pub String);
 impl ScopeId {
     /// The name of the scope of shared tables.
     pub const GLOBAL: &'static str = "global";
+    /// The name of the scope of rows that reach no root.
+    pub const NOWHERE: &'static str = "nowhere";
 
     /// The scope of shared tables, which every site holds.
     #[must_use]
     pub fn global() -> Self {
         Self(Self::GLOBAL.to_owned())
+    }
+
+    /// The scope of rows that reach no root. No site holds it: they stay at the cloud.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self(Self::NOWHERE.to_owned())
     }
 
     /// The scope of a root row.

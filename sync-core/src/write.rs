@@ -89,9 +89,9 @@ pub fn insert_row(
                 Ok(value) => value,
                 Err(_) => Value::Null,
             },
-            (None, Some(DefaultValue::Cloud) | None) => Value::Null,
+            (None, Some(DefaultValue::Cloud | DefaultValue::Leased) | None) => Value::Null,
         };
-        let later = column.default == Some(DefaultValue::Cloud) && !draft.contains_key(&column.no);
+        let later = column.default.as_ref().is_some_and(DefaultValue::is_made_later) && !draft.contains_key(&column.no);
         if value.is_null() && column.not_null && !later {
             errors.push(required(catalog, column));
         }

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::prelude::*;
-use sync_core::catalog::{Column, ScopeRule, Stamps, Table};
+use sync_core::catalog::{Column, ScopeRule, Stamps, Table, Travel};
 use sync_core::change::{Addition, At, Confirmed, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ColumnNo, ConflictId, ScopeId, TableNo, Tick};
 use sync_core::policy::Policy;
@@ -110,6 +110,9 @@ fn table(a: Policy, pair: Policy) -> Table {
         soft_delete: None,
         policy: Policy::Manual,
         groups: vec![vec![ColumnNo(4), ColumnNo(5)]],
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
     }
 }
 

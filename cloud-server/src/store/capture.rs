@@ -76,19 +76,19 @@ pub(crate) fn scope_expression(catalog: &Catalog, table: &Table, alias: &str) ->
         ScopeRule::Global => literal(ScopeId::GLOBAL),
         ScopeRule::Site => format!("'site/' || {}::text", column("site_id")),
         ScopeRule::Root => format!("{} || {}", literal(&format!("{}/", table.name)), record_id(table, alias)),
-        ScopeRule::Through(at) => match parent(catalog, table, at) {
-            Some((parent, reference)) => {
+        ScopeRule::Through(_) => {
+            let ways = parents(catalog, table).map(|(parent, reference)| {
                 let matches = matches(table, &reference.columns, alias, parent, &reference.target, "p", "=");
                 format!("(SELECT p.rejoin_scope FROM {} p WHERE {matches})", table_sql(parent))
-            }
-            None => "NULL::text".to_owned(),
-        },
+            });
+            ways.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
-fn parent<'a>(catalog: &'a Catalog, table: &'a Table, at: usize) -> Option<(&'a Table, &'a Reference)> {
-    let reference = table.references.get(at)?;
-    Some((catalog.table(reference.table)?, reference))
+/// The tables through which a table's rows find their scope, with the references.
+fn parents<'a>(catalog: &'a Catalog, table: &'a Table) -> impl Iterator<Item = (&'a Table, &'a Reference)> {
+    table.ways().filter_map(|reference| Some((catalog.table(reference.table)?, reference)))
 }
 
 /// `p.target = alias.column AND ..`.

@@ -18,6 +18,7 @@ use crate::systems::BuiltIn;
 const ENGINE: &[(&str, &str)] = &[
     ("V1__engine", include_str!("../../../migrations/postgres/V1__engine.sql")),
     ("V2__conflicts", include_str!("../../../migrations/postgres/V2__conflicts.sql")),
+    ("V3__schema", include_str!("../../../migrations/postgres/V3__schema.sql")),
 ];
 
 /// The oldest PostgreSQL that we run on.

@@ -201,11 +201,11 @@ fn feed(before: &Catalog, now: &Catalog, table: &Table, made_anew: bool) -> Feed
 
 /// How a table's rows find their scope, in words that RENAME of a column does not change.
 fn way(catalog: &Catalog, table: &Table) -> String {
-    match table.scope {
-        ScopeRule::Through(at) => table
-            .references
-            .get(at)
-            .map_or_else(String::new, |reference| format!("{} {:?} {:?}", reference.table, reference.columns, reference.target)),
+    match &table.scope {
+        ScopeRule::Through(_) => {
+            let ways = table.ways().map(|way| format!("{} {:?} {:?} {:?}", way.table, way.columns, way.target, way.when));
+            ways.collect::<Vec<_>>().join(", ")
+        }
         ScopeRule::Root => format!("root {} {:?}", catalog.root().map_or("", |root| root.name.as_str()), table.key),
         ScopeRule::Global => "global".to_owned(),
         ScopeRule::Site => "site".to_owned(),

@@ -1,7 +1,7 @@
 //! The two systems of the suite: their SQL for the cloud, and the catalogs that introspection makes of it, for a site.
 
 use sync_core::catalog::{
-    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, Unique,
+    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique,
 };
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
@@ -79,15 +79,19 @@ fn video_production() -> Catalog {
             .created_at()
             .unique(&["equipment_id", "slot_number"]),
         port(table(5, "equipment_card_io", ScopeRule::Global).parent("card_id", 4)),
-        signal(full(table(6, "sources", ScopeRule::Through(0)))).text("blanking", false).created_at().soft_delete().of_production(),
-        versioned(table(7, "source_outputs", ScopeRule::Through(0)))
+        signal(full(table(6, "sources", ScopeRule::Through(vec![0])))).text("blanking", false).created_at().soft_delete().of_production(),
+        versioned(table(7, "source_outputs", ScopeRule::Through(vec![0])))
             .parent("source_id", 6)
             .text("connector", true)
             .integer("output_index", true, Some(1))
             .created_at()
             .index(&["source_id"]),
-        signal(full(table(8, "sends", ScopeRule::Through(0)))).text("output_connector", false).created_at().soft_delete().of_production(),
-        changed(table(9, "connections", ScopeRule::Through(0)))
+        signal(full(table(8, "sends", ScopeRule::Through(vec![0]))))
+            .text("output_connector", false)
+            .created_at()
+            .soft_delete()
+            .of_production(),
+        changed(table(9, "connections", ScopeRule::Through(vec![0])))
             .parent("production_id", 1)
             .reference("source_id", 6)
             .text("source_output_id", false)
@@ -212,6 +216,9 @@ fn bare_table(no: u32, name: &str) -> Draft {
         soft_delete: None,
         policy: sync_core::policy::Policy::Manual,
         groups: Vec::new(),
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
     };
     Draft { table }
 }
@@ -316,14 +323,14 @@ impl Draft {
         self = self.column(name, ColumnType::Uuid, "uuid", not_null, None);
         let columns = self.numbers(&[name]);
         let name = format!("{}_{name}_fkey", self.table.name);
-        self.table.references.push(Reference { name, columns, table: TableNo(table), target: vec![ColumnNo(1)], on_delete });
+        self.table.references.push(Reference::foreign_key(name, columns, TableNo(table), vec![ColumnNo(1)], on_delete));
         self
     }
 
     fn references(mut self, names: &[&str], target: &Table, on_delete: OnDelete) -> Self {
         let columns = self.numbers(names);
         let name = format!("{}_{}_fkey", self.table.name, names.join("_"));
-        self.table.references.push(Reference { name, columns, table: target.no, target: target.key.clone(), on_delete });
+        self.table.references.push(Reference::foreign_key(name, columns, target.no, target.key.clone(), on_delete));
         self
     }
 

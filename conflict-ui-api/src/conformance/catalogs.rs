@@ -32,8 +32,8 @@ fn describe(catalog: &Catalog, table: &Table) -> String {
         let to: Vec<_> = reference.target.iter().map(|no| target.column(*no).unwrap().name.clone()).collect();
         format!("({}) -> {}({}) {:?}", names(&reference.columns), target.name, to.join(","), reference.on_delete)
     };
-    let scope = match table.scope {
-        ScopeRule::Through(at) => format!("through {}", refer(&table.references[at])),
+    let scope = match &table.scope {
+        ScopeRule::Through(_) => format!("through {}", table.ways().map(refer).collect::<Vec<_>>().join(", ")),
         other => format!("{other:?}"),
     };
     let sorted = |mut lines: Vec<String>| {

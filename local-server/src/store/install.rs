@@ -111,7 +111,7 @@ fn added<'a>(old: &'a Table, new: &'a Table) -> impl Iterator<Item = &'a Column>
 
 fn can_add(column: &Column) -> bool {
     match &column.default {
-        None | Some(DefaultValue::Cloud) => !column.not_null,
+        None | Some(DefaultValue::Cloud | DefaultValue::Leased) => !column.not_null,
         Some(DefaultValue::Constant(value)) => !column.not_null || !value.is_null(),
         Some(DefaultValue::Now | DefaultValue::Uuid) => false,
     }

@@ -172,9 +172,9 @@ pub(super) fn names(table: &Table, columns: &[ColumnNo]) -> String {
 /// Whether a reference can be held at a site at all: both rows are always in the same scopes, or the row referred to is global.
 #[must_use]
 pub fn may_hold(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
-    let rooted = |rule: ScopeRule| matches!(rule, ScopeRule::Root | ScopeRule::Through(_));
+    let rooted = |rule: &ScopeRule| matches!(rule, ScopeRule::Root | ScopeRule::Through(_));
     catalog.table(reference.table).is_some_and(|target| {
-        let stays = target.scope == ScopeRule::Global || (rooted(table.scope) && rooted(target.scope));
+        let stays = target.scope == ScopeRule::Global || (rooted(&table.scope) && rooted(&target.scope));
         !table.engine && !target.engine && stays
     })
 }
@@ -206,7 +206,7 @@ fn declared(catalog: &Catalog, table: &Table, reference: &Reference) -> Option<S
 /// A default in SQL; `None` where SQLite has none to make.
 pub(super) fn default_sql(column: &Column, default: &DefaultValue) -> Option<String> {
     match default {
-        DefaultValue::Constant(Value::Null) | DefaultValue::Cloud => None,
+        DefaultValue::Constant(Value::Null) | DefaultValue::Cloud | DefaultValue::Leased => None,
         DefaultValue::Constant(value) => Some(literal(value)),
         DefaultValue::Now => Some(match column.ty {
             ColumnType::Timestamp => "(strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000')".to_owned(),

@@ -3,7 +3,7 @@
 use local_server::store::install::install;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use sync_core::catalog::{ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, Unique};
+use sync_core::catalog::{ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
 
@@ -59,12 +59,15 @@ pub(crate) fn table(no: u32, name: &str, columns: Vec<Column>) -> Table {
         soft_delete: None,
         policy: sync_core::policy::Policy::Manual,
         groups: vec![],
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
     }
 }
 
 /// A reference from one column to the first column of another table.
 pub(crate) fn reference(name: &str, column: u32, to: u32, on_delete: OnDelete) -> Reference {
-    Reference { name: name.into(), columns: vec![ColumnNo(column)], table: TableNo(to), target: vec![ColumnNo(1)], on_delete }
+    Reference::foreign_key(name.into(), vec![ColumnNo(column)], TableNo(to), vec![ColumnNo(1)], on_delete)
 }
 
 pub(crate) fn unique(name: &str, columns: &[u32]) -> Unique {
@@ -160,7 +163,7 @@ pub(crate) fn system_catalog() -> Catalog {
             with(required(column(9, "serial", ColumnType::Int8)), DefaultValue::Cloud),
         ],
     );
-    sources.scope = ScopeRule::Through(0);
+    sources.scope = ScopeRule::Through(vec![0]);
     sources.soft_delete = Some(ColumnNo(8));
     sources.uniques = vec![unique("sources_slot", &[2, 4])];
     sources.indexes = vec![index("sources_by_production", &[2, 8])];
@@ -179,7 +182,7 @@ pub(crate) fn system_catalog() -> Catalog {
             column(5, "price", ColumnType::Numeric),
         ],
     );
-    sends.scope = ScopeRule::Through(0);
+    sends.scope = ScopeRule::Through(vec![0]);
     sends.stamps = engine_stamps();
     sends.references = vec![
         reference("sends_production", 2, 1, OnDelete::Cascade),

@@ -9,7 +9,7 @@ use local_server::store::plan::Plan;
 use local_server::store::{Database, DbError, StoreError};
 use local_server::store::{hidden, install};
 use rusqlite::Connection;
-use sync_core::catalog::{ApiStyle, Catalog, Column, OnDelete, Reference, ScopeRule, Stamps, Table, Unique};
+use sync_core::catalog::{ApiStyle, Catalog, Column, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique};
 use sync_core::change::{At, Confirmed, Op, Row, RowAnswer, RowChange, Verdict};
 use sync_core::id::{
     CatalogVersion, ChangeId, CloudEpoch, ColumnNo, ConflictId, Key, PushNo, ReplicaEpoch, ReplicaId, ScopeId, TableNo, Tick,
@@ -62,13 +62,12 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         soft_delete: None,
         policy: sync_core::policy::Policy::Manual,
         groups: vec![],
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
     };
-    let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| Reference {
-        name: name.into(),
-        columns: vec![ColumnNo(column)],
-        table: to,
-        target: vec![ColumnNo(1)],
-        on_delete,
+    let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| {
+        Reference::foreign_key(name.into(), vec![ColumnNo(column)], to, vec![ColumnNo(1)], on_delete)
     };
     let shows =
         table(SHOWS, "shows", vec![column(1, "id", ColumnType::Text), column(2, "a", ColumnType::Int8), column(3, "b", ColumnType::Text)]);
@@ -83,7 +82,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
             column(5, "parent", ColumnType::Text),
         ],
     );
-    items.scope = ScopeRule::Through(0);
+    items.scope = ScopeRule::Through(vec![0]);
     items.uniques = vec![Unique { name: "items_slot".into(), columns: vec![ColumnNo(2), ColumnNo(3)] }];
     items.references = vec![refers("items_show", 2, SHOWS, OnDelete::Cascade), refers("items_parent", 5, ITEMS, OnDelete::SetNull)];
     let mut conflicts = table(

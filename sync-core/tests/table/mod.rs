@@ -1,6 +1,6 @@
 //! A table as small as a conflict can be: a key, two columns and a mark of soft deletion.
 
-use sync_core::catalog::{Column, ScopeRule, Stamps, Table};
+use sync_core::catalog::{Column, ScopeRule, Stamps, Table, Travel};
 use sync_core::id::{ColumnNo, TableNo};
 use sync_core::value::ColumnType;
 
@@ -46,5 +46,8 @@ pub(crate) fn table() -> Table {
         soft_delete: Some(ColumnNo(4)),
         policy: sync_core::policy::Policy::Manual,
         groups: vec![],
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
     }
 }

@@ -197,9 +197,8 @@ impl<'a> Batch<'a> {
     }
 
     fn parent(&self) -> String {
-        let sync_core::catalog::ScopeRule::Through(at) = self.table.scope else { return String::new() };
-        let columns = self.table.references.get(at).map(|reference| reference.columns.as_slice()).unwrap_or_default();
-        let names: Vec<&str> = columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
+        let names: Vec<&str> =
+            self.table.way_columns().iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
         names.join(", ")
     }
 }

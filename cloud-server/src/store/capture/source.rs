@@ -11,7 +11,7 @@ use sync_core::value::ColumnType;
 
 use super::super::introspect::assemble::ENGINE_COLUMNS;
 use super::super::row::{quote, table_sql};
-use super::{key_array, literal, matches, parent, scope_expression};
+use super::{key_array, literal, matches, parents, scope_expression};
 
 /// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
 const TRIGGER_VERSION: &str = "~rejoin_v1";
@@ -60,18 +60,11 @@ impl Source<'_> {
         names.map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}")).collect::<Vec<_>>().join(" OR ")
     }
 
-    fn path(&self) -> &[ColumnNo] {
-        match self.table.scope {
-            ScopeRule::Through(at) => self.table.references.get(at).map_or(&[], |reference| &reference.columns),
-            ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
-        }
-    }
-
     /// Derive, take the head, derive again: between the two somebody may have moved the parent. Under a head that is held already once
     /// is enough.
     fn derive(&self) -> String {
         let orphan = match self.table.scope {
-            ScopeRule::Through(at) => self.orphan(at),
+            ScopeRule::Through(_) => self.orphan(),
             // A NULL in the key: PostgreSQL refuses it right after us.
             _ => "        IF derived IS NULL THEN RETURN NEW; END IF;\n".to_owned(),
         };
@@ -95,8 +88,8 @@ impl Source<'_> {
     }
 
     /// The parent is not there: said in PostgreSQL's own words, which come a moment too late for us.
-    fn orphan(&self, at: usize) -> String {
-        let Some((parent, reference)) = parent(self.catalog, self.table, at) else { return String::new() };
+    fn orphan(&self) -> String {
+        let Some((parent, reference)) = parents(self.catalog, self.table).next() else { return String::new() };
         let names: Vec<&str> =
             reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
         let news: Vec<String> = names.iter().map(|name| format!("NEW.{}", quote(name))).collect();
@@ -332,10 +325,8 @@ END
 
     /// What hangs from a row goes where it goes. NULL is a tick that counts for nobody, so the children's triggers derive anew.
     pub(super) fn restamp(&self) -> Option<String> {
-        let children = self.catalog.tables.iter().filter_map(|child| match child.scope {
-            ScopeRule::Through(at) => child.references.get(at).filter(|found| found.table == self.table.no).map(|found| (child, found)),
-            _ => None,
-        });
+        let ways = |child| Table::ways(child).filter(|way| way.table == self.table.no).map(move |way| (child, way));
+        let children = self.catalog.tables.iter().flat_map(ways);
         let mut body = String::new();
         for (child, reference) in children {
             let matches = matches(self.table, &reference.target, "NEW", child, &reference.columns, "c", "OPERATOR(pg_catalog.=)");
@@ -357,7 +348,7 @@ END
             _ => Vec::new(),
         };
         let mut watched: Vec<ColumnNo> = Vec::new();
-        for column in self.table.key.iter().chain(self.path()).chain(&site) {
+        for column in self.table.key.iter().chain(&self.table.way_columns()).chain(&site) {
             if !watched.contains(column) {
                 watched.push(*column);
             }

@@ -90,12 +90,18 @@ pub(super) async fn scopes(tx: &WriteTx<'_>, catalog: &Catalog, puts: &[Put<'_>]
     let mut asked: BTreeMap<(TableNo, Vec<ColumnNo>, Vec<Value>), Option<ScopeId>> = BTreeMap::new();
     for place in units(&refers).into_iter().flatten() {
         let put = &puts[place];
-        let ScopeRule::Through(at) = put.table.scope else {
+        if !matches!(put.table.scope, ScopeRule::Through(_)) {
             scopes[place] = put.table.own_scope(&put.table.key_of(&put.row));
             continue;
+        }
+        let named = put.table.ways().find_map(|reference| {
+            let target = catalog.table(reference.table)?;
+            Some((reference, target, put.table.referred(reference, target, &put.row)?))
+        });
+        let Some((reference, target, values)) = named else {
+            scopes[place] = Some(ScopeId::nowhere());
+            continue;
         };
-        let Some(reference) = put.table.references.get(at) else { continue };
-        let (Some(values), Some(target)) = (put.values(&reference.columns), catalog.table(reference.table)) else { continue };
         let is_it =
             |above: &&usize| puts[**above].table.no == target.no && puts[**above].values(&reference.target).as_ref() == Some(&values);
         if let Some(above) = refers[place].iter().find(is_it) {

@@ -1,6 +1,6 @@
 //! The catalog made out of what was found, chosen and numbered.
 
-use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
+use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Travel, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo};
 
 use super::choose::{Chosen, FoundScope};
@@ -42,7 +42,7 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
         let targets: Option<Vec<ColumnNo>> = reference.target.iter().map(|attnum| target.column(*attnum)).collect();
         let (Some(columns), Some(target_columns)) = (nos(&reference.columns), targets) else { continue };
         if choice.scope == FoundScope::Through(at) {
-            scope = ScopeRule::Through(references.len());
+            scope = ScopeRule::Through(vec![references.len()]);
         }
         references.push(Reference {
             name: reference.name.clone(),
@@ -50,6 +50,8 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
             table: target.no,
             target: target_columns,
             on_delete: reference.on_delete,
+            declared: false,
+            when: None,
         });
     }
     let (uniques, indexes) = keys(found, &nos);
@@ -73,6 +75,9 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
             .map(|column| column.no),
         policy: choice.policies.table,
         groups: groups(choice, &columns),
+        travel: Travel::Both,
+        keep_hours: None,
+        generation: 0,
         columns,
     })
 }

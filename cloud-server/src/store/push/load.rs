@@ -123,9 +123,7 @@ impl Set<'_> {
     async fn derive_scopes(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
         let mut asked: HashMap<ReferenceTo, BTreeMap<Vec<Value>, Option<ScopeId>>> = HashMap::new();
         for item in self.items.iter().filter(|item| matches!(item.fate, Fate::Open) && !item.is_delete()) {
-            let ScopeRule::Through(at) = item.table.scope else { continue };
-            let Some(reference) = item.table.references.get(at) else { continue };
-            if let Some(values) = item.refers_to(reference)
+            if let Some((reference, values)) = item.way()
                 && self.find(reference, &values).is_none()
             {
                 asked.entry(target(reference)).or_default().insert(values, None);
@@ -190,11 +188,8 @@ fn is_new_root(item: &Item<'_>, site: &SiteIdentity) -> bool {
 
 /// The columns that a row's scope hangs from, and its key.
 fn scope_columns(table: &Table) -> Vec<usize> {
-    let path = match table.scope {
-        ScopeRule::Through(at) => table.references.get(at).map_or(&[][..], |reference| &reference.columns),
-        ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
-    };
-    let positions: BTreeSet<usize> = table.key.iter().chain(path).filter_map(|no| table.position(*no)).collect();
+    let ways = table.way_columns();
+    let positions: BTreeSet<usize> = table.key.iter().chain(&ways).filter_map(|no| table.position(*no)).collect();
     positions.into_iter().collect()
 }
 

@@ -64,10 +64,7 @@ impl Set<'_> {
             if !matches!(item.fate, Fate::Write(_)) || item.to.is_some() {
                 continue;
             }
-            let path = match item.table.scope {
-                sync_core::catalog::ScopeRule::Through(at) => item.table.references.get(at).map(|reference| reference.columns.clone()),
-                _ => None,
-            };
+            let path = item.way().map(|(reference, _)| reference.columns.clone());
             let columns = self.names(item.table, &path.unwrap_or_default());
             let reason = format!("{columns} names a row that does not exist");
             let park = Park::new(ConflictKind::ForeignKey, item.edited(), reason);

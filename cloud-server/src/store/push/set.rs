@@ -196,11 +196,27 @@ impl<'a> Item<'a> {
 
     /// What the row is to refer to by this reference; `None` where it refers to nothing.
     pub(super) fn refers_to(&self, reference: &Reference) -> Option<Vec<Value>> {
+        if let Some((column, wanted)) = &reference.when
+            && self.new_value(self.table.position(*column)?)?.as_ref() != wanted
+        {
+            return None;
+        }
         let values = reference.columns.iter().map(|no| {
             let value = self.new_value(self.table.position(*no)?)?.into_owned();
             if value.is_null() { None } else { Some(value) }
         });
         values.collect()
+    }
+
+    /// The reference through which the row finds its scope, with what it refers to; `None` where it names none.
+    pub(super) fn way(&self) -> Option<(&Reference, Vec<Value>)> {
+        self.table.ways().find_map(|reference| Some((reference, self.refers_to(reference)?)))
+    }
+
+    /// Whether the row is known to name none of those.
+    fn reaches_nothing(&self) -> bool {
+        let known = |no: &ColumnNo| self.table.position(*no).and_then(|at| self.new_value(at)).is_some();
+        self.table.ways().all(|reference| self.table.may_be_null(reference)) && self.table.way_columns().iter().all(known)
     }
 
     /// What the cloud's row refers to by this reference now.
@@ -304,9 +320,10 @@ impl<'a> Set<'a> {
             if item.is_delete() {
                 return item.from().cloned();
             }
-            let ScopeRule::Through(at) = item.table.scope else { return item.table.own_scope(&item.change.key) };
-            let reference = item.table.references.get(at)?;
-            let values = item.refers_to(reference)?;
+            if !matches!(item.table.scope, ScopeRule::Through(_)) {
+                return item.table.own_scope(&item.change.key);
+            }
+            let Some((reference, values)) = item.way() else { return item.reaches_nothing().then(ScopeId::nowhere) };
             match self.find(reference, &values) {
                 Some(parent) => index = parent,
                 None => return database(reference, &values),

@@ -163,33 +163,38 @@ async fn give_scopes(
     set: &mut Planned<'_>,
 ) -> Result<(), BackendError> {
     let table = set.table;
-    let ScopeRule::Through(at) = table.scope else {
-        for (key, row) in &mut set.rows {
-            row.scope = table.own_scope(key).unwrap_or_else(ScopeId::global);
-        }
-        return Ok(());
-    };
-    let reference = table.references.get(at);
-    let Some((reference, parent)) = reference.and_then(|reference| Some((reference, catalog.table(reference.table)?))) else {
-        return Ok(());
-    };
-    let positions = |table: &Table, columns: &[_]| columns.iter().filter_map(|no| table.position(*no)).collect::<Vec<_>>();
-    let (from, to) = (positions(table, &reference.columns), positions(parent, &reference.target));
-    let pick = |row: &Row, at: &[usize]| at.iter().map(|at| row[*at].clone()).collect::<Vec<Value>>();
-    let mut known: HashMap<Vec<Value>, ScopeId> = HashMap::new();
-    for set in above.iter().filter(|set| set.table.no == parent.no) {
-        known.extend(set.rows.values().map(|row| (pick(&row.next, &to), row.scope.clone())));
+    for (key, row) in &mut set.rows {
+        row.scope = match table.scope {
+            ScopeRule::Through(_) => ScopeId::nowhere(),
+            _ => table.own_scope(key).unwrap_or_else(ScopeId::global),
+        };
     }
-    let named: BTreeSet<Vec<Value>> =
-        set.rows.values().map(|row| pick(&row.next, &from)).filter(|values| !known.contains_key(values)).collect();
-    let named: Vec<&[Value]> = named.iter().map(Vec::as_slice).collect();
-    let found = scope::of_rows(&**transaction, parent, &to, &named).await?;
-    known.extend(named.iter().zip(found).filter_map(|(values, scope)| Some((values.to_vec(), scope?))));
-    for row in set.rows.values_mut() {
-        row.scope = known.get(&pick(&row.next, &from)).cloned().ok_or_else(|| {
-            let names: Vec<_> = from.iter().map(|at| table.columns[*at].name.as_str()).collect();
-            BackendError::BadReference { column: names.join(", "), target: parent.path.clone() }
-        })?;
+    let mut settled: BTreeSet<Key> = BTreeSet::new();
+    for reference in table.ways() {
+        let Some(parent) = catalog.table(reference.table) else { continue };
+        let to: Vec<usize> = reference.target.iter().filter_map(|no| parent.position(*no)).collect();
+        let pick = |row: &Row| to.iter().map(|at| row[*at].clone()).collect::<Vec<Value>>();
+        let mut known: HashMap<Vec<Value>, ScopeId> = HashMap::new();
+        for set in above.iter().filter(|set| set.table.no == parent.no) {
+            known.extend(set.rows.values().map(|row| (pick(&row.next), row.scope.clone())));
+        }
+        let open = set.rows.iter_mut().filter(|(key, _)| !settled.contains(*key));
+        let mut named: Vec<(&Key, &mut ScopeId, Vec<Value>)> = open
+            .filter_map(|(key, row)| table.referred(reference, parent, &row.next).map(|values| (key, &mut row.scope, values)))
+            .collect();
+        let asked: BTreeSet<&[Value]> =
+            named.iter().map(|(.., values)| values.as_slice()).filter(|values| !known.contains_key(*values)).collect();
+        let asked: Vec<&[Value]> = asked.into_iter().collect();
+        let found = scope::of_rows(&**transaction, parent, &to, &asked).await?;
+        let found: Vec<_> = asked.iter().zip(found).filter_map(|(values, scope)| Some((values.to_vec(), scope?))).collect();
+        known.extend(found);
+        for (_, scope, values) in &mut named {
+            **scope = known.get(values).cloned().ok_or_else(|| {
+                let names = reference.columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str());
+                BackendError::BadReference { column: names.collect::<Vec<_>>().join(", "), target: parent.path.clone() }
+            })?;
+        }
+        settled.extend(named.into_iter().map(|(key, ..)| key.clone()));
     }
     Ok(())
 }

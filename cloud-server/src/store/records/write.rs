@@ -2,7 +2,7 @@
 
 use conflict_ui_api::backend::{Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
-use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, ScopeRule, Table};
+use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, Table};
 use sync_core::change::etag;
 use sync_core::id::{ColumnNo, Key, ScopeId};
 use sync_core::value::Value;
@@ -74,13 +74,11 @@ impl<'a> Writer<'a> {
 
     /// The scope of the row that a new row's scope path names; `None` where it names none.
     async fn scope_above(&self, row: &[Value]) -> Result<Option<ScopeId>, BackendError> {
-        let ScopeRule::Through(at) = self.table.scope else { return Ok(None) };
-        let Some(reference) = self.table.references.get(at) else { return Ok(None) };
-        let Some(parent) = self.catalog.table(reference.table) else { return Ok(None) };
-        let values: Vec<Value> = reference.columns.iter().filter_map(|no| self.table.position(*no)).map(|at| row[at].clone()).collect();
-        if values.iter().any(Value::is_null) {
-            return Ok(None);
-        }
+        let named = self.table.ways().find_map(|reference| {
+            let parent = self.catalog.table(reference.table)?;
+            Some((reference, parent, self.table.referred(reference, parent, row)?))
+        });
+        let Some((reference, parent, values)) = named else { return Ok(None) };
         let target: Vec<usize> = reference.target.iter().filter_map(|no| parent.position(*no)).collect();
         let found = scope::of_rows(&*self.transaction, parent, &target, &[&values]).await?.into_iter().next().flatten();
         found.map(Some).ok_or_else(|| {

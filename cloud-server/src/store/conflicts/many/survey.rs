@@ -239,11 +239,13 @@ async fn rows<'f, 'a: 'f>(
 /// The scope of a row that is there and stays in its own; `None` where it takes a closer look.
 fn known_scope(put: &Put<'_>) -> Option<ScopeId> {
     let current = put.current.as_ref()?;
-    let path = match put.table.scope {
-        ScopeRule::Through(at) => put.table.references.get(at).map_or(&[][..], |reference| &reference.columns),
-        ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
-    };
-    let same = put.table.key.iter().chain(path).filter_map(|no| put.table.position(*no)).all(|at| current.row[at] == put.row[at]);
+    let same = put
+        .table
+        .key
+        .iter()
+        .chain(&put.table.way_columns())
+        .filter_map(|no| put.table.position(*no))
+        .all(|at| current.row[at] == put.row[at]);
     same.then(|| current.at.scope.clone())
 }
 

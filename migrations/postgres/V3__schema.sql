@@ -1,0 +1,19 @@
+-- The schema moves: which catalog each copy of a site has, tables whose rows are fed anew, numbers leased to sites.
+
+-- Raised where rows may be gone without a tombstone: the table was made anew under its name, or capture was lost for a while.
+ALTER TABLE rejoin.tables ADD COLUMN generation integer NOT NULL DEFAULT 0;
+
+-- The catalog that the replica had when it last spoke; 0: it has not yet.
+ALTER TABLE rejoin.replicas ADD COLUMN catalog_version bigint NOT NULL DEFAULT 0;
+
+-- Numbers of a sequence taken by nextval and given to a replica: first, first + step, .. last.
+CREATE TABLE rejoin.leases (
+    table_no integer NOT NULL,
+    column_no integer NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    step bigint NOT NULL,
+    replica uuid NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (table_no, column_no, first)
+);
