@@ -496,3 +496,25 @@ async fn the_list_is_filtered_and_paged() {
         6
     );
 }
+
+/// The site deletes a row that changed at the cloud, gets it back and edits it: the conflict is about that edit, and nothing else of the row.
+#[tokio::test]
+async fn an_edit_after_a_parked_delete_takes_its_place_and_reverts_nothing_else() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let delete = site.delete("sources", &s);
+    cloud.run(&format!("UPDATE sources SET name = 'in use' WHERE id = '{s}'")).await;
+    assert_eq!(verdict(&site.push_one(delete).await), "parked");
+    site.pull().await;
+    let edit = site.update("sources", &s, &json!({"width": 1280}));
+    cloud.run(&format!("UPDATE sources SET width = 720 WHERE id = '{s}'")).await;
+    assert_eq!(verdict(&site.push_one(edit).await), "parked");
+    cloud.run(&format!("UPDATE sources SET name = 'renamed since' WHERE id = '{s}'")).await;
+    let conflict = open(&cloud).await.remove(0);
+    assert_eq!((conflict.kind, conflict.columns.clone()), (ConflictKind::UpdateUpdate, vec!["width".to_owned()]));
+    decide(&cloud, &conflict, Resolution::LocalWins).await;
+    assert_eq!(cloud.one::<String>(&format!("SELECT name || ' ' || width FROM sources WHERE id = '{s}'")).await, "renamed since 1280");
+}

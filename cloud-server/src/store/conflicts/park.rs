@@ -194,7 +194,8 @@ fn draft<'a>(parking: &'a Parking<'a>, open: Option<&Open>) -> Draft<'a> {
     let mut columns: BTreeSet<String> =
         parking.clashed.iter().filter_map(|no| table.column(*no)).map(|column| column.name.clone()).collect();
     let mut base = (!parking.base.is_empty()).then(|| columns_to_json(table, parking.base.iter().copied()));
-    if let Some(open) = open {
+    // A delete that the site took back by editing the row again is no part of what it wants now.
+    if let Some(open) = open.filter(|open| open.local.is_some() || parking.deleted) {
         // What was parked before stays parked: the earlier values below the new ones, the earlier base above.
         let before = open.local.as_ref().map(|json| row_from_json(table, json)).unwrap_or_default();
         for ((column, value), local) in table.columns.iter().zip(before).zip(&mut local) {
