@@ -248,7 +248,6 @@ mod one_or_many {
         Many(Vec<usize>),
     }
 
-    #[expect(clippy::ptr_arg, reason = "serde hands over what the field is")]
     pub(super) fn serialize<S: Serializer>(ways: &Vec<usize>, serializer: S) -> Result<S::Ok, S::Error> {
         match ways.as_slice() {
             [one] => one.serialize(serializer),
