@@ -332,7 +332,7 @@ async fn rows_follow_when_the_settings_give_them_another_scope() {
     shop.prepare(SETTINGS).await;
     assert_eq!(shop.one("SELECT string_agg(DISTINCT rejoin_scope, ' ') FROM items").await, "shops/A%2F1 shops/B");
     assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones WHERE left_scope AND scope = 'global'").await, "1503");
-    // The root's name is in its scopes' names.
+    // Its scopes keep the name under which a table first was the root: no row moves, no site loses one.
     shop.run(
         "INSERT INTO rejoin.sites (id, name) VALUES ('0198c0de-0000-7000-8000-000000000001', 'a');
               INSERT INTO rejoin.subscriptions VALUES ('0198c0de-0000-7000-8000-000000000001', 'shops/B');
@@ -340,8 +340,10 @@ async fn rows_follow_when_the_settings_give_them_another_scope() {
     )
     .await;
     shop.prepare(&SETTINGS.replace("shops", "stores")).await;
-    assert_eq!(shop.one("SELECT string_agg(DISTINCT rejoin_scope, ' ') FROM items").await, "stores/A%2F1 stores/B");
-    assert_eq!(shop.one("SELECT scope FROM rejoin.subscriptions").await, "stores/B");
+    assert_eq!(shop.one("SELECT string_agg(DISTINCT rejoin_scope, ' ') FROM items").await, "shops/A%2F1 shops/B");
+    assert_eq!(shop.one("SELECT scope FROM rejoin.subscriptions").await, "shops/B");
+    shop.run("INSERT INTO stores (name) VALUES ('C')").await;
+    assert_eq!(shop.one("SELECT rejoin_scope FROM stores WHERE name = 'C'").await, "shops/C");
 }
 
 #[tokio::test]

@@ -17,3 +17,8 @@ CREATE TABLE rejoin.leases (
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (table_no, column_no, first)
 );
+
+-- What the scopes of a root table are called: the name under which it first was the root, so that RENAME moves no row.
+ALTER TABLE rejoin.tables ADD COLUMN scope_name text;
+-- The file in which its rows stood when its catalog was published: another one since means that PostgreSQL wrote the table anew.
+ALTER TABLE rejoin.tables ADD COLUMN filenode oid;

@@ -1,4 +1,9 @@
 //! The catalog: the synced schema, introspected at the cloud, published to the sites by version.
+//!
+//! It is stored as JSON and travels as MessagePack by names: a program passes over what it does not know (see [`lenient`]), and takes the
+//! default of what it is not told.
+
+pub(crate) mod lenient;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +19,7 @@ pub struct Catalog {
     /// The system's name, for people.
     pub system: String,
     /// How the API names and lists things.
+    #[serde(deserialize_with = "lenient::api")]
     pub api: ApiStyle,
     /// The tables in order of their numbers.
     pub tables: Vec<Table>,
@@ -79,19 +85,20 @@ pub struct Table {
     /// What refers to other synced tables.
     pub references: Vec<Reference>,
     /// How a row finds its scope.
+    #[serde(deserialize_with = "lenient::scope")]
     pub scope: ScopeRule,
     /// Where the row's versioning stands.
     pub stamps: Stamps,
     /// The column that marks a soft delete, where the table has one. It is an ordinary synced boolean.
     pub soft_delete: Option<ColumnNo>,
     /// What is done where a row as a whole clashes (one side deleted it, or both inserted its key): `manual`, `cloud_wins` or `local_wins`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::policy")]
     pub policy: Policy,
     /// Columns that only make sense together: they are compared, and clash, as one. A column is in one group at most.
     #[serde(default)]
     pub groups: Vec<Vec<ColumnNo>>,
     /// Which way its rows travel.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::travel")]
     pub travel: Travel,
     /// How many hours a row that the cloud has stays at a site after its last change; `None`: for good.
     #[serde(default)]
@@ -100,6 +107,10 @@ pub struct Table {
     /// fed again, and a site lets go of those that do not come.
     #[serde(default)]
     pub generation: u32,
+    /// What the scopes of a root table are called, [`Table::scope_prefix`]: the name under which it first was the root, so that RENAME
+    /// moves no row. Empty: its name.
+    #[serde(default)]
+    pub scope_name: String,
 }
 
 /// Which way a table's rows travel.
@@ -123,18 +134,25 @@ pub struct Column {
     /// Its name.
     pub name: String,
     /// What it holds.
+    #[serde(deserialize_with = "lenient::column_type")]
     pub ty: ColumnType,
     /// PostgreSQL's full type name, quoted, to cast to (`"public"."PortType"`, `character varying(40)`).
     pub sql_type: String,
     /// Whether NULL is refused.
     pub not_null: bool,
     /// What an insert without this column gets.
+    #[serde(deserialize_with = "lenient::default_value")]
     pub default: Option<DefaultValue>,
     /// The longest text in characters (`varchar(n)`).
     pub max_length: Option<u32>,
     /// What is done where both sides changed it; all columns of a group have the same.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::policy")]
     pub policy: Policy,
+    /// What the rows that were there when the column was added hold in it (PostgreSQL keeps it in the catalog and rewrites nothing): a site
+    /// that adds the column gives it to all images of its rows. Rows that hold anything else were fed again with the catalog that added it.
+    /// `None`: NULL. It stays what it was, whatever the default is changed to.
+    #[serde(default)]
+    pub added: Option<Value>,
 }
 
 /// A column's default, as far as a site can make it too.
@@ -191,6 +209,7 @@ pub struct Reference {
     /// The columns referred to, in the order of `columns`.
     pub target: Vec<ColumnNo>,
     /// What happens to this row when the row referred to is deleted.
+    #[serde(deserialize_with = "lenient::on_delete")]
     pub on_delete: OnDelete,
     /// Whether only `rejoin.toml` says so: PostgreSQL does not hold it, Rejoin does.
     #[serde(default)]
@@ -449,12 +468,18 @@ impl Table {
         self.soft_delete_position().is_some_and(|at| row.get(at) == Some(&Value::Bool(true)))
     }
 
+    /// What the scopes of a root table begin with, before the `/`.
+    #[must_use]
+    pub fn scope_prefix(&self) -> &str {
+        if self.scope_name.is_empty() { &self.name } else { &self.scope_name }
+    }
+
     /// The scope of a row of a root or global table; `None` where the row's parent decides.
     #[must_use]
     pub fn own_scope(&self, key: &Key) -> Option<ScopeId> {
         match self.scope {
             ScopeRule::Global => Some(ScopeId::global()),
-            ScopeRule::Root => Some(ScopeId::of_root(&self.name, key)),
+            ScopeRule::Root => Some(ScopeId::of_root(self.scope_prefix(), key)),
             ScopeRule::Through(_) | ScopeRule::Site => None,
         }
     }

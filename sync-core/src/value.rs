@@ -181,7 +181,7 @@ pub enum ColumnType {
     /// An enum with its labels in order.
     Enum(Vec<String>),
     /// An array of one dimension, as a JSON array of its elements.
-    Array(Box<ColumnType>),
+    Array(#[serde(deserialize_with = "crate::catalog::lenient::element_type")] Box<ColumnType>),
     /// Any other type, by PostgreSQL's text form.
     Other,
 }

@@ -81,6 +81,7 @@ fn table(a: Policy, pair: Policy) -> Table {
         default: None,
         max_length: None,
         policy,
+        added: None,
     };
     Table {
         no: TableNo(1),
@@ -113,6 +114,7 @@ fn table(a: Policy, pair: Policy) -> Table {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use conflict_ui_api::api::body::{Body, OptionalBody};
 use conflict_ui_api::error::BackendError;
 use conflict_ui_api::problem::{Answer, Code, Fault, Problem};
 use serde::Deserialize;
-use sync_core::catalog::ScopeRule;
+use sync_core::catalog::{Catalog, ScopeRule, Table};
 use sync_core::id::ScopeId;
 
 use crate::core::Core;
@@ -115,8 +115,7 @@ async fn grants(core: &Core, field: &str, texts: &[String], there: bool) -> Answ
     let mut scopes = BTreeSet::new();
     let mut faults = Vec::new();
     for text in texts {
-        let root = text.split_once('/').and_then(|(name, id)| Some((catalog.by_name(name)?, id)));
-        let root = root.filter(|(table, _)| table.scope == ScopeRule::Root);
+        let root = text.split_once('/').and_then(|(name, id)| Some((root_named(&catalog, name)?, id)));
         let key = root.and_then(|(table, id)| Some((table, table.parse_key(id).ok().flatten()?)));
         let Some((table, key)) = key else {
             let root = catalog.root().map_or("TABLE", |root| root.path.as_str());
@@ -127,9 +126,15 @@ async fn grants(core: &Core, field: &str, texts: &[String], there: bool) -> Answ
             faults.push(Fault::field(field, "reference", format!("there is no {text}")));
             continue;
         }
-        scopes.insert(ScopeId::of_root(&table.name, &key));
+        scopes.insert(ScopeId::of_root(table.scope_prefix(), &key));
     }
     if faults.is_empty() { Ok(Grants::These(scopes)) } else { Err(Problem::fields(faults)) }
+}
+
+/// The root table, by any of its names or by what its scopes are called.
+fn root_named<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Table> {
+    let named = catalog.by_name(name).filter(|table| table.scope == ScopeRule::Root);
+    named.or_else(|| catalog.root().filter(|root| root.scope_prefix() == name))
 }
 
 async fn site(core: &Core, name: &str) -> Answer<Site> {

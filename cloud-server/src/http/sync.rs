@@ -14,7 +14,7 @@ use sync_core::sync_log::RunStatus;
 use sync_core::wire::codec::CodecError;
 use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
-use super::wire::{Encoded, Message, Peer, Raw, Speaking};
+use super::wire::{Encoded, Message, Named, Peer, Raw, Speaking};
 use crate::core::Core;
 use crate::store::error::StoreError;
 use crate::store::sites::{self, SiteError, SiteIdentity};
@@ -41,7 +41,7 @@ pub(super) async fn enrol(State(core): State<Arc<Core>>, Peer(peer): Peer, Messa
 
 /// `POST /sync/v1/catalog`: the catalog in force.
 pub(super) async fn catalog(State(core): State<Arc<Core>>, _: Speaking, Message(_): Message<Speaker>) -> Response {
-    Encoded(&*core.catalog()).into_response()
+    Named(&*core.catalog()).into_response()
 }
 
 /// `POST /sync/v1/replica`: this copy of a site is a clone or was restored, and becomes a replica of its own.

@@ -65,10 +65,23 @@ pub(super) struct Encoded<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Encoded<T> {
     fn into_response(self) -> Response {
-        match codec::encode(&self.0) {
-            Ok(body) => (StatusCode::OK, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response(),
-            Err(error) => Problem::from(BackendError::internal(error)).into_response(),
-        }
+        respond(codec::encode(&self.0))
+    }
+}
+
+/// An answer as a message with its fields' names.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Named<T> {
+    fn into_response(self) -> Response {
+        respond(codec::encode_named(&self.0))
+    }
+}
+
+fn respond(body: Result<Vec<u8>, CodecError>) -> Response {
+    match body {
+        Ok(body) => (StatusCode::OK, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response(),
+        Err(error) => Problem::from(BackendError::internal(error)).into_response(),
     }
 }
 

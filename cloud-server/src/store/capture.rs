@@ -75,7 +75,7 @@ pub(crate) fn scope_expression(catalog: &Catalog, table: &Table, alias: &str) ->
     match table.scope {
         ScopeRule::Global => literal(ScopeId::GLOBAL),
         ScopeRule::Site => format!("'site/' || {}::text", column("site_id")),
-        ScopeRule::Root => format!("{} || {}", literal(&format!("{}/", table.name)), record_id(table, alias)),
+        ScopeRule::Root => format!("{} || {}", literal(&format!("{}/", table.scope_prefix())), record_id(table, alias)),
         ScopeRule::Through(_) => {
             let ways = parents(catalog, table).map(|(parent, reference)| {
                 let matches = matches(table, &reference.columns, alias, parent, &reference.target, "p", "=");

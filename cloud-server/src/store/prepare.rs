@@ -152,9 +152,8 @@ async fn publish(client: &mut ClientWrapper, mut catalog: Catalog) -> Result<Cat
         None => false,
     };
     if let Some(before) = &before {
-        rename_root(&transaction, before, &catalog).await?;
         for table in catalog.parents_first() {
-            match feed(before, &catalog, table, anew.contains(&table.no.0)) {
+            match feed(before, table, anew.contains(&table.no.0)) {
                 Feed::Nothing => {}
                 Feed::Rows => feed_again(&transaction, table).await?,
                 // A tick that counts for nobody: the trigger derives the scope anew and leaves marks in the old one.
@@ -186,9 +185,9 @@ enum Feed {
     Scopes,
 }
 
-fn feed(before: &Catalog, now: &Catalog, table: &Table, made_anew: bool) -> Feed {
+fn feed(before: &Catalog, table: &Table, made_anew: bool) -> Feed {
     let Some(old) = before.table(table.no) else { return Feed::Rows };
-    if way(before, old) != way(now, table) {
+    if way(old) != way(table) {
         return Feed::Scopes;
     }
     let rewritten = table.columns.iter().any(|column| match old.column(column.no) {
@@ -200,13 +199,13 @@ fn feed(before: &Catalog, now: &Catalog, table: &Table, made_anew: bool) -> Feed
 }
 
 /// How a table's rows find their scope, in words that RENAME of a column does not change.
-fn way(catalog: &Catalog, table: &Table) -> String {
+fn way(table: &Table) -> String {
     match &table.scope {
         ScopeRule::Through(_) => {
             let ways = table.ways().map(|way| format!("{} {:?} {:?} {:?}", way.table, way.columns, way.target, way.when));
             ways.collect::<Vec<_>>().join(", ")
         }
-        ScopeRule::Root => format!("root {} {:?}", catalog.root().map_or("", |root| root.name.as_str()), table.key),
+        ScopeRule::Root => format!("root {} {:?}", table.scope_prefix(), table.key),
         ScopeRule::Global => "global".to_owned(),
         ScopeRule::Site => "site".to_owned(),
     }
@@ -235,15 +234,5 @@ async fn forget_times(transaction: &Transaction<'_>, catalog: &Catalog) -> Resul
     let sql = "DELETE FROM rejoin.edit_times e WHERE NOT EXISTS (
                    SELECT FROM unnest($1::integer[], $2::integer[]) u(t, c) WHERE u.t = e.table_no AND u.c = e.column_no)";
     transaction.execute(sql, &[&tables, &columns]).await?;
-    Ok(())
-}
-
-/// Scopes are called after the root table: subscriptions follow its name.
-async fn rename_root(transaction: &Transaction<'_>, before: &Catalog, now: &Catalog) -> Result<(), StoreError> {
-    let (Some(old), Some(new)) = (before.root(), now.root()) else { return Ok(()) };
-    if old.no == new.no && old.name != new.name {
-        let sql = "UPDATE rejoin.subscriptions SET scope = $2 || substr(scope, length($1) + 1) WHERE starts_with(scope, $1)";
-        transaction.execute(sql, &[&format!("{}/", old.name), &format!("{}/", new.name)]).await?;
-    }
     Ok(())
 }

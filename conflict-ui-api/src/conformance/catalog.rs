@@ -219,6 +219,7 @@ fn bare_table(no: u32, name: &str) -> Draft {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: String::new(),
     };
     Draft { table }
 }
@@ -261,6 +262,7 @@ impl Draft {
             default,
             max_length: None,
             policy: sync_core::policy::Policy::Manual,
+            added: None,
         });
         self
     }

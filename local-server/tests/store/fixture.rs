@@ -18,6 +18,7 @@ pub(crate) fn column(no: u32, name: &str, ty: ColumnType) -> Column {
         default: None,
         max_length: None,
         policy: sync_core::policy::Policy::Manual,
+        added: None,
     }
 }
 
@@ -62,6 +63,7 @@ pub(crate) fn table(no: u32, name: &str, columns: Vec<Column>) -> Table {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: String::new(),
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         default: None,
         max_length: None,
         policy: sync_core::policy::Policy::Manual,
+        added: None,
     };
     let stamps = || Stamps {
         version: "version".into(),
@@ -65,6 +66,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: String::new(),
     };
     let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| {
         Reference::foreign_key(name.into(), vec![ColumnNo(column)], to, vec![ColumnNo(1)], on_delete)

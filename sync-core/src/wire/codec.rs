@@ -42,7 +42,19 @@ pub enum CodecError {
 /// # Errors
 /// The message is over a limit that [`decode`] checks: the caller cuts smaller pages.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
-    let plain = rmp_serde::to_vec(message).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    pack(rmp_serde::to_vec(message))
+}
+
+/// Writes a message with its fields' names, so that a reader may pass over those that it does not know: the catalog, which grows.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_named<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    pack(rmp_serde::to_vec_named(message))
+}
+
+fn pack(plain: Result<Vec<u8>, rmp_serde::encode::Error>) -> Result<Vec<u8>, CodecError> {
+    let plain = plain.map_err(|error| CodecError::Malformed(error.to_string()))?;
     if plain.len() > MESSAGE_BYTES_MAX {
         return Err(CodecError::Limit("plain bytes"));
     }

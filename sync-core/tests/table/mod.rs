@@ -19,6 +19,7 @@ pub(crate) fn table() -> Table {
         default: None,
         max_length: None,
         policy: sync_core::policy::Policy::Manual,
+        added: None,
     };
     Table {
         no: TableNo(1),
@@ -49,5 +50,6 @@ pub(crate) fn table() -> Table {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: String::new(),
     }
 }

@@ -78,6 +78,7 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
         travel: Travel::Both,
         keep_hours: None,
         generation: 0,
+        scope_name: own.scope_name.clone(),
         columns,
     })
 }
@@ -95,6 +96,7 @@ fn columns(found: &FoundTable, choice: &Chosen, own: &super::numbers::TableNumbe
                 default: column.default.clone(),
                 max_length: column.max_length,
                 policy: choice.policies.of(&column.name),
+                added: None,
             })
         })
         .collect();

@@ -7,7 +7,7 @@ use sync_core::id::{ColumnNo, TableNo};
 use tokio_postgres::Transaction;
 
 use super::assemble::is_stamp;
-use super::choose::Chosen;
+use super::choose::{Chosen, FoundScope};
 use super::{Identity, Schema};
 use crate::store::error::StoreError;
 
@@ -18,6 +18,8 @@ pub(crate) struct Numbers(HashMap<u32, TableNumbers>);
 #[derive(Debug)]
 pub(crate) struct TableNumbers {
     pub(crate) no: TableNo,
+    /// What its scopes are called; empty unless it is the root.
+    pub(crate) scope_name: String,
     columns: BTreeMap<i16, ColumnNo>,
 }
 
@@ -87,9 +89,19 @@ pub(crate) async fn give(transaction: &Transaction<'_>, schema: &Schema, chosen:
         };
         let same_table = believed && known.iter().any(|one| one.no == no && one.evidence == table.oid);
         let columns = give_columns(transaction, schema, choice, no, same_table).await?;
-        numbers.0.insert(table.oid, TableNumbers { no: TableNo(no.cast_unsigned()), columns });
+        let scope_name = if choice.scope == FoundScope::Root { scope_name(transaction, no).await? } else { String::new() };
+        numbers.0.insert(table.oid, TableNumbers { no: TableNo(no.cast_unsigned()), scope_name, columns });
     }
     Ok(numbers)
+}
+
+/// What the scopes of the root table are called: as it was when it first was the root. Another root that was called so before keeps its own.
+async fn scope_name(transaction: &Transaction<'_>, no: i32) -> Result<String, StoreError> {
+    let sql = "UPDATE rejoin.tables t SET scope_name = coalesce(t.scope_name, CASE
+                   WHEN EXISTS (SELECT FROM rejoin.tables o WHERE o.scope_name = t.table_name) THEN t.table_name || '~' || t.no
+                   ELSE t.table_name END)
+               WHERE no = $1 RETURNING scope_name";
+    Ok(transaction.query_one(sql, &[&no]).await?.get(0))
 }
 
 async fn give_columns(
