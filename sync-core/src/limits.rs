@@ -58,6 +58,10 @@ pub const IMPORT_FILE_BYTES_MAX: usize = 8 << 20;
 pub const IMPORT_ROWS_MAX: usize = 100_000;
 /// Rows in one page of an API list.
 pub const LIST_ROWS_MAX: usize = 1_000;
+/// Bytes of JSON at which a page of conflicts ends, whatever number was asked for: each side of one may be megabytes.
+pub const CONFLICT_PAGE_BYTES: usize = 8 << 20;
+/// Conflicts that are read at once for such a page.
+pub const CONFLICT_PAGE_ROWS: usize = 25;
 /// Rows in one page of an API list where nothing is asked.
 pub const LIST_ROWS_DEFAULT: usize = 50;
 

@@ -55,6 +55,24 @@ async fn a_decision_names_what_was_seen() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_conflicts_ends_early_and_says_how_to_go_on() {
+    let server = Server::new(ApiConfig::default());
+    let (mut next, mut seen, mut pages) = (String::from("/api/conflicts?site=full%20of%20large%20rows&limit=1000"), Vec::new(), 0);
+    while !next.is_empty() {
+        let page = server.get(&next).await;
+        assert!(page.body.len() < 12 << 20, "{} bytes", page.body.len());
+        let body = page.json();
+        seen.extend(body["data"].as_array().unwrap().iter().map(|line| line["id"].as_str().unwrap().to_owned()));
+        let cursor = body["nextCursor"].as_str().map(str::to_owned);
+        assert_eq!(cursor.is_some(), body["hasMore"] == json!(true));
+        next = cursor.map(|cursor| format!("/api/conflicts?site=full%20of%20large%20rows&limit=1000&cursor={cursor}")).unwrap_or_default();
+        pages += 1;
+    }
+    let all: Vec<String> = (1..=40).map(|id| Uuid::from_u128(id).to_string()).collect();
+    assert_eq!((seen, pages), (all, 5));
+}
+
+#[tokio::test]
 async fn conflicts_are_paged_and_filters_are_checked() {
     let server = Server::new(ApiConfig::default());
     let page = server.get("/api/conflicts?resolution=PENDING&table=sources&limit=2").await;

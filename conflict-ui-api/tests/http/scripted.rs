@@ -262,6 +262,11 @@ impl Backend for Scripted {
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
         self.script()?;
         *self.asked_conflicts.lock().unwrap() = Some(query.clone());
+        let after = query.after.map_or(0, |after| after.0.as_u128());
+        if query.filter.site.as_deref() == Some("full of large rows") {
+            let large = |id| Conflict { local_data: Some(json!({ "note": "x".repeat(1 << 20) })), ..conflict(id) };
+            return Ok((after + 1..=40).take(query.limit).map(large).collect());
+        }
         Ok((1..=3).take(query.limit).map(conflict).collect())
     }
 

@@ -6,6 +6,7 @@ mod diff;
 mod fields;
 pub(crate) mod filter;
 mod missing;
+mod pieces;
 
 use axum::Json;
 use axum::extract::{OriginalUri, Query, State};
@@ -17,8 +18,9 @@ pub use bulk::resolve_many;
 pub use decide::{resolve, undo};
 pub use fields::Detail;
 pub use missing::Missing;
+use pieces::Pieces;
 
-use super::params::{Params, page};
+use super::params::Params;
 use super::path::Named;
 use super::records::query::Pairs;
 use crate::backend::{ConflictCounts, ConflictQuery, ConflictSort};
@@ -46,15 +48,23 @@ fn query(state: &ApiState, pairs: &Pairs) -> Answer<(ConflictQuery, usize)> {
 /// `GET /api/conflicts`: those of the filter, newest first where nothing is asked.
 pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Query(pairs): Query<Pairs>) -> Answer<Response> {
     let (query, size) = query(&state, &pairs)?;
-    let conflicts = state.backend.conflicts(&query).await?;
-    Ok(page(&uri, conflicts, size, |conflict| conflict.id.0))
+    let mut pieces = Pieces::new(query, size);
+    while let Some(query) = pieces.wanted() {
+        let piece = state.backend.conflicts(query).await?;
+        pieces.take(piece, |conflict| conflict.id)?;
+    }
+    Ok(pieces.page(&uri))
 }
 
 /// `GET /api/conflicts/groups`: the inbox, those of one cause folded into one line.
 pub async fn groups(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Query(pairs): Query<Pairs>) -> Answer<Response> {
     let (query, size) = query(&state, &pairs)?;
-    let groups = state.backend.conflict_groups(&query).await?;
-    Ok(page(&uri, groups, size, |group| group.example.id.0))
+    let mut pieces = Pieces::new(query, size);
+    while let Some(query) = pieces.wanted() {
+        let piece = state.backend.conflict_groups(query).await?;
+        pieces.take(piece, |group| group.example.id)?;
+    }
+    Ok(pieces.page(&uri))
 }
 
 /// `GET /api/conflicts/counts`: how many, by kind, table, site and resolution.
