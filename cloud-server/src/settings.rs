@@ -17,6 +17,7 @@
 //! [tables.equipment_specs]
 //! path = "equipment"
 //! history = false                       # nothing is kept of this table's rows
+//! lease = 5000                          # numbers of its identity or serial key that a site has in stock: see docs/KEYS.md
 //! policies = { notes = "text" }
 //! [notify]
 //! url = "https://hooks.example.org/x"   # who is told of conflicts, silent sites and failed runs: see docs/NOTIFY.md
@@ -32,7 +33,7 @@ use std::time::Duration;
 use conflict_ui_api::api::path::RESERVED;
 use serde::Deserialize;
 use sync_core::catalog::ApiStyle;
-use sync_core::limits::HISTORY_KEEP_DEFAULT;
+use sync_core::limits::{HISTORY_KEEP_DEFAULT, LEASE_MAX};
 use sync_core::policy::Policy;
 use toml::Spanned;
 
@@ -104,6 +105,8 @@ pub struct TableSettings {
     pub groups: Vec<Spanned<Vec<Named>>>,
     /// Whether the cloud keeps what happened to its rows; it does unless `false`.
     pub history: Option<bool>,
+    /// How many numbers of its identity or serial key a site is given at a time: as many rows as it may make while it is out of reach.
+    pub lease: Option<Spanned<u32>>,
 }
 
 /// `[policy]`.
@@ -242,6 +245,10 @@ impl Settings {
         }
         if let Some(keep) = self.history.keep.as_ref().filter(|keep| age(keep.get_ref()).is_none()) {
             return Err(self.error(keep, format!("history.keep: {:?} is no age: write 90d for days or 12h for hours", keep.get_ref())));
+        }
+        let leases = self.tables.values().filter_map(|table| table.lease.as_ref());
+        if let Some(lease) = leases.into_iter().find(|lease| !(1..=LEASE_MAX).contains(lease.get_ref())) {
+            return Err(self.error(lease, format!("lease: {} is not between 1 and {LEASE_MAX}", lease.get_ref())));
         }
         self.check_paths()?;
         self.check_notify()

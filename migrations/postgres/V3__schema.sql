@@ -6,7 +6,8 @@ ALTER TABLE rejoin.tables ADD COLUMN generation integer NOT NULL DEFAULT 0;
 -- The catalog that the replica had when it last spoke; 0: it has not yet.
 ALTER TABLE rejoin.replicas ADD COLUMN catalog_version bigint NOT NULL DEFAULT 0;
 
--- Numbers of a sequence taken by nextval and given to a replica: first, first + step, .. last.
+-- Numbers of a sequence taken by nextval and given to a replica: first, first + step, .. last. answer: the number of the answer that gave
+-- them, per replica; a replica that says that it has not got that answer is given them again.
 CREATE TABLE rejoin.leases (
     table_no integer NOT NULL,
     column_no integer NOT NULL,
@@ -15,8 +16,10 @@ CREATE TABLE rejoin.leases (
     step bigint NOT NULL,
     replica uuid NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
+    answer bigint NOT NULL,
     PRIMARY KEY (table_no, column_no, first)
 );
+CREATE INDEX leases_replica ON rejoin.leases (replica, answer);
 
 -- What the scopes of a root table are called: the name under which it first was the root, so that RENAME moves no row.
 ALTER TABLE rejoin.tables ADD COLUMN scope_name text;

@@ -8,6 +8,7 @@ pub(crate) mod lenient;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CatalogVersion, ColumnNo, Key, ScopeId, TableNo, split_record_id};
+use crate::limits::{LEASE_DEFAULT, LEASE_MAX};
 use crate::policy::Policy;
 use crate::value::{ColumnType, Value, ValueError};
 
@@ -111,6 +112,9 @@ pub struct Table {
     /// moves no row. Empty: its name.
     #[serde(default)]
     pub scope_name: String,
+    /// How many numbers of a leased key a site is given at a time; `None`: [`LEASE_DEFAULT`](crate::limits::LEASE_DEFAULT).
+    #[serde(default)]
+    pub lease: Option<u32>,
 }
 
 /// Which way a table's rows travel.
@@ -388,6 +392,17 @@ impl Table {
     /// The key columns, in key order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key_positions().map(|at| &self.columns[at])
+    }
+
+    /// The key columns whose numbers are leased to sites.
+    pub fn leased_columns(&self) -> impl Iterator<Item = &Column> {
+        self.key_columns().filter(|column| column.default == Some(DefaultValue::Leased))
+    }
+
+    /// How many numbers a site is given at a time.
+    #[must_use]
+    pub fn lease_size(&self) -> u32 {
+        self.lease.unwrap_or(LEASE_DEFAULT).clamp(1, LEASE_MAX)
     }
 
     /// The key of a row given as the values of `columns`.

@@ -131,6 +131,17 @@ pub const RESOLUTIONS_KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Entries of the history that are removed at once when they are old.
 pub const HISTORY_PRUNE_ROWS: usize = 10_000;
 
+/// Numbers of a leased key that a site is given at a time where `rejoin.toml` says nothing.
+pub const LEASE_DEFAULT: u32 = 1_000;
+/// The most that it may say.
+pub const LEASE_MAX: u32 = 100_000;
+/// Below which share of that, in percent, a site asks for more.
+pub const LEASE_REFILL_PERCENT: u64 = 20;
+/// Numbers given out by one answer; a site that needs more asks again.
+pub const LEASE_NUMBERS_MAX: usize = 100_000;
+/// Columns for which one message asks for numbers.
+pub const LEASE_WANTS_MAX: usize = 1_000;
+
 /// Writes that may wait for a site's one writer; whoever comes then waits to be let in.
 pub const WRITER_QUEUE_MAX: usize = 256;
 /// Waiting API writes that a site commits together.

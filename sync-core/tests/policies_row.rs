@@ -115,6 +115,7 @@ fn table(a: Policy, pair: Policy) -> Table {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        lease: None,
     }
 }
 

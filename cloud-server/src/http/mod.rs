@@ -54,6 +54,7 @@ fn protocol(core: &Arc<Core>) -> Router {
         .route("/sync/v1/catalog", post(sync::catalog))
         .route("/sync/v1/push", post(sync::push))
         .route("/sync/v1/pull", post(sync::pull))
+        .route("/sync/v1/lease", post(sync::lease))
         .route("/sync/v1/log", post(sync::log))
         .route("/sync/v1/replica", post(sync::replica))
         .layer(DefaultBodyLimit::max(WIRE_BYTES_MAX))

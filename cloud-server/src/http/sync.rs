@@ -9,17 +9,17 @@ use conflict_ui_api::error::BackendError;
 use conflict_ui_api::problem::{Answer, Code, Problem};
 use sync_core::catalog::Catalog;
 use sync_core::id::ScopeId;
-use sync_core::limits::LOG_ROWS_MAX;
+use sync_core::limits::{LEASE_WANTS_MAX, LOG_ROWS_MAX};
 use sync_core::sync_log::RunStatus;
 use sync_core::wire::codec::CodecError;
-use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
+use sync_core::wire::message::{Enrol, Enrolled, LeaseAnswer, LeaseRequest, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
 use super::wire::{Encoded, Message, Named, Peer, Raw, Speaking};
 use crate::core::Core;
 use crate::store::error::StoreError;
 use crate::store::sites::{self, SiteError, SiteIdentity};
 use crate::store::speaker::SyncError;
-use crate::store::{events, notices, pull, push, sync_log};
+use crate::store::{events, leases, notices, pull, push, sync_log};
 
 /// `POST /sync/v1/enrol`: a site joins with its single-use token. The only one without a site key.
 pub(super) async fn enrol(State(core): State<Arc<Core>>, Peer(peer): Peer, Message(enrol): Message<Enrol>) -> Answer<Encoded<Enrolled>> {
@@ -83,6 +83,18 @@ pub(super) async fn pull(State(core): State<Arc<Core>>, Speaking(site): Speaking
         sites::forget_scopes(&client, site.site, &gone).await.map_err(BackendError::from)?;
     }
     Ok(Encoded(page))
+}
+
+/// `POST /sync/v1/lease`: numbers for the keys of rows to be made at the site.
+pub(super) async fn lease(
+    State(core): State<Arc<Core>>,
+    Speaking(site): Speaking,
+    Message(request): Message<LeaseRequest>,
+) -> Answer<Encoded<LeaseAnswer>> {
+    if request.wants.len() > LEASE_WANTS_MAX {
+        return Err(Problem::new(Code::BodyTooLarge, format!("A message asks for numbers of at most {LEASE_WANTS_MAX} columns.")));
+    }
+    leases::lease(&core.db, &core.catalog(), &site, &request).await.map(Encoded).map_err(problem)
 }
 
 /// `POST /sync/v1/log`: the site's ended runs, so that an admin sees what failed while the link was down.

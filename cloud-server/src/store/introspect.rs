@@ -4,6 +4,7 @@
 pub(crate) mod assemble;
 pub(crate) mod choose;
 mod default;
+pub(crate) mod leased;
 pub(crate) mod numbers;
 pub(crate) mod policies;
 mod types;
@@ -147,6 +148,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
         });
     }
     read_constraints(&transaction, &oids, &at, &mut tables).await?;
+    leased::mark(&transaction, &oids, &at, &mut tables).await?;
     let identity = read_identity(&transaction).await?;
     transaction.commit().await?;
 

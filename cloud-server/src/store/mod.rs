@@ -9,6 +9,7 @@ pub mod error;
 pub(crate) mod events;
 pub mod history;
 mod introspect;
+pub mod leases;
 mod mac;
 pub mod migrate;
 pub mod notices;

@@ -1,7 +1,7 @@
 //! A site's push, in one transaction: recorded first, then commands, then rows: heads, scopes, authorization, `reconcile`, bulk writes.
 //!
 //! Reading order: this file, `admit` (exactly once), `set` (the rows under way), `load` (what the database has of them, and their scopes),
-//! `gone` (what the schema no longer has), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
+//! `gone` (what the schema no longer has), `leased` (keys with numbers that are somebody else's), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
 //!
 //! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
 //! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
@@ -13,6 +13,7 @@ mod apply;
 mod blocked;
 mod deletes;
 mod gone;
+mod leased;
 mod load;
 mod losses;
 mod plan;
@@ -152,6 +153,7 @@ impl Taking<'_> {
         set.lock(tx, self.site, last).await?;
         self.same_scopes(&set, &scopes)?;
         set.read_deferred(tx).await?;
+        set.refuse_unleased(tx, self.site).await?;
         set.decide(self.site, self.push.reoffer);
         set.name_gone();
         set.defer_dependents();

@@ -12,6 +12,7 @@ mod dependents;
 mod history;
 mod identity;
 mod inbox;
+mod leases;
 mod order;
 mod policies;
 mod pull;

@@ -220,6 +220,7 @@ fn bare_table(no: u32, name: &str) -> Draft {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        lease: None,
     };
     Draft { table }
 }

@@ -64,6 +64,7 @@ pub(crate) fn table(no: u32, name: &str, columns: Vec<Column>) -> Table {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        lease: None,
     }
 }
 
@@ -105,9 +106,11 @@ pub(crate) fn capture_catalog() -> Catalog {
 
 /// The engine's tables and those of a catalog, in an open database.
 pub(crate) fn build(connection: &Connection, catalog: &Catalog) {
-    for migration in
-        [include_str!("../../../migrations/sqlite/V1__engine.sql"), include_str!("../../../migrations/sqlite/V2__conflicts.sql")]
-    {
+    for migration in [
+        include_str!("../../../migrations/sqlite/V1__engine.sql"),
+        include_str!("../../../migrations/sqlite/V2__conflicts.sql"),
+        include_str!("../../../migrations/sqlite/V3__schema.sql"),
+    ] {
         connection.execute_batch(migration).unwrap();
     }
     install(connection, None, catalog, "venue").unwrap();

@@ -67,6 +67,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        lease: None,
     };
     let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| {
         Reference::foreign_key(name.into(), vec![ColumnNo(column)], to, vec![ColumnNo(1)], on_delete)

@@ -61,6 +61,7 @@ impl Site {
         let c = Connection::open_in_memory().unwrap();
         c.execute_batch(include_str!("../../../migrations/sqlite/V1__engine.sql")).unwrap();
         c.execute_batch(include_str!("../../../migrations/sqlite/V2__conflicts.sql")).unwrap();
+        c.execute_batch(include_str!("../../../migrations/sqlite/V3__schema.sql")).unwrap();
         let catalog = catalog();
         install::install(&c, None, &catalog, "venue").unwrap();
         let plan = Arc::new(Plan::new(catalog));

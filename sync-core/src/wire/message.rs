@@ -281,6 +281,65 @@ pub struct Gone {
     pub left: bool,
 }
 
+/// `POST /sync/v1/lease`: numbers for the keys of rows to be made at the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRequest {
+    /// Who.
+    pub speaker: Speaker,
+    /// The number of the last answer that this replica has stored; 0 for none. What later answers held got lost, and is given again.
+    pub answered: i64,
+    /// What is asked for.
+    pub wants: Vec<LeaseWant>,
+}
+
+/// Numbers wanted for one key column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseWant {
+    /// The table.
+    pub table: TableNo,
+    /// The column.
+    pub column: ColumnNo,
+    /// How many. The answer may hold fewer, or more where an earlier answer got lost.
+    pub count: u32,
+}
+
+/// The answer to a [`LeaseRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseAnswer {
+    /// Its number; grows with every answer that gives numbers to this replica. 0 where it gives none.
+    pub no: i64,
+    /// The numbers.
+    pub leases: Vec<Lease>,
+    /// What was asked for and cannot be given, in words.
+    pub refused: Vec<LeaseRefusal>,
+}
+
+/// Numbers that are the replica's own from now on: `first`, `first + step`, .. `last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The table.
+    pub table: TableNo,
+    /// The column.
+    pub column: ColumnNo,
+    /// The first number.
+    pub first: i64,
+    /// The last number.
+    pub last: i64,
+    /// From one to the next; below 0 where the sequence counts down.
+    pub step: i64,
+}
+
+/// Why no numbers were given for a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRefusal {
+    /// The table.
+    pub table: TableNo,
+    /// The column.
+    pub column: ColumnNo,
+    /// In words.
+    pub reason: String,
+}
+
 /// `POST /sync/v1/log`: the site's runs, so that an admin sees what failed while the link was down. Answered by an empty body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogUpload {

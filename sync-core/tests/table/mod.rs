@@ -51,5 +51,6 @@ pub(crate) fn table() -> Table {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        lease: None,
     }
 }

@@ -20,13 +20,13 @@ pub(crate) fn is_stamp(stamps: &Stamps, name: &str) -> bool {
 
 /// Makes the catalog; its tables are in the order of their numbers.
 pub(crate) fn assemble(schema: &Schema, chosen: &[Chosen], numbers: &Numbers, settings: &Settings) -> Catalog {
-    let mut tables: Vec<Table> = chosen.iter().filter_map(|choice| table(schema, choice, numbers)).collect();
+    let mut tables: Vec<Table> = chosen.iter().filter_map(|choice| table(schema, choice, numbers, settings)).collect();
     tables.sort_by_key(|table| table.no);
     let system = settings.system.clone().unwrap_or_else(|| "rejoin".to_owned());
     Catalog { version: CatalogVersion(0), system, api: settings.api, tables }
 }
 
-fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
+fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers, settings: &Settings) -> Option<Table> {
     let found = &schema.tables[choice.at];
     let own = numbers.table(found.oid)?;
     let nos = |attnums: &[i16]| -> Option<Vec<ColumnNo>> { attnums.iter().map(|attnum| own.column(*attnum)).collect() };
@@ -79,6 +79,7 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers) -> Option<Table> {
         keep_hours: None,
         generation: 0,
         scope_name: own.scope_name.clone(),
+        lease: settings.table(&found.schema, &found.name).and_then(|table| table.lease.as_ref()).map(|lease| *lease.get_ref()),
         columns,
     })
 }

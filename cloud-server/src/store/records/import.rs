@@ -126,8 +126,9 @@ async fn overlay(
             }
             None => {
                 let next = insert_row(catalog, table, draft, &now, Uuid::now_v7).map_err(BackendError::Invalid)?;
-                let given =
-                    |column: &sync_core::catalog::Column| draft.contains_key(&column.no) || column.default != Some(DefaultValue::Cloud);
+                let given = |column: &sync_core::catalog::Column| {
+                    draft.contains_key(&column.no) || !column.default.as_ref().is_some_and(DefaultValue::is_made_later)
+                };
                 let given = table.columns.iter().map(given).collect();
                 PlannedRow {
                     current: None,

@@ -17,6 +17,7 @@ use sync_core::value::timestamp_text;
 use sync_core::write::Draft;
 
 use super::error::StoreError;
+use super::leases;
 use super::pool::Database;
 use super::row::{StoredRow, read_row, select_list, table_sql};
 use super::tx::{Author, Retry, WriteTx};
@@ -67,7 +68,8 @@ pub async fn write(db: &Database, catalog: &Catalog, by: &Principal, table: Tabl
 /// # Errors
 /// As [`write()`]; nothing is written then.
 pub async fn import(db: &Database, catalog: &Catalog, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported, BackendError> {
-    let rows = import::with_ids(catalog, rows);
+    let mut rows = import::with_ids(catalog, rows);
+    leases::number(&db.client().await?, catalog, &mut rows).await?;
     let mut retry = Retry::new();
     loop {
         let mut client = db.client().await?;

@@ -56,7 +56,7 @@ impl<'a> Writer<'a> {
             None => self.scope_above(&row).await?,
         };
         self.transaction.take(&scope.into_iter().collect()).await?;
-        let given = |column: &Column| column.default != Some(DefaultValue::Cloud) || draft.contains_key(&column.no);
+        let given = |column: &Column| !column.default.as_ref().is_some_and(DefaultValue::is_made_later) || draft.contains_key(&column.no);
         let mut query = Query::default();
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (column, value) in table.columns.iter().zip(&row).filter(|(column, _)| given(column)) {
