@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 mod capture;
 pub mod conflicts;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub(crate) mod events;
 pub mod history;

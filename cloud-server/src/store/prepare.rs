@@ -7,7 +7,6 @@ use deadpool_postgres::ClientWrapper;
 use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table};
 use sync_core::id::CatalogVersion;
 use sync_core::policy::Policy;
-use sync_core::value::ColumnType;
 use tokio_postgres::{Client, Transaction};
 
 use super::capture::{self, apply, apply::CaptureError};
@@ -114,6 +113,9 @@ async fn bring_in(
     settings: &Settings,
 ) -> Result<(), PrepareError> {
     let installed = apply::installed(client).await?;
+    for (table, trigger) in apply::later_triggers(client).await? {
+        tracing::warn!(%table, %trigger, "this trigger runs after Rejoin's; rename it so that it sorts before {}", capture::TRIGGER_PREFIX);
+    }
     let found = |table: &Table| {
         let at = schema.tables.iter().position(|found| found.schema == table.schema && found.name == table.name);
         at.and_then(|at| chosen.iter().find(|choice| choice.at == at)).map(|choice| &schema.tables[choice.at])
@@ -126,10 +128,7 @@ async fn bring_in(
         apply::uninstall(client, found, triggers).await?;
     }
     for (table, found) in tables {
-        let naive: BTreeSet<String> =
-            found.columns.iter().filter(|column| column.ty == Some(ColumnType::Timestamp)).map(|column| column.name.clone()).collect();
-        let history = settings.table(&table.schema, &table.name).and_then(|table| table.history).unwrap_or(true);
-        let capture = capture::capture(catalog, table, &naive, history);
+        let capture = apply::capture_of(catalog, table, found, settings);
         apply::install(client, table, &capture, installed.get(&found.oid)).await?;
         apply::stamp_rows(client, catalog, table, found).await?;
     }

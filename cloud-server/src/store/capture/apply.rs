@@ -1,11 +1,13 @@
 //! Brings capture into the database: columns, triggers, stamps for the rows that were there before. Each step can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::catalog::{Catalog, Table};
+use sync_core::value::ColumnType;
 use tokio_postgres::Client;
 
-use super::{Capture, TRIGGER_PREFIX, scope_expression, stamp_columns};
+use super::{Capture, TRIGGER_PREFIX, capture, scope_expression, stamp_columns};
+use crate::settings::Settings;
 use crate::store::error::StoreError;
 use crate::store::introspect::{FoundTable, Schema};
 use crate::store::row::{quote, table_sql};
@@ -52,24 +54,33 @@ pub(crate) async fn add_columns(client: &Client, table: &Table, found: &FoundTab
     Ok(())
 }
 
-/// Reads which triggers of ours are in force. Warns of users' triggers that would run after ours.
+/// The capture of a table as it is found.
+pub(crate) fn capture_of(catalog: &Catalog, table: &Table, found: &FoundTable, settings: &Settings) -> Capture {
+    let naive: BTreeSet<String> =
+        found.columns.iter().filter(|column| column.ty == Some(ColumnType::Timestamp)).map(|column| column.name.clone()).collect();
+    let history = settings.table(&table.schema, &table.name).and_then(|table| table.history).unwrap_or(true);
+    capture(catalog, table, &naive, history)
+}
+
+/// Reads which triggers of ours are in force.
 pub(crate) async fn installed(client: &Client) -> Result<Installed, StoreError> {
-    let sql = "SELECT tgrelid, tgname::text, CASE WHEN tgenabled IN ('O', 'A') THEN obj_description(oid, 'pg_trigger') END, tgname LIKE $1 || '%',
-                      tgrelid::regclass::text
-               FROM pg_trigger WHERE NOT tgisinternal
-                AND (tgname LIKE $1 || '%' OR (tgname > $1 AND tgtype & 3 = 3
-                     AND EXISTS (SELECT FROM pg_trigger o WHERE o.tgrelid = pg_trigger.tgrelid AND o.tgname LIKE $1 || '%')))";
+    let sql = "SELECT tgrelid, tgname::text, CASE WHEN tgenabled IN ('O', 'A') THEN obj_description(oid, 'pg_trigger') END
+               FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE $1 || '%'";
     let mut installed = Installed::new();
     for row in client.query(sql, &[&TRIGGER_PREFIX]).await? {
         let (name, mark): (String, Option<String>) = (row.get(1), row.get(2));
-        if row.get(3) {
-            installed.entry(row.get(0)).or_default().insert(name, mark.unwrap_or_default());
-        } else {
-            let table: String = row.get(4);
-            tracing::warn!(%table, trigger = %name, "this trigger runs after Rejoin's; rename it so that it sorts before {TRIGGER_PREFIX}");
-        }
+        installed.entry(row.get(0)).or_default().insert(name, mark.unwrap_or_default());
     }
     Ok(installed)
+}
+
+/// Users' triggers that would run after ours, by table.
+pub(crate) async fn later_triggers(client: &Client) -> Result<Vec<(String, String)>, StoreError> {
+    let sql = "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger
+               WHERE NOT tgisinternal AND tgname NOT LIKE $1 || '%' AND tgname > $1 AND tgtype & 3 = 3
+                 AND EXISTS (SELECT FROM pg_trigger o WHERE o.tgrelid = pg_trigger.tgrelid AND o.tgname LIKE $1 || '%')
+               ORDER BY 1, 2";
+    Ok(client.query(sql, &[&TRIGGER_PREFIX]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Makes the triggers what they should be; whether anything had to be done.

@@ -1,0 +1,136 @@
+//! What `rejoin doctor` says of a database: what of ours is missing, what others did to it, and what to do. Looks; changes nothing.
+//! [`mend`] does what can be done.
+
+mod capture;
+mod rows;
+mod sites;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sync_core::catalog::{Catalog, Table};
+use tokio_postgres::Client;
+
+use super::error::StoreError;
+use super::introspect::choose::choose;
+use super::introspect::{FoundTable, Schema, read};
+use super::pool::Database;
+use super::prepare::{self, PrepareError};
+use crate::settings::Settings;
+use crate::systems::BuiltIn;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Something does not travel, or will not.
+    Warning,
+    /// Writes are not captured, or the cloud cannot go on.
+    Error,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The table, as `rejoin.toml` names it; `None`: the whole database.
+    pub table: Option<String>,
+    /// The column, where it is about one.
+    pub column: Option<String>,
+    /// What was found.
+    pub what: String,
+    /// What to do about it; empty where there is nothing to do.
+    pub remedy: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity, table: None, column: None, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn of(self, table: &FoundTable) -> Self {
+        Self { table: Some(table.label()), ..self }
+    }
+
+    fn column(self, column: &str) -> Self {
+        Self { column: Some(column.to_owned()), ..self }
+    }
+}
+
+/// What heals most of it.
+const MEND: &str = "rejoin doctor --mend, or wait: a running cloud mends it within seconds";
+
+/// Looks at a database that was attached, worst first.
+///
+/// # Errors
+/// The store failed. What is wrong with the database is no error but a [`Finding`].
+pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>, StoreError> {
+    let mut client = db.client().await?;
+    let attached: bool = client.query_one("SELECT to_regclass('rejoin.catalogs') IS NOT NULL", &[]).await?.get(0);
+    if !attached {
+        return Ok(vec![Finding::new(Severity::Error, "Rejoin is not attached to this database", "rejoin attach")]);
+    }
+    let schema = read(&mut client).await?;
+    let mut findings = Vec::new();
+    chosen(&schema, settings, &mut findings);
+    match prepare::published(&client).await? {
+        None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),
+        Some(catalog) => {
+            rights(&client, &mut findings).await?;
+            capture::look(&client, &catalog, &schema, settings, &mut findings).await?;
+            rows::look(&client, &catalog, &schema, &mut findings).await?;
+            sites::look(&client, &catalog, &mut findings).await?;
+        }
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(findings)
+}
+
+/// Puts back what is missing of ours, as a running cloud does by itself.
+///
+/// # Errors
+/// As [`prepare::prepare`].
+pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
+    prepare::prepare(db, settings, system).await
+}
+
+/// What the settings make of the tables.
+fn chosen(schema: &Schema, settings: &Settings, findings: &mut Vec<Finding>) {
+    let plan = match choose(schema, settings) {
+        Ok((_, plan)) => plan,
+        Err(error) => {
+            let remedy = "mend rejoin.toml, or the database; until then the cloud serves under the catalog that it has";
+            findings.push(Finding::new(Severity::Error, error.to_string(), remedy));
+            return;
+        }
+    };
+    for entry in plan.tables {
+        let say = |what: String| Finding { table: Some(entry.table.clone()), ..Finding::new(Severity::Info, what, "") };
+        if entry.synced {
+            findings.extend(entry.notes.iter().map(|note| say(note.clone())));
+        } else {
+            findings.push(say(format!("left out: {}", entry.reason)));
+        }
+    }
+}
+
+/// What the role needs to go on.
+async fn rights(client: &Client, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let sql = "SELECT current_user::text, pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'rejoin'";
+    let row = client.query_one(sql, &[]).await?;
+    if !row.get::<_, bool>(1) {
+        let what = format!("the role {} does not own the schema rejoin", row.get::<_, String>(0));
+        findings.push(Finding::new(Severity::Error, what, "connect as the role that attached Rejoin, or GRANT it to this one"));
+    }
+    Ok(())
+}
+
+/// The catalog's tables with what is there of them, by number's name; engine's tables too.
+fn there<'a>(catalog: &'a Catalog, schema: &'a Schema) -> impl Iterator<Item = (&'a Table, Option<&'a FoundTable>)> {
+    let found = |table: &Table| schema.tables.iter().find(|found| found.schema == table.schema && found.name == table.name);
+    catalog.tables.iter().map(move |table| (table, found(table)))
+}

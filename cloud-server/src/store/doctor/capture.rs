@@ -1,0 +1,84 @@
+//! Columns, triggers and indexes of ours that somebody dropped, disabled or stands in the way of.
+
+use sync_core::catalog::{Catalog, Table};
+use tokio_postgres::Client;
+
+use super::{Finding, MEND, Severity, there};
+use crate::settings::Settings;
+use crate::store::capture::apply::{self, Installed};
+use crate::store::capture::stamp_columns;
+use crate::store::error::StoreError;
+use crate::store::introspect::{FoundTable, Schema};
+
+pub(super) async fn look(
+    client: &Client,
+    catalog: &Catalog,
+    schema: &Schema,
+    settings: &Settings,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let installed = apply::installed(client).await?;
+    for (table, found) in there(catalog, schema) {
+        let Some(found) = found else {
+            let what = format!("{}.{} is in the catalog that is in force, and not there under this name", table.schema, table.name);
+            findings.push(Finding::new(
+                Severity::Warning,
+                what,
+                "renamed or dropped: a running cloud publishes it; else rejoin doctor --mend",
+            ));
+            continue;
+        };
+        columns(table, found, findings);
+        triggers(catalog, table, found, settings, &installed, findings);
+    }
+    for (table, trigger) in apply::later_triggers(client).await? {
+        let what = format!("the trigger {trigger} runs after Rejoin's: what it changes in a row may not travel");
+        let remedy = format!("ALTER TRIGGER .. RENAME TO a name that sorts before {}", crate::store::capture::TRIGGER_PREFIX);
+        findings.push(Finding { table: Some(table), ..Finding::new(Severity::Warning, what, remedy) });
+    }
+    indexes(client, catalog, schema, findings).await
+}
+
+fn columns(table: &Table, found: &FoundTable, findings: &mut Vec<Finding>) {
+    let stamps = &table.stamps;
+    let mapped = [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(String::as_str);
+    let ours = stamp_columns(table).into_iter().map(|(name, _)| name);
+    let mut names: Vec<&str> = ours.chain(mapped).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names.into_iter().filter(|name| found.column_named(name).is_none()) {
+        findings.push(Finding::new(Severity::Error, "a column that Rejoin needs is gone", MEND).of(found).column(name));
+    }
+}
+
+fn triggers(catalog: &Catalog, table: &Table, found: &FoundTable, settings: &Settings, installed: &Installed, findings: &mut Vec<Finding>) {
+    let capture = apply::capture_of(catalog, table, found, settings);
+    let none = std::collections::BTreeMap::new();
+    let there = installed.get(&found.oid).unwrap_or(&none);
+    for name in &capture.triggers {
+        let (severity, what) = match there.get(name) {
+            None => (Severity::Error, format!("the trigger {name} is gone: writes are not captured")),
+            Some(mark) if mark.is_empty() => (Severity::Error, format!("the trigger {name} is disabled: writes are not captured")),
+            Some(mark) if *mark != capture.mark => (Severity::Warning, format!("the trigger {name} is of an older schema or program")),
+            Some(_) => continue,
+        };
+        findings.push(Finding::new(severity, what, MEND).of(found));
+    }
+}
+
+async fn indexes(client: &Client, catalog: &Catalog, schema: &Schema, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let sql = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indisvalid AND c.relname ~ '^rejoin_[0-9]+_feed$'";
+    let names: Vec<String> = client.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect();
+    for (table, found) in there(catalog, schema) {
+        let (Some(found), name) = (found, format!("rejoin_{}_feed", table.no)) else { continue };
+        if !names.contains(&name) {
+            findings.push(Finding::new(Severity::Warning, format!("the index {name} is gone: pulls read the whole table"), MEND).of(found));
+        }
+    }
+    let sql = "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtname LIKE 'rejoin%' AND evtenabled <> 'D')";
+    if !client.query_one(sql, &[]).await?.get::<_, bool>(0) {
+        let what = "no event trigger tells of changed tables: the cloud notices them by looking every few seconds";
+        findings.push(Finding::new(Severity::Info, what, ""));
+    }
+    Ok(())
+}

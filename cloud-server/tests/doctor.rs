@@ -1,0 +1,85 @@
+//! What `rejoin doctor` finds in a database that others worked on.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "the tests' own module")]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod cloud;
+
+use cloud::{Cloud, P1, S1, connect};
+use cloud_server::store::doctor::{self, Finding, Severity};
+use cloud_server::store::pool::Database;
+use cloud_server::systems::VIDEO_PRODUCTION;
+
+/// What is worse than information.
+async fn findings(cloud: &Cloud) -> Vec<String> {
+    let of = |finding: &Finding| {
+        let place = [finding.table.as_deref(), finding.column.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(".");
+        format!("{:?} {place}: {}", finding.severity, finding.what)
+    };
+    all(cloud).await.iter().filter(|finding| finding.severity > Severity::Info).map(of).collect()
+}
+
+async fn all(cloud: &Cloud) -> Vec<Finding> {
+    let db = Database::open(cloud.database.url(), 2).unwrap();
+    let findings = doctor::examine(&db, &VIDEO_PRODUCTION.settings().unwrap()).await.unwrap();
+    db.close();
+    findings
+}
+
+#[tokio::test]
+async fn a_healthy_database_has_nothing_worse_than_information() {
+    let cloud = Cloud::with_rows().await;
+    assert_eq!(findings(&cloud).await, Vec::<String>::new());
+    let all = all(&cloud).await;
+    assert!(all.iter().any(|finding| finding.what.starts_with("no event trigger")), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_attached_is_told_so() {
+    let database = cloud_server::test_support::database().await;
+    let db = Database::open(database.url(), 2).unwrap();
+    let findings = doctor::examine(&db, &cloud_server::settings::Settings::default()).await.unwrap();
+    assert_eq!((findings.len(), findings[0].severity, findings[0].remedy.as_str()), (1, Severity::Error, "rejoin attach"));
+}
+
+#[tokio::test]
+async fn what_others_dropped_disabled_or_put_after_ours_is_named() {
+    let cloud = Cloud::with_rows().await;
+    let gone: String =
+        cloud.one("SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'sources'::regclass AND tgname LIKE '%\\_gone'").await;
+    let no: i32 = cloud.one("SELECT no FROM rejoin.tables WHERE table_name = 'sends'").await;
+    cloud
+        .run(&format!(
+            r#"DROP TRIGGER "{gone}" ON sources; ALTER TABLE productions DISABLE TRIGGER USER; DROP INDEX rejoin_{no}_feed;
+               CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+               CREATE TRIGGER "~~late" BEFORE UPDATE ON sends FOR EACH ROW EXECUTE FUNCTION late();
+               ALTER TABLE connections DROP COLUMN rejoin_synced_at"#
+        ))
+        .await;
+    let found = findings(&cloud).await;
+    let has = |what: &str| assert!(found.iter().any(|one| one == what), "{what}\nin {found:#?}");
+    has(&format!("Error sources: the trigger {gone} is gone: writes are not captured"));
+    has(&format!("Error productions: the trigger {gone} is disabled: writes are not captured"));
+    has(&format!("Warning sends: the index rejoin_{no}_feed is gone: pulls read the whole table"));
+    has("Warning sends: the trigger ~~late runs after Rejoin's: what it changes in a row may not travel");
+    has("Error connections.rejoin_synced_at: a column that Rejoin needs is gone");
+    assert!(found[0].starts_with("Error") && found.last().unwrap().starts_with("Warning"), "worst first: {found:#?}");
+}
+
+#[tokio::test]
+async fn rows_written_past_the_triggers_are_counted() {
+    let cloud = Cloud::with_rows().await;
+    let admin = connect(cloud.database.superuser_url()).await;
+    admin
+        .batch_execute(&format!(
+            "SET session_replication_role = replica;
+             UPDATE sources SET name = 'past', rejoin_tick = 99 WHERE id = '{S1}';
+             ALTER TABLE productions ALTER rejoin_tick DROP NOT NULL;
+             UPDATE productions SET rejoin_tick = NULL WHERE id = '{P1}'"
+        ))
+        .await
+        .unwrap();
+    let found = findings(&cloud).await;
+    let has = |what: &str| assert!(found.iter().any(|one| one.starts_with(what)), "{what}\nin {found:#?}");
+    has("Error sources: 1 rows carry ticks that were never given");
+    has("Error productions: 1 rows have no stamps");
+}
