@@ -14,7 +14,7 @@
 //! default = "manual"                    # what is done where both sides changed the same column: see docs/POLICIES.md
 //! [history]
 //! keep = "365d"                         # how long it is kept what happened to each row; "h" are hours, "d" days
-//! [tables.equipment_specs]
+//! [tables.equipment_specs]                # every key of a table: see docs/SETTINGS.md
 //! path = "equipment"
 //! history = false                       # nothing is kept of this table's rows
 //! lease = 5000                          # numbers of its identity or serial key that a site has in stock: see docs/KEYS.md
@@ -25,6 +25,7 @@
 //! ```
 
 mod notify;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,14 +34,36 @@ use std::time::Duration;
 use conflict_ui_api::api::path::RESERVED;
 use serde::Deserialize;
 use sync_core::catalog::ApiStyle;
-use sync_core::limits::{HISTORY_KEEP_DEFAULT, LEASE_MAX};
+use sync_core::limits::HISTORY_KEEP_DEFAULT;
 use sync_core::policy::Policy;
 use toml::Spanned;
 
-pub use notify::{Cause, NotifySettings, OneOrMany, SecretText, SigningKey, Webhook};
+pub use notify::{Cause, NotifySettings, SecretText, SigningKey, Webhook};
+pub use tables::{DeclaredDelete, DeclaredReference, StampNames, TableSettings};
 
 /// A name in `rejoin.toml` that knows where it stands.
 pub type Named = Spanned<String>;
+
+/// One text or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them, in order.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
 
 /// The whole of `rejoin.toml`. Tables are named `table` (of the schema `public`) or `schema.table`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -82,33 +105,6 @@ pub struct Settings {
     folder: Option<PathBuf>,
 }
 
-/// What one table does otherwise than the rest.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableSettings {
-    /// Its name in API paths.
-    pub path: Option<Named>,
-    /// Its versioning columns; a name left out is looked up among the general ones.
-    #[serde(default)]
-    pub stamps: StampNames,
-    /// Its soft-delete mark; `""`: none, though there is a column of the general name.
-    pub soft_delete: Option<Named>,
-    /// The column of the reference through which its rows find their scope, where the shortest way is not meant.
-    pub scope_through: Option<Named>,
-    /// The policy of its columns that have none of their own, as far as it fits them, and of clashes of its rows as a whole.
-    pub policy: Option<Spanned<Policy>>,
-    /// The policies of single columns. What is said here must fit.
-    #[serde(default)]
-    pub policies: BTreeMap<Named, Spanned<Policy>>,
-    /// Columns that only make sense together: they are compared, and clash, as one.
-    #[serde(default)]
-    pub groups: Vec<Spanned<Vec<Named>>>,
-    /// Whether the cloud keeps what happened to its rows; it does unless `false`.
-    pub history: Option<bool>,
-    /// How many numbers of its identity or serial key a site is given at a time: as many rows as it may make while it is out of reach.
-    pub lease: Option<Spanned<u32>>,
-}
-
 /// `[policy]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,20 +134,6 @@ fn age(text: &str) -> Option<Duration> {
     let (number, hours) = text.strip_suffix('d').map(|number| (number, 24)).or_else(|| text.strip_suffix('h').map(|number| (number, 1)))?;
     let hours = number.parse::<u32>().ok().filter(|number| (1..=100_000).contains(number))?.checked_mul(hours)?;
     Some(Duration::from_secs(u64::from(hours) * 3_600))
-}
-
-/// Names of versioning columns. `""` in a table's own settings: none, though there is a column of the general name.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StampNames {
-    /// `integer` or `bigint`.
-    pub version: Option<Named>,
-    /// `timestamptz` or `timestamp`.
-    pub updated_at: Option<Named>,
-    /// `text`, or `varchar` of at least 128 characters.
-    pub last_modified_by: Option<Named>,
-    /// `timestamptz` or `timestamp` that may be NULL.
-    pub synced_at: Option<Named>,
 }
 
 /// What is wrong in `rejoin.toml`, and in which line.
@@ -246,32 +228,8 @@ impl Settings {
         if let Some(keep) = self.history.keep.as_ref().filter(|keep| age(keep.get_ref()).is_none()) {
             return Err(self.error(keep, format!("history.keep: {:?} is no age: write 90d for days or 12h for hours", keep.get_ref())));
         }
-        let leases = self.tables.values().filter_map(|table| table.lease.as_ref());
-        if let Some(lease) = leases.into_iter().find(|lease| !(1..=LEASE_MAX).contains(lease.get_ref())) {
-            return Err(self.error(lease, format!("lease: {} is not between 1 and {LEASE_MAX}", lease.get_ref())));
-        }
-        self.check_paths()?;
+        self.check_tables()?;
         self.check_notify()
-    }
-
-    fn check_paths(&self) -> Result<(), SettingsError> {
-        let mut paths: Vec<&str> = Vec::new();
-        for (table, settings) in &self.tables {
-            let Some(path) = &settings.path else { continue };
-            let text = path.get_ref().as_str();
-            let wrong = if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-                "is made of letters, digits, '-' and '_'"
-            } else if is_reserved_path(text) {
-                "is a path of the engine's own"
-            } else if paths.contains(&text) {
-                "is another table's path already"
-            } else {
-                paths.push(text);
-                continue;
-            };
-            return Err(self.error(path, format!("tables.{}.path: {text:?} {wrong}", table.get_ref())));
-        }
-        Ok(())
     }
 }
 

@@ -25,3 +25,20 @@ CREATE INDEX leases_replica ON rejoin.leases (replica, answer);
 ALTER TABLE rejoin.tables ADD COLUMN scope_name text;
 -- The file in which its rows stood when its catalog was published: another one since means that PostgreSQL wrote the table anew.
 ALTER TABLE rejoin.tables ADD COLUMN filenode oid;
+
+-- Whether the column stays at the cloud: it looks like a secret, or rejoin.toml says so.
+ALTER TABLE rejoin.columns ADD COLUMN left_out boolean NOT NULL DEFAULT false;
+
+-- A declared reference may hold as text what the key is: the key, so that its index is used; NULL for a text that is no such key.
+CREATE FUNCTION rejoin.as_uuid(held text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN held OPERATOR(pg_catalog.~) '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN held::pg_catalog.uuid END
+$$;
+CREATE FUNCTION rejoin.as_bigint(held text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN held OPERATOR(pg_catalog.~) '^[+-]?[0-9]{1,18}$' THEN held::pg_catalog.int8
+                WHEN held OPERATOR(pg_catalog.~) '^[+-]?[0-9]{19}$' THEN
+                    CASE WHEN held::pg_catalog.numeric OPERATOR(pg_catalog.>=) -9223372036854775808
+                          AND held::pg_catalog.numeric OPERATOR(pg_catalog.<=) 9223372036854775807 THEN held::pg_catalog.int8 END END
+$$;
+REVOKE EXECUTE ON FUNCTION rejoin.as_uuid, rejoin.as_bigint FROM PUBLIC;

@@ -5,6 +5,8 @@
 
 pub(crate) mod lenient;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CatalogVersion, ColumnNo, Key, ScopeId, TableNo, split_record_id};
@@ -336,6 +338,26 @@ impl Catalog {
             let cut = |table: &&Table| !table.references.iter().any(|reference| waits(table, reference) && !table.may_be_null(reference));
             let next = rest.iter().position(ready).or_else(|| rest.iter().position(cut)).unwrap_or(0);
             done.push(rest.remove(next));
+        }
+        done
+    }
+
+    /// The tables with every table after those that its rows find their scope through. Ways never go in a circle.
+    #[must_use]
+    pub fn ways_first(&self) -> Vec<&Table> {
+        let mut done: Vec<&Table> = Vec::with_capacity(self.tables.len());
+        let mut rest: Vec<&Table> = self.tables.iter().collect();
+        while !rest.is_empty() {
+            let waiting: BTreeSet<TableNo> = rest.iter().map(|table| table.no).collect();
+            let (later, ready): (Vec<&Table>, Vec<&Table>) =
+                rest.into_iter().partition(|table| table.ways().any(|way| way.table != table.no && waiting.contains(&way.table)));
+            let stuck = ready.is_empty();
+            done.extend(ready);
+            if stuck {
+                done.extend(later);
+                return done;
+            }
+            rest = later;
         }
         done
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sync_core::limits::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, WEBHOOK_SECRET_BYTES_MIN, WEBHOOK_URLS_MAX};
 use toml::Spanned;
 
-use super::{Named, Settings, SettingsError};
+use super::{Named, OneOrMany, Settings, SettingsError};
 use crate::notify::address;
 
 /// What the webhook is told of.
@@ -58,25 +58,6 @@ pub struct NotifySettings {
     /// Whether receivers in private networks, and such without TLS, are allowed.
     #[serde(default)]
     pub allow_private: bool,
-}
-
-/// One text or several.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMany {
-    /// One.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn all(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
 }
 
 /// A secret as it is written. Never shown.

@@ -3,26 +3,28 @@
 //! Per table, the names sorting last, since users' triggers may change what ours read:
 //! - `insert`, `update` (BEFORE, per row): give scope, tick and version to what does not carry a stamp that counts;
 //! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
+//! - `claim` (AFTER INSERT, per statement): stamps what named the row by a declared reference before it was there;
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
 //! - `edited` (AFTER UPDATE, per row, where the table has columns of the policy `newest`): notes when they were edited;
 //! - `history_*` (per statement): write down what happened (see [`history`]).
 //!
 //! The functions run as the owner of the tables, so that a role that may write a table needs no right on the engine's. For that they
-//! fix their search_path; `restamp`, under which users' triggers run, cannot and spells every operator in full instead.
+//! fix their search_path; `restamp` and `claim`, under which users' triggers run, cannot and spell every operator in full instead.
 
 pub(crate) mod apply;
 mod history;
 mod source;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
-use sync_core::catalog::{Catalog, Reference, ScopeRule, Table};
-use sync_core::id::{ColumnNo, ScopeId};
+use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
 
 use self::source::Source;
+pub(crate) use self::ways::scope_expression;
 use super::introspect::assemble::ENGINE_COLUMNS;
 use super::row::{quote, table_sql};
 
@@ -54,6 +56,7 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     let source = Source { catalog, table, naive, history: history && !table.engine };
     let mut functions = vec![source.stamp(), source.arrived(), source.gone(), source.moved(), source.truncated()];
     functions.extend(source.restamp());
+    functions.extend(source.claim());
     functions.extend(source.history());
     functions.extend(source.edited());
     let triggers = source.triggers();
@@ -67,36 +70,6 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     }
     sql.push('\n');
     Capture { sql, triggers: triggers.into_iter().map(|(name, _)| name).collect(), mark }
-}
-
-/// The scope of the row `alias`, as one expression over tables whose rows are stamped; NULL where its parent is not there.
-pub(crate) fn scope_expression(catalog: &Catalog, table: &Table, alias: &str) -> String {
-    let column = |name: &str| format!("{alias}.{}", quote(name));
-    match table.scope {
-        ScopeRule::Global => literal(ScopeId::GLOBAL),
-        ScopeRule::Site => format!("'site/' || {}::text", column("site_id")),
-        ScopeRule::Root => format!("{} || {}", literal(&format!("{}/", table.scope_prefix())), record_id(table, alias)),
-        ScopeRule::Through(_) => {
-            let ways = parents(catalog, table).map(|(parent, reference)| {
-                let matches = matches(table, &reference.columns, alias, parent, &reference.target, "p", "=");
-                format!("(SELECT p.rejoin_scope FROM {} p WHERE {matches})", table_sql(parent))
-            });
-            ways.collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
-/// The tables through which a table's rows find their scope, with the references.
-fn parents<'a>(catalog: &'a Catalog, table: &'a Table) -> impl Iterator<Item = (&'a Table, &'a Reference)> {
-    table.ways().filter_map(|reference| Some((catalog.table(reference.table)?, reference)))
-}
-
-/// `p.target = alias.column AND ..`.
-fn matches(table: &Table, columns: &[ColumnNo], alias: &str, other: &Table, target: &[ColumnNo], as_: &str, equals: &str) -> String {
-    let pairs = columns.iter().zip(target).filter_map(|(column, target)| Some((table.column(*column)?, other.column(*target)?)));
-    let conditions: Vec<String> =
-        pairs.map(|(column, target)| format!("{as_}.{} {equals} {alias}.{}", quote(&target.name), quote(&column.name))).collect();
-    conditions.join(" AND ")
 }
 
 /// A key value's canonical text, whatever the session's settings.

@@ -2,9 +2,15 @@ use serde_json::json;
 
 use super::*;
 
-/// A root with a text key, a table that hangs from it by two columns, one that hangs from that, and a shared one.
+/// A root with a text key, a table that hangs from it by two columns, one that hangs from that, a shared one, and one that hangs from two by
+/// ways that need not name a row.
 fn catalog() -> Catalog {
     let column = |no: u32, name: &str, ty: serde_json::Value| json!({"no": no, "name": name, "ty": ty, "sql_type": "x", "not_null": true, "default": null, "max_length": null});
+    let maybe = |no: u32, name: &str, ty: serde_json::Value| {
+        let mut column = column(no, name, ty);
+        column["not_null"] = json!(false);
+        column
+    };
     let table = |no: u32,
                  name: &str,
                  columns: Vec<serde_json::Value>,
@@ -37,6 +43,23 @@ fn catalog() -> Catalog {
             json!({"through": 0}),
         ),
         table(4, "unit", vec![column(1, "id", json!("int8"))], vec![1], json!([]), json!("global")),
+        table(
+            5,
+            "note",
+            vec![
+                column(1, "id", json!("uuid")),
+                maybe(2, "house", json!("text")),
+                maybe(3, "kind", json!("text")),
+                maybe(4, "about", json!("text")),
+            ],
+            vec![1],
+            json!([
+                {"name": "house_fkey", "columns": [2], "table": 1, "target": [1], "on_delete": "cascade"},
+                {"name": "note.about>slot", "columns": [4], "table": 3, "target": [1], "on_delete": "cascade", "declared": true,
+                 "when": [3, "it's a slot"]},
+            ]),
+            json!({"through": [1, 0]}),
+        ),
     ];
     serde_json::from_value(json!({"version": 1, "system": "s", "api": {}, "tables": tables})).unwrap()
 }

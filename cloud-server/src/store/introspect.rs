@@ -12,7 +12,7 @@ mod types;
 use std::collections::HashMap;
 
 use sync_core::catalog::{DefaultValue, OnDelete};
-use sync_core::value::ColumnType;
+use sync_core::value::{ColumnType, Value};
 use tokio_postgres::Client;
 
 use self::default::DefaultForm;
@@ -50,7 +50,10 @@ pub(crate) struct FoundTable {
     /// The attnums of the primary key, in key order.
     pub(crate) key: Vec<i16>,
     pub(crate) indexes: Vec<FoundIndex>,
+    /// Foreign keys by name, then those that `rejoin.toml` declares.
     pub(crate) references: Vec<FoundReference>,
+    /// What people should know of it.
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,8 +62,10 @@ pub(crate) struct FoundColumn {
     pub(crate) name: String,
     /// The full type name, schema-qualified where it is no built-in type.
     pub(crate) sql_type: String,
-    /// `None`: derived by PostgreSQL (generated, tsvector) and not synced.
+    /// `None`: not synced, since PostgreSQL derives it (generated, tsvector) or it is left out.
     pub(crate) ty: Option<ColumnType>,
+    /// Whether it stays at the cloud though it could travel.
+    pub(crate) left_out: bool,
     pub(crate) not_null: bool,
     pub(crate) default: Option<DefaultValue>,
     pub(crate) max_length: Option<u32>,
@@ -82,6 +87,10 @@ pub(crate) struct FoundReference {
     pub(crate) table: u32,
     pub(crate) target: Vec<i16>,
     pub(crate) on_delete: OnDelete,
+    /// Whether only `rejoin.toml` says so.
+    pub(crate) declared: bool,
+    /// Rows that refer by it: those with this value in this column. `None`: all.
+    pub(crate) when: Option<(i16, Value)>,
 }
 
 impl FoundTable {
@@ -142,6 +151,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
             name: row.get(2),
             sql_type: row.get(8),
             ty,
+            left_out: false,
             not_null: row.get::<_, bool>(3) || resolved.not_null,
             default,
             max_length: resolved.max_length,
@@ -162,32 +172,33 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
 }
 
 async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Vec<FoundTable>, StoreError> {
-    let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'p', c.relispartition,
-                      EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
+    let sql = "SELECT c.oid, n.nspname::text, c.relname::text,
+                      c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
-                      pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u'
+                      pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
+                      CASE c.relkind WHEN 'p' THEN (SELECT count(*) FROM pg_partition_tree(c.oid) t WHERE t.isleaf) END
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-                 AND (n.nspname <> $1 OR c.relname = ANY($2))
+                 AND (n.nspname <> $1 OR c.relname = ANY($2)) AND NOT c.relispartition
                ORDER BY n.nspname <> $1, n.nspname, c.relname";
     let rows = transaction.query(sql, &[&ENGINE_SCHEMA, &ENGINE_TABLES.as_slice()]).await?;
     let obstacle = |row: &tokio_postgres::Row| {
-        let [partitioned, partition, inherits, extension, owned] = [3, 4, 5, 6, 7].map(|at| row.get::<_, bool>(at));
-        if partition {
-            Some("is a partition".to_owned())
-        } else if partitioned {
-            Some("is partitioned, which is not supported yet".to_owned())
-        } else if inherits {
+        let [inherits, extension, owned] = [3, 4, 5].map(|at| row.get::<_, bool>(at));
+        if inherits {
             Some("inherits from a table or is inherited from".to_owned())
         } else if extension {
             Some("belongs to an extension".to_owned())
         } else if !owned {
-            Some(format!("belongs to the role {}, and only its owner may add the stamp columns", row.get::<_, String>(8)))
-        } else if row.get::<_, bool>(9) {
+            Some(format!("belongs to the role {}, and only its owner may add the stamp columns", row.get::<_, String>(6)))
+        } else if row.get::<_, bool>(7) {
             Some("is unlogged: a crash empties it".to_owned())
         } else {
             None
         }
+    };
+    let partitions = |row: &tokio_postgres::Row| {
+        let leaves: Option<i64> = row.get(8);
+        leaves.map(|leaves| format!("partitioned: its {leaves} partitions travel as one table"))
     };
     Ok(rows
         .iter()
@@ -200,6 +211,7 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
             key: Vec::new(),
             indexes: Vec::new(),
             references: Vec::new(),
+            notes: partitions(row).into_iter().collect(),
         })
         .collect())
 }
@@ -229,6 +241,8 @@ async fn read_constraints(
                 "d" => OnDelete::SetDefault,
                 _ => OnDelete::Restrict,
             },
+            declared: false,
+            when: None,
         });
     }
     let sql = "SELECT i.indrelid, c.relname::text, i.indisunique,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use deadpool_postgres::ClientWrapper;
-use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table};
+use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table, Travel};
 use sync_core::id::CatalogVersion;
 use sync_core::policy::Policy;
 use tokio_postgres::{Client, Transaction};
@@ -19,7 +19,7 @@ use super::row::table_sql;
 use crate::settings::{Settings, SettingsError};
 use crate::systems::BuiltIn;
 
-pub use super::introspect::choose::{Plan, PlanEntry};
+pub use super::introspect::choose::{LeftOutColumn, Plan, PlanEntry, Travels};
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,8 @@ impl From<tokio_postgres::Error> for PrepareError {
 pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
     let mut client = migrate::locked(db).await?;
     migrate::up_on(&mut client, system).await?;
-    let schema = read(&mut client).await?;
-    let (chosen, plan) = choose(&schema, settings)?;
+    let mut schema = read(&mut client).await?;
+    let (chosen, plan) = choose(&mut schema, settings)?;
     for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
         tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);
     }
@@ -90,8 +90,8 @@ fn unreached(last: Option<&Catalog>, catalog: &Catalog, schema: &Schema, setting
 /// `rejoin.toml` names what is not there or not fit; the store failed.
 pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareError> {
     let mut client = db.client().await?;
-    let schema = read(&mut client).await?;
-    Ok(choose(&schema, settings)?.1)
+    let mut schema = read(&mut client).await?;
+    Ok(choose(&mut schema, settings)?.1)
 }
 
 /// The catalog that was published last.
@@ -103,8 +103,8 @@ pub async fn published(client: &Client) -> Result<Option<Catalog>, StoreError> {
     row.map(|row| serde_json::from_value(row.get(0)).map_err(|error| StoreError::Corrupt(format!("rejoin.catalogs: {error}")))).transpose()
 }
 
-/// Columns everywhere first, since a parent's trigger names its children's; then table by table, parents first, since a child's scope
-/// is its parent's.
+/// Columns everywhere first, since a parent's trigger names its children's; then table by table, each after those that its rows find their
+/// scope through.
 async fn bring_in(
     client: &mut ClientWrapper,
     schema: &Schema,
@@ -120,7 +120,7 @@ async fn bring_in(
         let at = schema.tables.iter().position(|found| found.schema == table.schema && found.name == table.name);
         at.and_then(|at| chosen.iter().find(|choice| choice.at == at)).map(|choice| &schema.tables[choice.at])
     };
-    let tables: Vec<_> = catalog.parents_first().into_iter().filter_map(|table| Some((table, found(table)?))).collect();
+    let tables: Vec<_> = catalog.ways_first().into_iter().filter_map(|table| Some((table, found(table)?))).collect();
     for (table, found) in &tables {
         apply::add_columns(client, table, found).await?;
     }
@@ -151,7 +151,7 @@ async fn publish(client: &mut ClientWrapper, mut catalog: Catalog) -> Result<Cat
         None => false,
     };
     if let Some(before) = &before {
-        for table in catalog.parents_first() {
+        for table in catalog.ways_first() {
             match feed(before, table, anew.contains(&table.no.0)) {
                 Feed::Nothing => {}
                 Feed::Rows => feed_again(&transaction, table).await?,
@@ -189,12 +189,15 @@ fn feed(before: &Catalog, table: &Table, made_anew: bool) -> Feed {
     if way(old) != way(table) {
         return Feed::Scopes;
     }
+    // Rows that sites were not sent so far.
+    let held_back = (old.travel == Travel::Up && table.travel != Travel::Up)
+        || old.keep_hours.is_some_and(|old| table.keep_hours.is_none_or(|now| now > old));
     let rewritten = table.columns.iter().any(|column| match old.column(column.no) {
         Some(old) => old.sql_type != column.sql_type,
         // A constant is in the catalog; what else an added column holds only the rows tell.
         None => matches!(column.default, Some(DefaultValue::Now | DefaultValue::Uuid | DefaultValue::Cloud)),
     });
-    if made_anew || rewritten { Feed::Rows } else { Feed::Nothing }
+    if made_anew || rewritten || held_back { Feed::Rows } else { Feed::Nothing }
 }
 
 /// How a table's rows find their scope, in words that RENAME of a column does not change.

@@ -116,7 +116,7 @@ async fn heads(db: &impl GenericClient, site: &SiteIdentity) -> Result<Heads, Sy
                    SELECT 'global' AS scope UNION SELECT $2
                    UNION SELECT u.scope FROM rejoin.subscriptions u WHERE u.site_id = $1 AND u.dropped_at IS NULL
                    UNION SELECT s.scope FROM rejoin.scopes s
-                         WHERE s.scope NOT LIKE 'site/%' AND EXISTS (SELECT 1 FROM rejoin.sites WHERE id = $1 AND all_scopes))
+                         WHERE s.scope NOT LIKE 'site/%' AND s.scope <> 'nowhere' AND EXISTS (SELECT 1 FROM rejoin.sites WHERE id = $1 AND all_scopes))
                SELECT g.scope, coalesce(s.head, 0), t.change_id
                FROM granted g LEFT JOIN rejoin.scopes s ON s.scope = g.scope
                LEFT JOIN rejoin.ticks t ON t.scope = s.scope AND t.tick = s.head";

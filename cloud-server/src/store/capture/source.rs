@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
-use sync_core::id::ColumnNo;
+use sync_core::id::{ColumnNo, ScopeId};
 use sync_core::limits::VERSION_LEAD_MAX;
 use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 
 use super::super::introspect::assemble::ENGINE_COLUMNS;
 use super::super::row::{quote, table_sql};
-use super::{key_array, literal, matches, parents, scope_expression};
+use super::ways::{Way, scope_expression, ways};
+use super::{key_array, literal};
 
 /// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
 const TRIGGER_VERSION: &str = "~rejoin_v1";
@@ -87,32 +88,39 @@ impl Source<'_> {
         )
     }
 
-    /// The parent is not there: said in PostgreSQL's own words, which come a moment too late for us.
+    /// What a foreign key names is not there: said in PostgreSQL's own words, which come a moment too late for us.
     fn orphan(&self) -> String {
-        let Some((parent, reference)) = parents(self.catalog, self.table).next() else { return String::new() };
-        let names: Vec<&str> =
-            reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
-        let news: Vec<String> = names.iter().map(|name| format!("NEW.{}", quote(name))).collect();
-        let values: Vec<String> = news.iter().map(|new| format!("{new}::text")).collect();
-        let message = format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", self.table.name, reference.name);
-        let detail = format!(") is not present in table \"{}\".", parent.name);
-        format!(
-            r"        IF derived IS NULL THEN
-            IF {} THEN RETURN NEW; END IF;
-            RAISE foreign_key_violation USING MESSAGE = {},
-                DETAIL = {} || concat_ws(', ', {}) || {},
-                SCHEMA = {}, TABLE = {}, CONSTRAINT = {};
-        END IF;
+        let mut body = String::new();
+        for way in ways(self.catalog, self.table).filter(|way| !way.reference.declared) {
+            let (parent, reference) = (way.parent, way.reference);
+            let names: Vec<&str> =
+                reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
+            let values: Vec<String> = names.iter().map(|name| format!("NEW.{}::text", quote(name))).collect();
+            let message =
+                format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", self.table.name, reference.name);
+            let detail = format!(") is not present in table \"{}\".", parent.name);
+            let _ = write!(
+                body,
+                r"            {} {} THEN
+                RAISE foreign_key_violation USING MESSAGE = {},
+                    DETAIL = {} || concat_ws(', ', {}) || {},
+                    SCHEMA = {}, TABLE = {}, CONSTRAINT = {};
 ",
-            news.iter().map(|new| format!("{new} IS NULL")).collect::<Vec<_>>().join(" OR "),
-            literal(&message),
-            literal(&format!("Key ({})=(", names.join(", "))),
-            values.join(", "),
-            literal(&detail),
-            literal(&self.table.schema),
-            literal(&self.table.name),
-            literal(&reference.name),
-        )
+                if body.is_empty() { "IF" } else { "ELSIF" },
+                way.names("NEW"),
+                literal(&message),
+                literal(&format!("Key ({})=(", names.join(", "))),
+                values.join(", "),
+                literal(&detail),
+                literal(&self.table.schema),
+                literal(&self.table.name),
+                literal(&reference.name),
+            );
+        }
+        if body.is_empty() {
+            return body;
+        }
+        format!("        IF derived IS NULL THEN\n{body}            END IF;\n            RETURN NEW;\n        END IF;\n")
     }
 
     pub(super) fn stamp(&self) -> String {
@@ -325,18 +333,39 @@ END
 
     /// What hangs from a row goes where it goes. NULL is a tick that counts for nobody, so the children's triggers derive anew.
     pub(super) fn restamp(&self) -> Option<String> {
-        let ways = |child| Table::ways(child).filter(|way| way.table == self.table.no).map(move |way| (child, way));
-        let children = self.catalog.tables.iter().flat_map(ways);
         let mut body = String::new();
-        for (child, reference) in children {
-            let matches = matches(self.table, &reference.target, "NEW", child, &reference.columns, "c", "OPERATOR(pg_catalog.=)");
+        for way in self.ways_here() {
             let _ = writeln!(
                 body,
-                "    UPDATE {} c SET rejoin_tick = NULL WHERE {matches} AND c.rejoin_scope OPERATOR(pg_catalog.<>) NEW.rejoin_scope;",
-                table_sql(child)
+                "    UPDATE {} c SET rejoin_tick = NULL WHERE {} AND c.rejoin_scope OPERATOR(pg_catalog.<>) NEW.rejoin_scope;",
+                table_sql(way.child),
+                way.refers("NEW")
             );
         }
         (!body.is_empty()).then(|| self.function("restamp", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
+    }
+
+    /// What named a row by a declared reference before it was there, and so is nowhere, goes where the row is.
+    pub(super) fn claim(&self) -> Option<String> {
+        let mut body = String::new();
+        for way in self.ways_here().filter(|way| way.reference.declared) {
+            let child = table_sql(way.child);
+            let nowhere = format!("c.rejoin_scope OPERATOR(pg_catalog.=) {}", literal(ScopeId::NOWHERE));
+            let _ = writeln!(
+                body,
+                "    IF EXISTS (SELECT FROM {child} c WHERE {nowhere}) THEN
+        UPDATE {child} c SET rejoin_tick = NULL FROM claimed n WHERE {nowhere} AND {};
+    END IF;",
+                way.refers_in_bulk("n")
+            );
+        }
+        (!body.is_empty()).then(|| self.function("claim", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
+    }
+
+    /// The ways that lead over this table.
+    fn ways_here(&self) -> impl Iterator<Item = Way<'_>> {
+        let all = self.catalog.tables.iter().flat_map(|child| ways(self.catalog, child));
+        all.filter(|way| way.parent.no == self.table.no)
     }
 
     pub(super) fn triggers(&self) -> Vec<(String, String)> {
@@ -380,6 +409,10 @@ END
         if self.restamp().is_some() {
             let form = format!("AFTER UPDATE ON {table} FOR EACH ROW WHEN (OLD.rejoin_scope <> NEW.rejoin_scope) {}", function("restamp"));
             triggers.push(("restamp", form));
+        }
+        if self.claim().is_some() {
+            let form = format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS claimed FOR EACH STATEMENT {}", function("claim"));
+            triggers.push(("claim", form));
         }
         triggers.extend(self.history_triggers(&table, &function("history")));
         if self.edited().is_some() {

@@ -1,10 +1,12 @@
 //! The catalog made out of what was found, chosen and numbered.
 
-use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Travel, Unique};
+use std::collections::BTreeMap;
+
+use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo};
 
 use super::choose::{Chosen, FoundScope};
-use super::numbers::Numbers;
+use super::numbers::{Numbers, TableNumbers};
 use super::{FoundTable, Schema};
 use crate::settings::Settings;
 
@@ -30,30 +32,13 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers, settings: &Setting
     let found = &schema.tables[choice.at];
     let own = numbers.table(found.oid)?;
     let nos = |attnums: &[i16]| -> Option<Vec<ColumnNo>> { attnums.iter().map(|attnum| own.column(*attnum)).collect() };
-    let mut references = Vec::new();
-    let mut scope = match choice.scope {
+    let (references, places) = references(found, own, numbers);
+    let scope = match &choice.scope {
         FoundScope::Global => ScopeRule::Global,
         FoundScope::Root => ScopeRule::Root,
         FoundScope::Site => ScopeRule::Site,
-        FoundScope::Through(_) => ScopeRule::Global,
+        FoundScope::Through(ways) => ScopeRule::Through(ways.iter().filter_map(|way| places.get(way).copied()).collect()),
     };
-    for (at, reference) in found.references.iter().enumerate() {
-        let Some(target) = numbers.table(reference.table) else { continue };
-        let targets: Option<Vec<ColumnNo>> = reference.target.iter().map(|attnum| target.column(*attnum)).collect();
-        let (Some(columns), Some(target_columns)) = (nos(&reference.columns), targets) else { continue };
-        if choice.scope == FoundScope::Through(at) {
-            scope = ScopeRule::Through(vec![references.len()]);
-        }
-        references.push(Reference {
-            name: reference.name.clone(),
-            columns,
-            table: target.no,
-            target: target_columns,
-            on_delete: reference.on_delete,
-            declared: false,
-            when: None,
-        });
-    }
     let (uniques, indexes) = keys(found, &nos);
     let columns = columns(found, choice, own);
     Some(Table {
@@ -75,8 +60,8 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers, settings: &Setting
             .map(|column| column.no),
         policy: choice.policies.table,
         groups: groups(choice, &columns),
-        travel: Travel::Both,
-        keep_hours: None,
+        travel: choice.travel,
+        keep_hours: choice.keep_hours,
         generation: 0,
         scope_name: own.scope_name.clone(),
         lease: settings.table(&found.schema, &found.name).and_then(|table| table.lease.as_ref()).map(|lease| *lease.get_ref()),
@@ -84,7 +69,32 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers, settings: &Setting
     })
 }
 
-fn columns(found: &FoundTable, choice: &Chosen, own: &super::numbers::TableNumbers) -> Vec<Column> {
+/// The references to synced tables, foreign keys first; and where each of the found ones stands among them.
+fn references(found: &FoundTable, own: &TableNumbers, numbers: &Numbers) -> (Vec<Reference>, BTreeMap<usize, usize>) {
+    let (mut references, mut places) = (Vec::new(), BTreeMap::new());
+    for (at, reference) in found.references.iter().enumerate() {
+        let Some(target) = numbers.table(reference.table) else { continue };
+        let numbered = |of: &TableNumbers, attnums: &[i16]| attnums.iter().map(|attnum| of.column(*attnum)).collect();
+        let (Some(columns), Some(target_columns)) = (numbered(own, &reference.columns), numbered(target, &reference.target)) else {
+            continue;
+        };
+        let when = reference.when.as_ref().map(|(kind, value)| Some((own.column(*kind)?, value.clone())));
+        let Some(when) = when.map_or(Some(None), |when| when.map(Some)) else { continue };
+        places.insert(at, references.len());
+        references.push(Reference {
+            name: reference.name.clone(),
+            columns,
+            table: target.no,
+            target: target_columns,
+            on_delete: reference.on_delete,
+            declared: reference.declared,
+            when,
+        });
+    }
+    (references, places)
+}
+
+fn columns(found: &FoundTable, choice: &Chosen, own: &TableNumbers) -> Vec<Column> {
     let synced = found.columns.iter().filter(|column| !is_stamp(&choice.stamps, &column.name));
     let mut columns: Vec<Column> = synced
         .filter_map(|column| {

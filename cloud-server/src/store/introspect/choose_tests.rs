@@ -1,7 +1,11 @@
 use sync_core::catalog::OnDelete;
 
+use std::collections::BTreeMap;
+
+use sync_core::value::ColumnType;
+
 use super::*;
-use crate::store::introspect::{FoundIndex, Identity};
+use crate::store::introspect::{FoundColumn, FoundIndex, FoundReference, Identity};
 
 /// `name[!]:type`, the key first; `!` is NOT NULL.
 fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
@@ -19,6 +23,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
                 _ => ColumnType::Text,
             }),
             not_null: name.ends_with('!') || at == 0,
+            left_out: false,
             default: None,
             max_length: (sql_type == "varchar(40)").then_some(40),
         }
@@ -32,6 +37,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
         key: vec![1],
         indexes: Vec::new(),
         references: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -43,6 +49,8 @@ fn refers(mut table: FoundTable, column: &str, to: u32) -> FoundTable {
         table: to,
         target: vec![1],
         on_delete: OnDelete::Restrict,
+        declared: false,
+        when: None,
     });
     table
 }
@@ -53,12 +61,12 @@ fn schema(tables: Vec<FoundTable>) -> Schema {
 
 /// What is synced how, by table; what is left out, why.
 fn chosen(schema: &Schema, settings: &str) -> BTreeMap<String, String> {
-    let (_, plan) = choose(schema, &Settings::parse(settings).unwrap()).unwrap();
+    let (_, plan) = choose(&mut schema.clone(), &Settings::parse(settings).unwrap()).unwrap();
     plan.tables.into_iter().map(|entry| (entry.table, if entry.synced { entry.reason } else { format!("- {}", entry.reason) })).collect()
 }
 
 fn refused(schema: &Schema, settings: &str) -> String {
-    choose(schema, &Settings::parse(settings).unwrap()).err().unwrap().to_string()
+    choose(&mut schema.clone(), &Settings::parse(settings).unwrap()).err().unwrap().to_string()
 }
 
 fn shop() -> Schema {
@@ -79,7 +87,7 @@ fn the_shortest_way_that_cannot_be_null_gives_the_scope_and_nothing_leaks() {
     assert_eq!(found["venues"], "the root: each row is a scope");
     assert_eq!(found["halls"], "found through venue_id");
     assert_eq!(found["seats"], "found through hall_id", "the shorter way can be NULL");
-    assert!(found["bookings"].starts_with("- its way to the root, venue_id, can be NULL"), "{}", found["bookings"]);
+    assert_eq!(found["bookings"], "found through venue_id; a row that names none of them stays at the cloud", "there is no other way");
     assert!(found["audit"].starts_with("- reaches no root"), "{}", found["audit"]);
     assert!(found["prices"].starts_with("- reaches no root"), "{}", found["prices"]);
 }
@@ -105,10 +113,6 @@ fn a_way_that_is_told_is_taken_if_it_leads_there() {
     assert_eq!(chosen(&schema, "root = 'venues'")["seats"], "found through venue_id");
     assert_eq!(chosen(&schema, "root = 'venues'\n[tables.seats]\nscope_through = 'hall_id'")["seats"], "found through hall_id");
     let refused = |text: &str| refused(&schema, text);
-    assert_eq!(
-        refused("root = 'venues'\n[tables.bookings]\nscope_through = 'venue_id'"),
-        "rejoin.toml, line 3: scope_through: bookings.venue_id can be NULL; a row without it would have no scope"
-    );
     assert!(refused("root = 'venues'\n[tables.halls]\nscope_through = 'x'").contains("line 3: scope_through: halls.x refers to no other"));
     assert!(refused("root = 'venues'\n[tables.prices]\nscope_through = 'country'").contains("reaches no root"));
 }
@@ -127,7 +131,7 @@ fn h08_a_column_is_taken_for_ours_only_by_name_type_and_freedom() {
     const GENERAL: &str = "root = 'a'\nsoft_delete = 'is_deleted'\n[stamps]\nversion = 'version'\nupdated_at = 'updated_at'\nlast_modified_by = \
          'by'\nsynced_at = 'synced_at'\n";
     let stamps_of = |table: FoundTable, more: &str| {
-        let (chosen, plan) = choose(&schema(vec![table]), &Settings::parse(&format!("{GENERAL}{more}")).unwrap()).unwrap();
+        let (chosen, plan) = choose(&mut schema(vec![table]), &Settings::parse(&format!("{GENERAL}{more}")).unwrap()).unwrap();
         let stamps = chosen[0].stamps.clone();
         let names = [stamps.version, stamps.updated_at, stamps.last_modified_by, stamps.synced_at];
         (names.join(" "), chosen[0].soft_delete.clone(), plan.tables[0].notes.len())
@@ -156,7 +160,120 @@ fn tables_of_one_name_and_paths_of_the_engine_get_paths_of_their_own() {
     other.schema = "crm".to_owned();
     let tables = vec![table(1, "a", &["id:uuid"]), other, table(3, "sync", &["id:uuid"])];
     let settings = Settings::parse("root = 'a'\nglobal = ['crm.a', 'sync']").unwrap();
-    let (chosen, _) = choose(&schema(tables), &settings).unwrap();
+    let (chosen, _) = choose(&mut schema(tables), &settings).unwrap();
     let paths: Vec<&str> = chosen.iter().map(|choice| choice.path.as_str()).collect();
     assert_eq!(paths, ["a", "crm.a", "public.sync"]);
+}
+
+/// Reports hang from venues, halls and people by ways that may be NULL, and from one another.
+fn reports() -> Schema {
+    let mut tables = shop().tables;
+    let columns = ["id:uuid", "hall_id:uuid", "venue_id:uuid", "parent_id:uuid", "person_id:uuid", "kind:text", "thing:text"];
+    let reports = refers(refers(table(8, "reports", &columns), "hall_id", 2), "venue_id", 1);
+    tables.push(refers(refers(reports, "parent_id", 8), "person_id", 9));
+    tables.push(refers(table(9, "people", &["id:uuid", "hall_id:uuid"]), "hall_id", 2));
+    tables.push(refers(table(10, "pages", &["id:uuid", "report_id!:uuid"]), "report_id", 8));
+    schema(tables)
+}
+
+#[test]
+fn where_every_way_can_be_null_all_are_asked_the_shortest_first() {
+    let found = chosen(&reports(), "root = 'venues'");
+    let end = "; a row that names none of them stays at the cloud";
+    assert_eq!(found["reports"], format!("found through venue_id, else hall_id{end}"), "neither itself nor what was found with it");
+    assert_eq!(found["people"], format!("found through hall_id{end}"));
+    assert_eq!(found["pages"], "found through report_id", "its report is somewhere, or nowhere with it");
+    let told = "root = 'venues'\n[tables.reports]\nscope_through = ['person_id', 'hall_id']";
+    assert_eq!(chosen(&reports(), told)["reports"], format!("found through person_id, else hall_id{end}"));
+    assert!(chosen(&reports(), "root = 'venues'\nglobal = ['people']")["people"].starts_with("global"));
+    let told = "root = 'venues'\nglobal = ['people']\n[tables.reports]\nscope_through = 'person_id'";
+    assert!(refused(&reports(), told).contains("line 4: scope_through: the table that person_id refers to reaches no root"));
+    assert!(refused(&reports(), "root = 'venues'\n[tables.reports]\nscope_through = ['parent_id']").contains("refers to no other table"));
+}
+
+const DECLARED: &str = "root = 'venues'\n[tables.reports]\nscope_through = 'thing'
+references = [{ columns = ['thing'], kind = 'kind', tables = { hall = 'halls', place = 'countries' } }]";
+
+#[test]
+fn a_declared_reference_counts_for_scopes_like_a_foreign_key() {
+    let mut schema = reports();
+    let (chosen, plan) = choose(&mut schema, &Settings::parse(DECLARED).unwrap()).unwrap();
+    let reports = schema.tables.iter().position(|table| table.name == "reports").unwrap();
+    let declared: Vec<_> = schema.tables[reports].references.iter().filter(|reference| reference.declared).collect();
+    assert_eq!(
+        declared.iter().map(|reference| reference.name.as_str()).collect::<Vec<_>>(),
+        ["reports.thing>halls", "reports.thing>countries"]
+    );
+    let choice = chosen.iter().find(|choice| choice.at == reports).unwrap();
+    assert_eq!(choice.scope, FoundScope::Through(vec![4]), "countries lead nowhere");
+    let entry = |name: &str| plan.tables.iter().find(|entry| entry.table == name).unwrap();
+    assert!(entry("reports").reason.starts_with("found through thing where kind is hall; "), "{}", entry("reports").reason);
+    assert_eq!(entry("reports").notes.len(), 2, "nothing is indexed: {:?}", entry("reports").notes);
+    assert_eq!(entry("countries").travels, Travels::Global, "what a synced table refers to");
+}
+
+#[test]
+fn a_declared_reference_has_the_type_of_what_it_refers_to_or_is_its_text() {
+    let mut schema = reports();
+    schema.tables.push(table(11, "kinds", &["code:text"]));
+    schema.tables.push(table(12, "numbers", &["no:integer", "other!:integer"]));
+    let refused = |text: &str| refused(&schema, &format!("root = 'venues'\n[tables.reports]\nreferences = [{text}]"));
+    assert!(refused("{ columns = ['nothing'], table = 'halls' }").contains("line 3: tables.reports.references: the column nothing is not"));
+    assert!(refused("{ columns = ['thing'], table = 'nothing' }").contains("there is no table nothing"));
+    assert!(refused("{ columns = ['hall_id'], table = 'kinds' }").contains("hall_id is uuid, kinds.code is text: a reference has"));
+    assert!(refused("{ columns = ['thing', 'kind'], table = 'halls' }").contains("the key of halls is id: columns must name as many"));
+    assert!(refused("{ columns = ['thing'], kind = 'hall_id', tables = { x = 'halls' } }").contains("\"x\" cannot stand in hall_id"));
+    let fits = "root = 'venues'\n[tables.reports]\nreferences = [{ columns = ['thing'], table = 'numbers' }, { columns = ['venue_id'], table = 'venues' }]";
+    assert_eq!(chosen(&schema, fits)["numbers"], "global: every site holds all of it");
+    let text = "root = 'venues'\n[tables.numbers]\nreferences = [{ columns = ['other'], table = 'numbers', on_delete = 'set_null' }]";
+    assert!(
+        choose(&mut schema, &Settings::parse(text).unwrap())
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("other is NOT NULL: on_delete cannot be set_null")
+    );
+}
+
+#[test]
+fn what_looks_like_a_secret_stays_until_it_is_named() {
+    let people = |more: &str| {
+        let mut schema = schema(vec![table(1, "people", &["id:uuid", "passwordHash!:text", "apiToken:text", "note:text", "hash:text"])]);
+        schema.tables[0].indexes.push(FoundIndex { name: "u".to_owned(), unique: true, columns: vec![5] });
+        let (chosen, plan) = choose(&mut schema, &Settings::parse(&format!("root = 'people'\n[tables.people]\n{more}")).unwrap())?;
+        let synced: Vec<String> =
+            schema.tables[0].columns.iter().filter(|column| column.ty.is_some()).map(|column| column.name.clone()).collect();
+        Ok::<_, SettingsError>((synced.join(" "), chosen[0].travel, plan.tables[0].clone()))
+    };
+    let (synced, travel, entry) = people("").unwrap();
+    assert_eq!((synced.as_str(), travel), ("id note hash", Travel::Down), "a unique key holds hash; sites cannot give a password");
+    let lines: Vec<&str> = entry.left_out.iter().map(|column| column.otherwise.as_str()).collect();
+    assert_eq!(lines, ["[tables.people]\nwith = [\"passwordHash\"]", "[tables.people]\nwith = [\"apiToken\"]"]);
+    assert_eq!(entry.notes.len(), 2, "{:?}", entry.notes);
+    let (synced, travel, entry) = people("with = ['passwordHash']\nwithout = ['note']").unwrap();
+    assert_eq!((synced.as_str(), travel), ("id passwordHash hash", Travel::Both));
+    assert_eq!(entry.left_out[0].otherwise, "[tables.people]\nwith = [\"passwordHash\", \"apiToken\"]");
+    assert_eq!(entry.left_out[1].otherwise, "[tables.people]\nwithout = []");
+    assert_eq!(people("travel = 'both'").unwrap().1, Travel::Both);
+    for (text, words) in [
+        ("without = ['id']", "line 3: tables.people.without: the column id is part of the key"),
+        ("with = ['x']", "tables.people.with: the column x is not there"),
+        ("without = ['note']\npolicies = { note = 'text' }", "the column note stays at the cloud"),
+        ("travel = 'up'", "line 3: tables.people.travel: people is the root"),
+    ] {
+        let error = people(text).err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn the_plan_holds_the_line_that_would_have_it_otherwise() {
+    let mut schema = shop();
+    schema.tables[6].schema = "old crm".to_owned();
+    let (_, plan) = choose(&mut schema, &Settings::parse("root = 'venues'\nglobal = ['prices']\nleft_out = ['halls']").unwrap()).unwrap();
+    let line = |name: &str| plan.tables.iter().find(|entry| entry.table == name).unwrap().otherwise.clone();
+    assert_eq!(line("venues"), None);
+    assert_eq!(line("old crm.audit").unwrap(), "global = [\"prices\", \"old crm.audit\"]");
+    assert_eq!(line("bookings").unwrap(), "left_out = [\"halls\", \"bookings\"]");
+    assert_eq!(line("halls").unwrap(), "left_out = []");
 }

@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 
 use super::assemble::is_stamp;
 use super::choose::{Chosen, FoundScope};
-use super::{Identity, Schema};
+use super::{FoundColumn, Identity, Schema};
 use crate::store::error::StoreError;
 
 /// The numbers of every synced table and column, by oid and attnum of now.
@@ -117,8 +117,9 @@ async fn give_columns(
     let mut next = rows.iter().map(|row| row.get::<_, i32>(0)).max().unwrap_or(0);
     let living = rows.iter().filter(|row| row.get(3));
     let known: Vec<Known<i16>> = living.map(|row| Known { no: row.get(0), name: row.get(1), evidence: row.get(2) }).collect();
-    let columns = schema.tables[choice.at].columns.iter().filter(|column| column.ty.is_some() && !is_stamp(&choice.stamps, &column.name));
-    let found: Vec<(i16, String)> = columns.map(|column| (column.attnum, column.name.clone())).collect();
+    let numbered = |column: &&FoundColumn| (column.ty.is_some() || column.left_out) && !is_stamp(&choice.stamps, &column.name);
+    let columns: Vec<&FoundColumn> = schema.tables[choice.at].columns.iter().filter(numbered).collect();
+    let found: Vec<(i16, String)> = columns.iter().map(|column| (column.attnum, column.name.clone())).collect();
     let matched = match_up(&known, &found, believed);
 
     let gone: Vec<i32> = known.iter().map(|one| one.no).filter(|no| !matched.contains(&Some(*no))).collect();
@@ -128,16 +129,30 @@ async fn give_columns(
     let aside = "UPDATE rejoin.columns SET column_name = no::text || '?' WHERE table_no = $1 AND no = ANY($2)";
     transaction.execute(aside, &[&table_no, &kept]).await?;
     let mut numbers = BTreeMap::new();
-    for ((attnum, name), no) in found.iter().zip(&matched) {
+    let mut rows: (Vec<i32>, Vec<&str>, Vec<i16>, Vec<bool>) = Default::default();
+    for (column, no) in columns.iter().zip(&matched) {
         let no = no.unwrap_or_else(|| {
             next += 1;
             next
         });
-        let sql = "INSERT INTO rejoin.columns (table_no, no, column_name, attnum) VALUES ($1, $2, $3, $4)
-                   ON CONFLICT (table_no, no) DO UPDATE SET column_name = excluded.column_name, attnum = excluded.attnum";
-        transaction.execute(sql, &[&table_no, &no, name, attnum]).await?;
-        numbers.insert(*attnum, ColumnNo(no.cast_unsigned()));
+        rows.0.push(no);
+        rows.1.push(&column.name);
+        rows.2.push(column.attnum);
+        rows.3.push(column.left_out);
+        if !column.left_out {
+            numbers.insert(column.attnum, ColumnNo(no.cast_unsigned()));
+        }
     }
+    // What stayed at the cloud so far and travels now, sites have no values of.
+    let travels = "UPDATE rejoin.tables SET feed_again = true WHERE no = $1 AND EXISTS (SELECT FROM rejoin.columns c
+                       JOIN unnest($2::integer[], $3::boolean[]) u(no, left_out) ON c.table_no = $1 AND c.no = u.no
+                       WHERE c.left_out AND NOT u.left_out)";
+    transaction.execute(travels, &[&table_no, &rows.0, &rows.3]).await?;
+    let sql = "INSERT INTO rejoin.columns (table_no, no, column_name, attnum, left_out)
+               SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::boolean[])
+               ON CONFLICT (table_no, no) DO UPDATE SET column_name = excluded.column_name, attnum = excluded.attnum,
+                   left_out = excluded.left_out";
+    transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3]).await?;
     Ok(numbers)
 }
 

@@ -108,6 +108,7 @@ impl Given<'_> {
         match self.table.column_named(text) {
             None => error("is not there"),
             Some(_) if is_stamp(self.stamps, text) => error("holds the row's versioning, which takes no part in merges"),
+            Some(column) if column.left_out => error("stays at the cloud"),
             Some(column) if column.ty.is_none() => error("is made by PostgreSQL and not synced"),
             Some(column) => Ok(column),
         }

@@ -27,11 +27,20 @@ fn goods() -> FoundTable {
         name: name.to_owned(),
         sql_type: "x".to_owned(),
         ty,
+        left_out: false,
         not_null: at == 0,
         default: None,
         max_length: None,
     };
-    let reference = FoundReference { name: "maker".to_owned(), columns: vec![3], table: 9, target: vec![1], on_delete: OnDelete::Restrict };
+    let reference = FoundReference {
+        name: "maker".to_owned(),
+        columns: vec![3],
+        table: 9,
+        target: vec![1],
+        on_delete: OnDelete::Restrict,
+        declared: false,
+        when: None,
+    };
     FoundTable {
         oid: 1,
         schema: "public".to_owned(),
@@ -41,6 +50,7 @@ fn goods() -> FoundTable {
         key: vec![1],
         indexes: vec![FoundIndex { name: "code".to_owned(), unique: true, columns: vec![2] }],
         references: vec![reference],
+        notes: Vec::new(),
     }
 }
 

@@ -1,0 +1,116 @@
+//! The ways over which a row finds its scope, as SQL: the first reference that names a row decides; a row that names none is nowhere.
+
+use sync_core::catalog::{Catalog, Column, Reference, ScopeRule, Table};
+use sync_core::id::ScopeId;
+use sync_core::value::ColumnType;
+
+use super::{literal, record_id};
+use crate::store::row::{quote, table_sql};
+
+/// The scope of the row `alias`, as one expression over tables whose rows are stamped; NULL where a foreign key names a row that is not
+/// there, or a column that must have a value has none.
+pub(crate) fn scope_expression(catalog: &Catalog, table: &Table, alias: &str) -> String {
+    match table.scope {
+        ScopeRule::Global => literal(ScopeId::GLOBAL),
+        ScopeRule::Site => format!("'site/' || {alias}.{}::text", quote("site_id")),
+        ScopeRule::Root => format!("{} || {}", literal(&format!("{}/", table.scope_prefix())), record_id(table, alias)),
+        ScopeRule::Through(_) => {
+            let ways: Vec<Way<'_>> = ways(catalog, table).collect();
+            match ways.as_slice() {
+                [way] if way.always_names() => way.scope(alias),
+                several => {
+                    let cases: Vec<String> =
+                        several.iter().map(|way| format!("WHEN {} THEN {}", way.names(alias), way.scope(alias))).collect();
+                    let nowhere = literal(ScopeId::NOWHERE);
+                    if cases.is_empty() { nowhere } else { format!("CASE {} ELSE {nowhere} END", cases.join(" ")) }
+                }
+            }
+        }
+    }
+}
+
+/// The ways of a table's rows, in the order in which they are asked.
+pub(super) fn ways<'a>(catalog: &'a Catalog, table: &'a Table) -> impl Iterator<Item = Way<'a>> {
+    table.ways().filter_map(|reference| Some(Way { child: table, parent: catalog.table(reference.table)?, reference }))
+}
+
+/// One way: a reference from a table to the one whose scope its rows take.
+pub(super) struct Way<'a> {
+    pub(super) child: &'a Table,
+    pub(super) parent: &'a Table,
+    pub(super) reference: &'a Reference,
+}
+
+impl<'a> Way<'a> {
+    /// The referring columns, each with the one referred to.
+    fn pairs(&self) -> impl Iterator<Item = (&'a Column, &'a Column)> {
+        let columns = self.reference.columns.iter().zip(&self.reference.target);
+        let (child, parent) = (self.child, self.parent);
+        columns.filter_map(move |(column, target)| Some((child.column(*column)?, parent.column(*target)?)))
+    }
+
+    /// Whether every row names something by it.
+    fn always_names(&self) -> bool {
+        !self.child.may_be_null(self.reference)
+    }
+
+    /// Whether the row `alias` names something by it.
+    pub(super) fn names(&self, alias: &str) -> String {
+        let held = self.pairs().map(|(column, target)| format!("{} IS NOT NULL", held(column, target, alias)));
+        self.kind(alias, "=").into_iter().chain(held).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// `alias.entity_type = 'asset'`, where it is for rows of one kind only.
+    fn kind(&self, alias: &str, equals: &str) -> Option<String> {
+        let (kind, value) = self.reference.when.as_ref()?;
+        let column = self.child.column(*kind)?;
+        Some(format!("{alias}.{} {equals} {}", quote(&column.name), literal(&value.to_text())))
+    }
+
+    /// The scope of what the row `alias` names. What nobody holds in place may be gone.
+    fn scope(&self, alias: &str) -> String {
+        let matches: Vec<String> =
+            self.pairs().map(|(column, target)| format!("p.{} = {}", quote(&target.name), held(column, target, alias))).collect();
+        let scope = format!("(SELECT p.rejoin_scope FROM {} p WHERE {})", table_sql(self.parent), matches.join(" AND "));
+        if self.reference.declared { format!("coalesce({scope}, {})", literal(ScopeId::NOWHERE)) } else { scope }
+    }
+
+    /// Whether the row `c` refers to the row `parent` by it, looked up by an index on the referring columns.
+    pub(super) fn refers(&self, parent: &str) -> String {
+        let matches = self.pairs().map(|(column, target)| {
+            let (c, key) = (format!("c.{}", quote(&column.name)), format!("{parent}.{}", quote(&target.name)));
+            match (is_text_for(column, target), &target.ty) {
+                (false, _) => format!("{c} OPERATOR(pg_catalog.=) {key}"),
+                (true, ColumnType::Uuid) => {
+                    let text = format!("{key}::pg_catalog.text");
+                    format!("{c}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{text}, pg_catalog.upper({text})])")
+                }
+                (true, _) => format!("{c}::pg_catalog.text OPERATOR(pg_catalog.=) {key}::pg_catalog.text"),
+            }
+        });
+        matches.chain(self.kind("c", "OPERATOR(pg_catalog.=)")).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// As [`Self::refers`], looked up among few rows `c` by the key of many rows `parent`.
+    pub(super) fn refers_in_bulk(&self, parent: &str) -> String {
+        let matches = self
+            .pairs()
+            .map(|(column, target)| format!("{} OPERATOR(pg_catalog.=) {parent}.{}", held(column, target, "c"), quote(&target.name)));
+        matches.chain(self.kind("c", "OPERATOR(pg_catalog.=)")).collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+/// A referring column's value in the type of the column referred to, so that its index is used; NULL for a text that is no such value.
+fn held(column: &Column, target: &Column, alias: &str) -> String {
+    let value = format!("{alias}.{}", quote(&column.name));
+    match (is_text_for(column, target), &target.ty) {
+        (false, _) => value,
+        (true, ColumnType::Uuid) => format!("rejoin.as_uuid({value}::text)"),
+        (true, _) => format!("rejoin.as_bigint({value}::text)"),
+    }
+}
+
+/// Whether a column holds as text what the key is.
+fn is_text_for(column: &Column, target: &Column) -> bool {
+    column.ty == ColumnType::Text && matches!(target.ty, ColumnType::Uuid | ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+}
