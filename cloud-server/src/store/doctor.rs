@@ -74,9 +74,9 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
     if !attached {
         return Ok(vec![Finding::new(Severity::Error, "Rejoin is not attached to this database", "rejoin attach")]);
     }
-    let schema = read(&mut client).await?;
+    let mut schema = read(&mut client).await?;
     let mut findings = Vec::new();
-    chosen(&schema, settings, &mut findings);
+    chosen(&mut schema, settings, &mut findings);
     match prepare::published(&client).await? {
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),
         Some(catalog) => {
@@ -99,7 +99,7 @@ pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -
 }
 
 /// What the settings make of the tables.
-fn chosen(schema: &Schema, settings: &Settings, findings: &mut Vec<Finding>) {
+fn chosen(schema: &mut Schema, settings: &Settings, findings: &mut Vec<Finding>) {
     let plan = match choose(schema, settings) {
         Ok((_, plan)) => plan,
         Err(error) => {
