@@ -10,3 +10,27 @@ CREATE TABLE rejoin_leases (
     replica TEXT NOT NULL
 );
 CREATE INDEX leases_of_column ON rejoin_leases (table_no, column_no, no);
+
+-- The schema moves, at a site: what a migration leaves to be done by the pull after it.
+
+-- Tables whose rows are fed anew (the cloud raised their generation): what the next whole pull does not bring is gone.
+CREATE TABLE rejoin_generations (
+    table_no INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL
+);
+
+-- What a migration left open until the feed has come. column_no > 0: the column is NOT NULL, but rows without a value are here still, so
+-- its declaration waits; 0: clean rows are held, since they had the values of others in a unique key that is new.
+CREATE TABLE rejoin_unsettled (
+    table_no INTEGER NOT NULL,
+    column_no INTEGER NOT NULL,
+    PRIMARY KEY (table_no, column_no)
+) WITHOUT ROWID;
+
+-- Columns that base images say nothing of, being older: no delete or mark of deletion asserts them.
+CREATE TABLE rejoin_unknown (
+    table_no INTEGER NOT NULL,
+    rejoin_row INTEGER NOT NULL,
+    column_no INTEGER NOT NULL,
+    PRIMARY KEY (table_no, rejoin_row, column_no)
+) WITHOUT ROWID;

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use sync_core::catalog::{Column, DefaultValue, Table};
+use sync_core::catalog::Table;
 use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
 use sync_core::site::{Event, SiteRow, merge_later, step};
-use sync_core::value::Value;
 use sync_core::wire::codec;
-use sync_core::wire::message::{CommandAnswer, PushAnswer, PushResult, Refusal};
+use sync_core::wire::message::{CommandAnswer, Push, PushAnswer, PushResult, Refusal};
 
 use super::conflicts::news;
 use super::cursors;
@@ -21,6 +20,8 @@ use super::released;
 use super::rows::Bound;
 use super::sync_writer::{Because, SyncWriter};
 use super::{identity, noted};
+
+mod today;
 
 /// The fact that the next pull must name no push: the cloud then sends everything, also what it takes this replica to have.
 pub const ECHO: &str = "echo";
@@ -79,8 +80,7 @@ pub fn apply(connection: &Connection, plan: &Plan, no: PushNo, answer: &PushAnsw
             }
             let mut counts = Counts::default();
             rows.iter().for_each(|row| counts.count(&row.verdict));
-            let rows: Vec<RowAnswer> = push.rows.iter().zip(rows).map(|(change, row)| of_today(plan, &seats, change, row)).collect();
-            take_rows(connection, plan, no, push.rows.iter().zip(&rows).zip(&seats.rows))?;
+            take_rows(connection, plan, &push, rows, &seats)?;
             take_commands(connection, &seats.commands, commands)?;
             Outcome::Applied(counts)
         }
@@ -112,40 +112,18 @@ impl Counts {
     }
 }
 
-/// The answer in the columns that the table has now: a catalog may have come since the push was cut. What it says nothing of is as in every
-/// image here.
-fn of_today(plan: &Plan, seats: &Seats, change: &RowChange, answer: &RowAnswer) -> RowAnswer {
-    let mut answer = answer.clone();
-    let then = seats.columns.iter().find(|(table, _)| *table == change.table).map(|(_, columns)| columns);
-    if let (Confirmed::Image(image), Some(then), Some((table, _))) = (&mut answer.confirmed, then, plan.table(change.table))
-        && let State::Live(row) = &mut image.state
-        && !then.iter().eq(table.columns.iter().map(|column| &column.no))
-    {
-        let value = |column: &Column| match (then.iter().position(|no| *no == column.no).and_then(|at| row.get(at)), &column.default) {
-            (Some(value), _) | (None, Some(DefaultValue::Constant(value))) => value.clone(),
-            (None, _) => Value::Null,
-        };
-        *row = table.columns.iter().map(value).collect();
-    }
-    answer
-}
-
-fn take_rows<'p>(
-    connection: &Connection,
-    plan: &Plan,
-    no: PushNo,
-    rows: impl Iterator<Item = ((&'p RowChange, &'p RowAnswer), &'p Seat)>,
-) -> Result<()> {
+fn take_rows(connection: &Connection, plan: &Plan, push: &Push, answers: &[RowAnswer], seats: &Seats) -> Result<()> {
     let ticks = cursors::ticks(connection)?;
     let mut writer = SyncWriter::new(connection, plan);
-    for ((change, answer), seat) in rows {
+    for (at, ((change, answer), seat)) in push.rows.iter().zip(answers).zip(&seats.rows).enumerate() {
         news::keep_parked(connection, change, answer)?;
         match seat {
             Seat::Row(rejoin_row) => {
-                let Some((table, sql)) = plan.table(change.table) else { continue };
-                take_row(&mut writer, table, sql, no, *rejoin_row, change, answer, &ticks)?;
+                let Some((table, sql)) = outbox::holder(connection, plan, push.no, change.table, *rejoin_row)? else { continue };
+                let (change, answer) = today::of_today(connection, table, seats, at, change, answer)?;
+                take_row(&mut writer, table, sql, push.no, *rejoin_row, &change, &answer, &ticks)?;
             }
-            Seat::Later(record) => take_later(connection, no, change, record, answer)?,
+            Seat::Later(record) => take_later(connection, push.no, change, record, answer)?,
         }
     }
     writer.finish(&|scope| ticks.get(scope).copied())

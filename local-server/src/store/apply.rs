@@ -69,6 +69,7 @@ pub fn apply(connection: &Connection, plan: &Plan, last: Option<&Page>, now: &st
     spool::discard(connection)?;
     identity::set_fact(connection, LAST_CHECKED, now)?;
     identity::clear_fact(connection, PULL_FIRST)?;
+    connection.execute("DELETE FROM rejoin_generations", [])?;
     fault::point("apply-before-commit");
     Ok(applied)
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{Key, PushNo, ScopeId, Tick};
+use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, Tick};
 use sync_core::limits::{PUSH_BYTES_MAX, REFERENCE_DEPTH_MAX, VALUE_BYTES_MAX};
 use sync_core::site::{self, Event, SiteRow};
 use sync_core::value::Value;
@@ -16,7 +16,7 @@ use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hidden;
 use super::noted;
-use super::outbox::{Seat, label};
+use super::outbox::{Alias, Seat, label};
 use super::plan::{Plan, Scans, TableSql};
 use super::rows::Bound;
 use super::sync_writer::{Because, SyncWriter};
@@ -106,6 +106,9 @@ pub struct Cut<'a> {
     writer: SyncWriter<'a>,
     rows: Vec<RowChange>,
     seats: Vec<Seat>,
+    aliases: Vec<Alias>,
+    /// Columns that base images say nothing of, by table and row.
+    unknown: HashMap<(u32, i64), Vec<ColumnNo>>,
     bytes: usize,
     elements: usize,
     /// Whether a row had to wait for another one.
@@ -130,6 +133,8 @@ impl<'a> Cut<'a> {
             writer: SyncWriter::new(connection, plan),
             rows: Vec::new(),
             seats: Vec::new(),
+            aliases: Vec::new(),
+            unknown: unknown(connection)?,
             bytes: 0,
             elements: 0,
             blocked: false,
@@ -165,14 +170,14 @@ impl<'a> Cut<'a> {
                 && self.elements + elements <= self.limits.elements
     }
 
-    /// The rows with their seats.
+    /// The rows with their seats, and the columns that stand here under another number than in the rows.
     ///
     /// # Errors
     /// The database.
-    pub fn finish(self) -> Result<(Vec<RowChange>, Vec<Seat>)> {
+    pub fn finish(self) -> Result<(Vec<RowChange>, Vec<Seat>, Vec<Alias>)> {
         let cursors = self.cursors;
         self.writer.finish(&|scope| cursors.get(scope).copied())?;
-        Ok((self.rows, self.seats))
+        Ok((self.rows, self.seats, self.aliases))
     }
 
     fn take_one(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, step: Option<Step>, depth: usize) -> Result<Taken> {
@@ -190,6 +195,9 @@ impl<'a> Cut<'a> {
         };
         let Some(mut change) = change else { return Ok(Taken::Nothing) };
         hidden::strip(table, &mut change);
+        if let Some(unknown) = self.unknown.get(&(table.no.0, rejoin_row)) {
+            leave_unknown(unknown, &mut change);
+        }
         if step.is_some_and(|step| step != Step::of(&change.op)) {
             return Ok(Taken::Nothing);
         }
@@ -242,6 +250,9 @@ impl<'a> Cut<'a> {
         if sql.noted {
             noted::enter(self.connection, table, rejoin_row, self.no, &change)?;
         }
+        let mut change = change;
+        let seat = self.rows.len();
+        self.aliases.extend(hidden::to_wire(&mut change).into_iter().map(|(there, here)| Alias { seat, there, here }));
         self.add(change, Seat::Row(rejoin_row));
         Ok(Taken::In)
     }
@@ -356,6 +367,25 @@ fn later_edits(connection: &Connection) -> Result<HashSet<(u32, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+fn unknown(connection: &Connection) -> Result<HashMap<(u32, i64), Vec<ColumnNo>>> {
+    let mut statement = connection.prepare_cached("SELECT table_no, rejoin_row, column_no FROM rejoin_unknown")?;
+    let mut rows = statement.query([])?;
+    let mut unknown: HashMap<_, Vec<ColumnNo>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        unknown.entry((row.get(0)?, row.get(1)?)).or_default().push(ColumnNo(row.get(2)?));
+    }
+    Ok(unknown)
+}
+
+/// Leaves out what would be asserted of columns that the row's author never saw.
+fn leave_unknown(unknown: &[ColumnNo], change: &mut RowChange) {
+    match &mut change.op {
+        Op::Insert(_) => {}
+        Op::Delete(values) => values.retain(|(no, _)| !unknown.contains(no)),
+        Op::Update(edits) | Op::Rekey(_, edits) => edits.retain(|edit| edit.base != edit.new || !unknown.contains(&edit.column)),
+    }
+}
+
 fn unheld(row: &SiteRow) -> SiteRow {
     let mut row = row.clone();
     if let Some(base) = &mut row.base {
@@ -366,7 +396,7 @@ fn unheld(row: &SiteRow) -> SiteRow {
 
 /// Roughly the bytes and MessagePack elements of a change.
 fn weigh(change: &RowChange) -> (usize, usize) {
-    let values = |pairs: &[(sync_core::id::ColumnNo, Value)]| pairs.iter().map(|(_, value)| value_bytes(value) + 4).sum::<usize>();
+    let values = |pairs: &[(ColumnNo, Value)]| pairs.iter().map(|(_, value)| value_bytes(value) + 4).sum::<usize>();
     let edits =
         |edits: &[sync_core::change::Edit]| edits.iter().map(|edit| value_bytes(&edit.base) + value_bytes(&edit.new) + 6).sum::<usize>();
     let (bytes, elements) = match &change.op {

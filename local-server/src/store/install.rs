@@ -3,42 +3,34 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use sync_core::catalog::{Catalog, Column, DefaultValue, Table};
+use sync_core::catalog::{Catalog, Table};
 
 use crate::store::error::{Result, StoreError};
-use crate::store::rows::{base_table, live_table, quoted, theirs_table};
-use crate::store::{capture, hidden, noted, references, schema};
+use crate::store::rows::quoted;
+use crate::store::{capture, motion, references, schema};
 
 /// A catalog that a site's tables cannot be brought to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "table {table}: {what}; this version of Rejoin changes a site's tables only by tables and columns that are dropped, new tables and new nullable columns. Ask for schema motion"
-)]
+#[error("{table}: {what}. Until then this site keeps the catalog that it has, and pulls nothing")]
 pub struct SchemaError {
-    /// The table.
+    /// The table, as it would be named here.
     pub table: String,
-    /// What changed.
+    /// What is in the way, and what to do.
     pub what: String,
 }
 
-/// Builds the tables of a catalog, or changes those of the one before, and stores it. To be run in a transaction of
+/// Builds the tables of a catalog, or migrates those of the one before, and stores it. To be run in a transaction of
 /// [`Database::apply`](crate::store::Database::apply), and followed by [`Database::set_catalog`](crate::store::Database::set_catalog).
 ///
 /// # Errors
-/// The change is one that is not supported yet; nothing was changed then.
+/// A table of another program has a name that the catalog needs; the database. The transaction must be rolled back then.
 pub fn install(connection: &Connection, before: Option<&Catalog>, catalog: &Catalog, site: &str) -> Result<()> {
-    let kept = before.map(|before| hidden::without_dropped(before, catalog));
-    if let (Some(before), Some(kept)) = (before, &kept) {
-        check(kept, catalog)?;
-        hidden::hide(connection, before, kept, site)?;
-    }
-    let before = kept.as_ref();
-    for table in &catalog.tables {
-        match before.and_then(|before| before.table(table.no)) {
-            None => schema::tables(catalog, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?,
-            Some(old) => {
-                add_columns(connection, old, table)?;
-                noted::follow_policies(connection, table)?;
+    check_names(connection, before, catalog)?;
+    match before {
+        Some(before) => motion::migrate(connection, before, catalog, site)?,
+        None => {
+            for table in &catalog.tables {
+                schema::tables(catalog, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?;
             }
         }
     }
@@ -46,6 +38,32 @@ pub fn install(connection: &Connection, before: Option<&Catalog>, catalog: &Cata
     let body = serde_json::to_string(catalog).map_err(|error| StoreError::Db(crate::store::DbError::Catalog(error)))?;
     connection.execute("DELETE FROM rejoin_catalog", [])?;
     connection.execute("INSERT INTO rejoin_catalog (version, body) VALUES (?1, ?2)", (catalog.version.0, body))?;
+    Ok(())
+}
+
+/// Programs of this machine may have tables of their own in the file.
+fn check_names(connection: &Connection, before: Option<&Catalog>, catalog: &Catalog) -> Result<()> {
+    let ours: Vec<String> = before.iter().flat_map(|before| &before.tables).map(|table| table.sqlite_name().to_lowercase()).collect();
+    let mut named: BTreeMap<String, &Table> = BTreeMap::new();
+    for table in &catalog.tables {
+        let name = table.sqlite_name();
+        let refuse = |what: String| SchemaError { table: name.clone(), what };
+        if let Some(other) = named.insert(name.to_lowercase(), table) {
+            return Err(
+                refuse(format!("SQLite takes its name and that of {} for the same. Rename one of them at the cloud", other.name)).into()
+            );
+        }
+        let mut columns: Vec<String> = table.columns.iter().map(|column| column.name.to_lowercase()).collect();
+        columns.sort_unstable();
+        if let Some(twice) = columns.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(refuse(format!("SQLite takes two columns {} for the same. Rename one of them at the cloud", twice[0])).into());
+        }
+        let taken = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = ?1)";
+        if !ours.contains(&name.to_lowercase()) && connection.query_row(taken, [name.to_lowercase()], |row| row.get(0))? {
+            let what = "the cloud has a table of this name now, and a program here has made one that is not synced. Rename that one in the site's database";
+            return Err(refuse(what.to_owned()).into());
+        }
+    }
     Ok(())
 }
 
@@ -73,68 +91,5 @@ pub fn refresh(connection: &Connection, catalog: &Catalog, site: &str) -> Result
         }
     }
     wanted.values().try_for_each(|sql| connection.execute_batch(sql))?;
-    Ok(())
-}
-
-fn check(before: &Catalog, after: &Catalog) -> std::result::Result<(), SchemaError> {
-    for old in &before.tables {
-        let refuse = |what: String| SchemaError { table: old.name.clone(), what };
-        let new = after.table(old.no).ok_or_else(|| refuse("it is no longer synced".into()))?;
-        if new.sqlite_name() != old.sqlite_name() {
-            return Err(refuse(format!("it was renamed to {}", new.name)));
-        }
-        if new.key != old.key || new.stamps != old.stamps {
-            return Err(refuse("its key or its versioning columns changed".into()));
-        }
-        if schema::declared_references(before, old) != schema::declared_references(after, new) {
-            return Err(refuse("its references changed".into()));
-        }
-        for column in &old.columns {
-            match new.column(column.no) {
-                None => return Err(refuse(format!("column {} was dropped", column.name))),
-                Some(now) if schema::live_column(new, now) != schema::live_column(old, column) => {
-                    return Err(refuse(format!("column {} changed its name, type, default or NOT NULL", column.name)));
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(column) = added(old, new).find(|column| !can_add(column)) {
-            return Err(refuse(format!("the new column {} is NOT NULL or has a default that differs by row", column.name)));
-        }
-    }
-    Ok(())
-}
-
-fn added<'a>(old: &'a Table, new: &'a Table) -> impl Iterator<Item = &'a Column> {
-    new.columns.iter().filter(|column| old.column(column.no).is_none())
-}
-
-fn can_add(column: &Column) -> bool {
-    match &column.default {
-        None | Some(DefaultValue::Cloud | DefaultValue::Leased) => !column.not_null,
-        Some(DefaultValue::Constant(value)) => !column.not_null || !value.is_null(),
-        Some(DefaultValue::Now | DefaultValue::Uuid) => false,
-    }
-}
-
-/// A new column has the same value in all images of a row, so that nobody looks like having edited it.
-fn add_columns(connection: &Connection, old: &Table, new: &Table) -> Result<()> {
-    for column in added(old, new) {
-        connection.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {}", live_table(new), schema::live_column(new, column)))?;
-        if new.engine {
-            continue;
-        }
-        let name = quoted(&column.name);
-        for companion in [base_table(new), theirs_table(new)] {
-            connection.execute_batch(&format!("ALTER TABLE {companion} ADD COLUMN {name} {}", schema::storage(&column.ty)))?;
-        }
-        if let Some(value) = column.default.as_ref().and_then(|default| schema::default_sql(column, default)) {
-            connection.execute_batch(&format!(
-                "UPDATE {} SET {name} = {value} WHERE rejoin_kind = 'change'; UPDATE {} SET {name} = {value} WHERE rejoin_state = 'live'",
-                base_table(new),
-                theirs_table(new)
-            ))?;
-        }
-    }
     Ok(())
 }

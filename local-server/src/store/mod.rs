@@ -1,7 +1,7 @@
 //! The site's SQLite. All SQL of the site stands here.
 //!
 //! Reading order: [`db`] (one writer, some readers), [`rows`] (values and rows to and from SQLite), [`schema`] (the tables of a
-//! catalog), [`capture`] and [`references`] (their triggers), [`install`] (all of it brought into the file); then what the API does with
+//! catalog), [`capture`] and [`references`] (their triggers), [`install`] (all of it brought into the file, by `motion` from another catalog); then what the API does with
 //! them: [`records`], [`conflicts`], [`edits`], [`accounts`], [`digests`], [`status`].
 
 pub mod accounts;
@@ -29,6 +29,7 @@ pub mod entry;
 mod fresh;
 pub mod hidden;
 pub mod identity;
+pub mod motion;
 pub mod noted;
 pub mod outbox;
 pub mod plan;

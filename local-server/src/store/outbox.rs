@@ -19,7 +19,7 @@ use super::cursors;
 use super::cut::{Cut, Limits, Step};
 use super::db::DbError;
 use super::error::{Result, StoreError};
-use super::plan::Plan;
+use super::plan::{Plan, TableSql};
 use super::rows::base_table;
 use super::settle;
 use super::{hidden, identity, noted};
@@ -97,6 +97,20 @@ pub struct Seats {
     /// The columns of the push's tables as they were then: what the answer's rows are made of.
     #[serde(default)]
     pub columns: Vec<(TableNo, Vec<ColumnNo>)>,
+    /// Columns that stand here under another number than in the push.
+    #[serde(default)]
+    pub aliases: Vec<Alias>,
+}
+
+/// A column of a pushed row that has another number here: hidden, since the cloud's column of that number has another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The row's place in the push.
+    pub seat: usize,
+    /// The number in the push.
+    pub there: ColumnNo,
+    /// The number here.
+    pub here: ColumnNo,
 }
 
 /// One row of a stored push.
@@ -130,14 +144,14 @@ pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut P
         take_rows(connection, plan, pass, &mut cut)?;
         pass.blocked |= cut.blocked;
         pass.problems.append(&mut cut.problems);
-        let (rows, seats) = cut.finish()?;
+        let (rows, seats, aliases) = cut.finish()?;
         if rows.is_empty() && commands.is_empty() {
             return Ok(None);
         }
         let cursors = cursors_of(connection, &rows)?;
         let reoffer = identity::fact(connection, REOFFER)?.is_some();
         let commanded = commands.iter().map(|command| command.conflict).collect();
-        let seats = Seats { rows: seats, commands: commanded, columns: columns_of(plan, &rows) };
+        let seats = Seats { rows: seats, commands: commanded, columns: columns_of(plan, &rows), aliases };
         let push = Push { speaker, no, previous, cursors, commands, reoffer, rows };
         if let Some(body) = store(connection, &push, &seats)? {
             return Ok(Some(StoredPush { no, body, fresh: true }));
@@ -320,13 +334,14 @@ pub fn close(connection: &Connection, no: PushNo, mac: &str) -> Result<()> {
 /// The database.
 pub fn release(connection: &Connection, plan: &Plan, push: &Push, seats: &Seats) -> Result<()> {
     for (row, seat) in push.rows.iter().zip(&seats.rows) {
-        let dirty = plan.table(row.table).and_then(|(_, sql)| sql.dirty.as_ref());
-        match (seat, dirty) {
-            (Seat::Row(rejoin_row), Some(dirty)) => {
-                connection.prepare_cached(&dirty.set_push)?.execute(params![None::<i64>, rejoin_row])?;
+        match seat {
+            Seat::Row(rejoin_row) => {
+                let holder = holder(connection, plan, push.no, row.table, *rejoin_row)?;
+                if let Some(dirty) = holder.and_then(|(_, sql)| sql.dirty.as_ref()) {
+                    connection.prepare_cached(&dirty.set_push)?.execute(params![None::<i64>, rejoin_row])?;
+                }
             }
-            (Seat::Row(_), None) => {}
-            (Seat::Later(record), _) => {
+            Seat::Later(record) => {
                 let sql = "UPDATE rejoin_later SET push_no = NULL WHERE table_no = ?1 AND record_id = ?2";
                 connection.prepare_cached(sql)?.execute(params![row.table.0, record])?;
             }
@@ -334,6 +349,26 @@ pub fn release(connection: &Connection, plan: &Plan, push: &Push, seats: &Seats)
     }
     connection.execute("UPDATE rejoin_commands SET push_no = NULL WHERE push_no = ?1", [push.no.0])?;
     noted::leave_pushes(connection)
+}
+
+/// Where a row of a push stands here: in the table of its number, or hidden beside it where that one was made anew.
+///
+/// # Errors
+/// The database.
+pub fn holder<'p>(
+    connection: &Connection,
+    plan: &'p Plan,
+    no: PushNo,
+    table: TableNo,
+    rejoin_row: i64,
+) -> Result<Option<(&'p Table, &'p TableSql)>> {
+    for hidden in plan.catalog.tables.iter().filter(|one| one.no != table && hidden::wire_table(one.no) == table) {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_row = ?1 AND rejoin_push_no = ?2)", base_table(hidden));
+        if connection.prepare_cached(&sql)?.query_row(params![rejoin_row, no.0], |row| row.get(0))? {
+            return Ok(plan.table(hidden.no));
+        }
+    }
+    Ok(plan.table(table))
 }
 
 /// The fact that the rows now dirty are re-offers: this replica began with them.

@@ -1,7 +1,8 @@
-//! Rows of a scope that is pulled for the first time but was pushed to before: this site made its root row.
+//! Rows of which a pull would have brought something if they were there still.
 //!
-//! A first pull brings every live row of a scope and nothing of what is gone. What the site has of it by answers alone, and what is not
-//! among those rows, was deleted or moved meanwhile.
+//! A first pull of a scope brings every live row of it and nothing of what is gone. What the site has of it already (this site made its root
+//! row and pushed to it), and what is not among those rows, was deleted or moved meanwhile. So it is with a table whose generation the
+//! cloud raised: every row is fed again.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +14,7 @@ use sync_core::wire::message::Cursor;
 use super::cursors;
 use super::error::Result;
 use super::plan::Plan;
-use super::rows::{live_table, quoted, read_key};
+use super::rows::{base_table, live_table, quoted, read_key};
 
 /// The rows that have not been heard of yet, with their scopes.
 #[derive(Debug, Default)]
@@ -25,22 +26,36 @@ impl Unheard {
     /// The rows that are here of scopes without a cursor.
     pub(super) fn new(connection: &Connection, plan: &Plan, heads: &[Cursor]) -> Result<Self> {
         let before = cursors::ticks(connection)?;
-        let new: Vec<&ScopeId> = heads.iter().map(|head| &head.scope).filter(|scope| !before.contains_key(scope)).collect();
+        let held = || heads.iter().map(|head| &head.scope);
+        let new: Vec<&ScopeId> = held().filter(|scope| !before.contains_key(scope)).collect();
+        let fed_again = fed_again(connection)?;
         let mut rows = BTreeMap::new();
-        if new.is_empty() {
-            return Ok(Self { rows });
-        }
         for (table, _) in plan.parents_first() {
+            let all = fed_again.contains(&table.no);
+            if new.is_empty() && !all {
+                continue;
+            }
+            let mut of_images = Vec::new();
             let key: Vec<_> = table.key_columns().map(|column| quoted(&column.name)).collect();
             let sql = format!("SELECT rejoin_scope, {} FROM {} WHERE rejoin_scope IS NOT NULL", key.join(", "), live_table(table));
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut found = statement.query([])?;
-            while let Some(row) = found.next()? {
-                let scope: String = row.get(0)?;
-                if let Some(scope) = new.iter().find(|new| new.0 == scope)
-                    && let Ok(key) = read_key(table, row, 1)
-                {
-                    rows.insert((table.no, key), (*scope).clone());
+            of_images.push(sql);
+            if all {
+                // The cloud knows a dirty row by its base image.
+                let base = base_table(table);
+                of_images.push(format!(
+                    "SELECT rejoin_scope, {} FROM {base} WHERE rejoin_kind = 'change' AND rejoin_scope IS NOT NULL",
+                    key.join(", ")
+                ));
+            }
+            for sql in of_images {
+                let mut statement = connection.prepare_cached(&sql)?;
+                let mut found = statement.query([])?;
+                while let Some(row) = found.next()? {
+                    let scope: String = row.get(0)?;
+                    let scope = if all { held().find(|held| held.0 == scope) } else { new.iter().copied().find(|new| new.0 == scope) };
+                    if let (Some(scope), Ok(key)) = (scope, read_key(table, row, 1)) {
+                        rows.insert((table.no, key), scope.clone());
+                    }
                 }
             }
         }
@@ -54,12 +69,20 @@ impl Unheard {
         }
     }
 
-    /// What is left, as tombstones at the heads.
+    /// What is left, as tombstones behind the heads: what is gone without a tombstone has moved no head.
     pub(super) fn gone(self, heads: &HashMap<ScopeId, Tick>) -> Vec<(TableNo, Key, Image)> {
         let image = |scope: ScopeId| {
             let tick = heads.get(&scope).copied().unwrap_or(Tick::ZERO);
+            let tick = Tick(tick.0 + 1);
             Image { at: At { scope, tick }, stamp: Stamp::default(), state: State::Deleted }
         };
         self.rows.into_iter().map(|((table, key), scope)| (table, key, image(scope))).collect()
     }
+}
+
+/// The tables whose rows the pull under way brings again.
+fn fed_again(connection: &Connection) -> Result<Vec<TableNo>> {
+    let mut statement = connection.prepare_cached("SELECT table_no FROM rejoin_generations")?;
+    let tables = statement.query_map([], |row| row.get(0).map(TableNo))?;
+    Ok(tables.collect::<rusqlite::Result<_>>()?)
 }

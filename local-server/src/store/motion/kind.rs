@@ -1,0 +1,113 @@
+//! What has to be done with a table to bring it to a new catalog: nothing, some ALTER TABLE, building it anew, or beginning it anew.
+
+use rusqlite::Connection;
+use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, Table};
+use sync_core::id::{ColumnNo, TableNo};
+
+use super::convert::{Converters, differs};
+use super::names::Before;
+use crate::store::error::Result;
+use crate::store::hidden::{is_hidden, is_hidden_table, wire};
+use crate::store::rows::quoted;
+use crate::store::schema;
+
+/// What becomes of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is as it has to be.
+    Kept,
+    /// Names change, or columns come that every row has the same value of: SQLite touches no row.
+    Altered,
+    /// Its rows are copied into a new one.
+    Rebuilt,
+    /// Its rows cannot be found under the new key: it begins empty, and unsent edits are hidden.
+    Anew,
+    /// It is no longer synced: unsent edits are hidden.
+    Dropped,
+}
+
+/// `old`: as the file has it, with hidden columns, by the catalog `before`.
+pub(super) fn kind(
+    connection: &Connection,
+    converters: &Converters<'_>,
+    (before, old): (&Catalog, &Table),
+    (after, new): (&Catalog, &Table),
+) -> Result<Kind> {
+    if !is_keyed(connection, converters, old, new)? {
+        return Ok(Kind::Anew);
+    }
+    let known = |column: &Column| new.column(column.no).filter(|now| !differs(&column.ty, &now.ty));
+    let visible = || old.columns.iter().filter(|column| !is_hidden(column));
+    let shown = old.columns.iter().any(|column| {
+        is_hidden(column)
+            && new.column(wire(column.no)).is_some_and(|now| old.column(now.no).is_none_or(|was| is_hidden(was) || was.ty != now.ty))
+    });
+    let shape = |table: &Table, column: &Column| schema::live_column(table, &Column { name: "x".to_owned(), ..column.clone() });
+    let stays = |column: &Column| known(column).is_some_and(|now| shape(old, column) == shape(new, now));
+    let altered = !is_hidden_table(old)
+        && !shown
+        && old.key == new.key
+        && old.stamps == new.stamps
+        && visible().all(stays)
+        && added(old, new).all(can_add)
+        && references(before, old) == references(after, new);
+    Ok(match altered {
+        false => Kind::Rebuilt,
+        true if old.sqlite_name() == new.sqlite_name()
+            && added(old, new).next().is_none()
+            && visible().all(|column| known(column).is_some_and(|now| now.name == column.name)) =>
+        {
+            Kind::Kept
+        }
+        true => Kind::Altered,
+    })
+}
+
+/// The columns that the table did not have.
+pub(super) fn added<'a>(old: &'a Table, new: &'a Table) -> impl Iterator<Item = &'a Column> {
+    new.columns.iter().filter(|column| old.column(column.no).is_none_or(is_hidden))
+}
+
+/// Whether every row gets the same value, so that SQLite need not write any.
+fn can_add(column: &Column) -> bool {
+    match &column.default {
+        None | Some(DefaultValue::Cloud | DefaultValue::Leased) => !column.not_null,
+        Some(DefaultValue::Constant(value)) => !column.not_null || !value.is_null(),
+        Some(DefaultValue::Now | DefaultValue::Uuid) => false,
+    }
+}
+
+type Declared<'a> = (&'a [ColumnNo], TableNo, &'a [ColumnNo], OnDelete);
+
+/// The references that SQLite holds, whatever the names.
+fn references<'a>(catalog: &Catalog, table: &'a Table) -> Vec<Declared<'a>> {
+    let declared = table.references.iter().filter(|reference| schema::is_declared(catalog, table, reference));
+    declared.map(|one| (one.columns.as_slice(), one.table, one.target.as_slice(), one.on_delete)).collect()
+}
+
+/// Whether every row has a value of the new key, each its own.
+fn is_keyed(connection: &Connection, converters: &Converters<'_>, old: &Table, new: &Table) -> Result<bool> {
+    let mut values = Vec::new();
+    let mut same = old.key == new.key;
+    for no in &new.key {
+        let (Some(was), Some(now)) = (old.column(*no).filter(|column| !is_hidden(column)), new.column(*no)) else { return Ok(false) };
+        let name = quoted(&was.name);
+        values.push(if differs(&was.ty, &now.ty) {
+            same = false;
+            format!("{}({name})", converters.function(&was.ty, &now.ty)?)
+        } else {
+            name
+        });
+    }
+    if same {
+        return Ok(true);
+    }
+    let live = Before::in_place(old).live;
+    let nulls: Vec<_> = values.iter().map(|value| format!("{value} IS NULL")).collect();
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT 1 FROM {live} WHERE {}) AND NOT EXISTS (SELECT 1 FROM {live} GROUP BY {} HAVING count(*) > 1)",
+        nulls.join(" OR "),
+        values.join(", ")
+    );
+    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
+}

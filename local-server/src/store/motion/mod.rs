@@ -1,0 +1,382 @@
+//! Brings a site's tables from one catalog to another, in the transaction of [`install`](crate::store::install::install).
+//!
+//! Tables and columns are matched by number, over any number of catalogs in between. First every table that changes goes out of the way
+//! under an interim name, so that names may have been swapped; then each is altered, built anew from the old one, or hidden; then they get
+//! their names. `rejoin_row` and its sequence, held rows, base images and notes stay. What a clean row has no value for is empty until the
+//! feed brings it: after a new catalog nothing goes up before a pull came down.
+
+mod cells;
+mod convert;
+mod kind;
+mod names;
+mod notes;
+mod programs;
+mod settle;
+mod uniques;
+
+use rusqlite::Connection;
+use sync_core::catalog::{Catalog, Column, Table, Travel};
+use sync_core::id::{ColumnNo, TableNo};
+
+use self::cells::{Cell, Cells, Filling};
+use self::convert::Converters;
+use self::kind::Kind;
+use self::names::Before;
+use super::error::{Result, StoreError};
+use super::hidden::{self, Stored, free, hide_table, is_hidden_table};
+use super::rows::{base_table, live_table, quoted, theirs_table};
+use super::{answers, identity, noted, schema};
+use crate::fault;
+
+pub use self::convert::convert;
+pub(crate) use self::settle::settle;
+
+/// One table on its way from a catalog to the next.
+struct Move<'a> {
+    /// As the file has it, with what is hidden.
+    old: Table,
+    /// As the new catalog has it.
+    new: Option<&'a Table>,
+    kind: Kind,
+}
+
+/// The tables' way.
+struct Motion<'a> {
+    connection: &'a Connection,
+    converters: &'a Converters<'a>,
+    after: &'a Catalog,
+    site: &'a str,
+    stored: Stored,
+    /// Columns whose NOT NULL waits.
+    waiting: Vec<(TableNo, ColumnNo)>,
+}
+
+/// Migrates the tables; indexes and triggers are made afterwards.
+///
+/// # Errors
+/// The database.
+pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog, site: &str) -> Result<()> {
+    let converters = Converters::new(connection);
+    let stored = hidden::stored(connection)?;
+    let extended = hidden::extend(before, &stored);
+    let mut moves = Vec::new();
+    for old in &extended.tables {
+        let new = after.table(old.no);
+        let kind = match new {
+            Some(new) => kind::kind(connection, &converters, (before, old), (after, new))?,
+            None if is_hidden_table(old) => continue,
+            None => Kind::Dropped,
+        };
+        moves.push(Move { old: old.clone(), new, kind });
+    }
+    let waiting = settle::waiting(connection)?;
+    let mut motion = Motion { connection, converters: &converters, after, site, stored, waiting };
+    let notes = notes::read(connection, &moves)?;
+    if moves.iter().any(|one| one.kind != Kind::Kept) {
+        let programs = programs::set_aside(connection)?;
+        motion.go(&moves)?;
+        programs::put_back(connection, &programs)?;
+    }
+    for table in after.tables.iter().filter(|table| extended.table(table.no).is_none()) {
+        schema::tables(after, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?;
+    }
+    for table in &after.tables {
+        noted::follow_policies(connection, table)?;
+        if let Some(old) = before.table(table.no) {
+            uniques::hold(connection, old, table)?;
+            note_generation(connection, old, table)?;
+        }
+    }
+    let now = hidden::extended(connection, after)?;
+    notes::write(connection, now.as_ref().unwrap_or(after), &notes)?;
+    fault::point("migrated");
+    Ok(())
+}
+
+/// Rows of the table may be gone without a tombstone: what the pull after this one does not bring is gone.
+fn note_generation(connection: &Connection, old: &Table, new: &Table) -> Result<()> {
+    if new.generation > old.generation && new.travel != Travel::Up && !new.engine {
+        let sql = "INSERT OR REPLACE INTO rejoin_generations (table_no, generation) VALUES (?1, ?2)";
+        connection.execute(sql, (new.no.0, new.generation))?;
+    }
+    Ok(())
+}
+
+impl Motion<'_> {
+    fn go(&mut self, moves: &[Move<'_>]) -> Result<()> {
+        let moving: Vec<&Move<'_>> = moves.iter().filter(|one| one.kind != Kind::Kept).collect();
+        for one in &moving {
+            let (place, interim) = (Before::in_place(&one.old), Before::interim(one.old.no));
+            self.run(&format!("ALTER TABLE {} RENAME TO {}", place.live, interim.live))?;
+            if !one.old.engine {
+                self.run(&format!("ALTER TABLE {} RENAME TO {}", place.base, interim.base))?;
+                self.run(&format!("ALTER TABLE {} RENAME TO {}", place.theirs, interim.theirs))?;
+            }
+        }
+        for one in &moving {
+            tracing::info!(table = one.old.name, "bringing a table to the new catalog: {:?}", one.kind);
+            match (one.kind, one.new) {
+                (Kind::Altered, Some(new)) => self.alter(&one.old, new)?,
+                (Kind::Rebuilt, Some(new)) => self.rebuild(&one.old, new)?,
+                (Kind::Anew, Some(new)) => self.begin_anew(&one.old, new)?,
+                _ => self.hide(&one.old)?,
+            }
+            fault::point("migrate-middle");
+        }
+        for one in &moving {
+            if let Some(new) = one.new {
+                self.run(&format!("ALTER TABLE {} RENAME TO {}", Before::interim(one.old.no).live, live_table(new)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        Ok(self.connection.execute_batch(sql)?)
+    }
+
+    /// Lets SQLite rename and add columns of the live table; the companions, which are small, are built anew.
+    fn alter(&mut self, old: &Table, new: &Table) -> Result<()> {
+        let before = Before::interim(old.no);
+        if !old.engine {
+            let cells = self.filling(&before, old, new, None).cells()?;
+            self.companions(&before, old, new, &cells)?;
+            self.drop_companions(&before)?;
+        }
+        let live = before.live;
+        let renamed = |column: &&Column| new.column(column.no).is_some_and(|now| now.name != column.name);
+        for column in old.columns.iter().filter(renamed) {
+            self.run(&format!("ALTER TABLE {live} RENAME COLUMN {} TO rejoin_interim_{}", quoted(&column.name), column.no))?;
+        }
+        for column in old.columns.iter().filter(renamed) {
+            if let Some(now) = new.column(column.no) {
+                self.run(&format!("ALTER TABLE {live} RENAME COLUMN rejoin_interim_{} TO {}", column.no, quoted(&now.name)))?;
+            }
+        }
+        for column in kind::added(old, new) {
+            self.run(&format!("ALTER TABLE {live} ADD COLUMN {}", schema::live_column(new, column)))?;
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, old: &Table, new: &Table) -> Result<()> {
+        let before = Before::interim(old.no);
+        let waiting: Vec<ColumnNo> = self.waiting.iter().filter(|(table, _)| *table == old.no).map(|(_, column)| *column).collect();
+        let cells = self.filling(&before, old, new, Some(&waiting)).cells()?;
+        self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1 AND column_no > 0", [old.no.0])?;
+        for no in &cells.relaxed {
+            settle::wait(self.connection, old.no, *no)?;
+        }
+        self.companions(&before, old, new, &cells)?;
+        self.live(&before, old, new, &cells.cells, "")?;
+        if !old.engine {
+            self.drop_companions(&before)?;
+        }
+        if is_hidden_table(old) {
+            self.connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1 AND column_no = 0", [old.no.0])?;
+        }
+        Ok(())
+    }
+
+    fn filling<'a>(&'a self, before: &'a Before, old: &'a Table, new: &'a Table, waiting: Option<&'a [ColumnNo]>) -> Filling<'a> {
+        Filling { connection: self.connection, converters: self.converters, before, old, new, waiting }
+    }
+
+    /// Builds the live table from the one before, which goes; it keeps the interim name.
+    fn live(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<()> {
+        let aside = Table { schema: "public".to_owned(), name: format!("rejoin_rebuilt_{}", new.no), engine: false, ..with(new, cells) };
+        let made = live_table(&aside);
+        self.run(&schema::live(self.after, &aside, self.site))?;
+        let mut columns: Vec<(String, String)> = cells.iter().map(|cell| (quoted(&cell.column.name), cell.live.clone())).collect();
+        let stamps = |table: &Table| {
+            let stamps = &table.stamps;
+            [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(|name| quoted(name))
+        };
+        columns.extend(stamps(new).into_iter().zip(stamps(old).map(|name| format!("l.{name}"))));
+        columns.extend(["rejoin_row", "rejoin_scope", "rejoin_tick", "rejoin_held"].map(|name| (name.to_owned(), format!("l.{name}"))));
+        let rows = self.copy(&made, &columns, &format!("{}{which}", before.live_rows(old)))?;
+        self.keep_sequence(&before.live, &made)?;
+        tracing::info!(table = new.name, rows, "built anew for the new catalog");
+        self.run(&format!("DROP TABLE {live}; ALTER TABLE {made} RENAME TO {live}", live = before.live))
+    }
+
+    /// Builds base and theirs from those before.
+    fn companions(&mut self, before: &Before, old: &Table, new: &Table, cells: &Cells) -> Result<()> {
+        if old.engine {
+            return Ok(());
+        }
+        self.copy_companions(before, old, new, &cells.cells, "")?;
+        for cell in &cells.cells {
+            let Some(unknown) = &cell.unknown else { continue };
+            let sql = format!(
+                "INSERT OR IGNORE INTO rejoin_unknown (table_no, rejoin_row, column_no)
+                 SELECT {}, b.rejoin_row, {} FROM {} b WHERE b.rejoin_kind = 'change' AND {unknown}",
+                new.no, cell.column.no, before.base
+            );
+            self.run(&sql)?;
+        }
+        for no in &cells.shown {
+            self.connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1 AND column_no = ?2", (old.no.0, no.0))?;
+        }
+        for (no, column) in &cells.hide {
+            self.store(new.no, *no, column)?;
+        }
+        Ok(())
+    }
+
+    fn drop_companions(&self, before: &Before) -> Result<()> {
+        self.run(&format!("DROP TABLE {}; DROP TABLE {}", before.base, before.theirs))
+    }
+
+    fn copy_companions(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<()> {
+        let made = with(new, cells);
+        schema::tables(self.after, &made, self.site).iter().skip(1).try_for_each(|sql| self.run(sql))?;
+        let columns = |value: &dyn Fn(&Cell) -> String, alias: &str, rest: &[&str]| {
+            let own = cells.iter().map(|cell| (quoted(&cell.column.name), value(cell)));
+            own.chain(rest.iter().map(|name| ((*name).to_owned(), format!("{alias}.{name}")))).collect::<Vec<_>>()
+        };
+        // Under another key nothing is remembered of keys that are gone, nor of a row that was made here and removed again.
+        let rekeyed = old.key != new.key;
+        let keyed = if rekeyed { " AND (b.rejoin_kind = 'change' OR b.rejoin_kind = 'insert' AND l.rejoin_row IS NOT NULL)" } else { "" };
+        let from = format!("{} b LEFT JOIN {} l ON l.rejoin_row = b.rejoin_row WHERE 1{keyed}{which}", before.base, before.live);
+        self.copy(&base_table(&made), &columns(&|cell| cell.base.clone(), "b", &BASE), &from)?;
+        let theirs =
+            |cell: &Cell| if rekeyed && new.key.contains(&cell.column.no) { key_of_theirs(before, old, cell) } else { cell.theirs.clone() };
+        self.copy(&theirs_table(&made), &columns(&theirs, "t", &THEIRS), &format!("{} t", before.theirs))?;
+        if new.key.iter().any(|no| old.column(*no).map(|column| &column.ty) != new.column(*no).map(|column| &column.ty)) || rekeyed {
+            let (table, key) = (theirs_table(&made), schema::names(new, &new.key));
+            let missing: Vec<_> = new.key_columns().map(|column| format!("{} IS NULL", quoted(&column.name))).collect();
+            self.run(&format!(
+                "DELETE FROM {table} WHERE {} OR rowid NOT IN (SELECT max(rowid) FROM {table} GROUP BY {key})",
+                missing.join(" OR ")
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, into: &str, columns: &[(String, String)], from: &str) -> Result<usize> {
+        let (names, values): (Vec<&str>, Vec<&str>) = columns.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
+        Ok(self.connection.execute(&format!("INSERT INTO {into} ({}) SELECT {} FROM {from}", names.join(", "), values.join(", ")), [])?)
+    }
+
+    /// A row number is never used again.
+    fn keep_sequence(&self, from: &str, to: &str) -> Result<()> {
+        let name = |quoted: &str| quoted.trim_matches('"').replace("\"\"", "\"");
+        let (from, to) = (name(from), name(to));
+        self.connection.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [&to])?;
+        self.connection
+            .execute("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, seq FROM sqlite_sequence WHERE name = ?2", (&to, &from))?;
+        Ok(())
+    }
+
+    /// The rows come by the feed, from the beginning where nothing says that the cloud feeds them anyway.
+    fn begin_anew(&mut self, old: &Table, new: &Table) -> Result<()> {
+        let before = Before::interim(old.no);
+        let made = Table { schema: "public".to_owned(), name: format!("rejoin_rebuilt_{}", new.no), engine: false, ..new.clone() };
+        self.run(&schema::live(self.after, &made, self.site))?;
+        let clean = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_scope IS NOT NULL)", before.live);
+        let clean: bool = self.connection.query_row(&clean, [], |row| row.get(0))?;
+        if clean && new.generation <= old.generation {
+            self.connection.execute("DELETE FROM rejoin_cursors WHERE dropping = 0", [])?;
+            identity::set_fact(self.connection, answers::ECHO, "1")?;
+        }
+        self.keep_sequence(&before.live, &live_table(&made))?;
+        self.hide(old)?;
+        if !new.engine {
+            schema::tables(self.after, new, self.site).iter().skip(1).try_for_each(|sql| self.run(sql))?;
+        }
+        self.run(&format!("ALTER TABLE {} RENAME TO {}", live_table(&made), before.live))
+    }
+
+    /// Keeps the dirty rows of a table that is gone, or whose rows can no longer be told apart by their key; all its tables go.
+    fn hide(&mut self, old: &Table) -> Result<()> {
+        let before = Before::interim(old.no);
+        if old.engine {
+            return self.run(&format!("DROP TABLE {}", before.live));
+        }
+        let dirty = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_row > 0)", before.base);
+        let dirty: bool = self.connection.query_row(&dirty, [], |row| row.get(0))?;
+        let body = self.stored.get(&(old.no, ColumnNo(0))).cloned();
+        self.connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1", [old.no.0])?;
+        self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1", [old.no.0])?;
+        self.connection.execute("DELETE FROM rejoin_unknown WHERE table_no = ?1", [old.no.0])?;
+        for notes in ["rejoin_additions", "rejoin_times"] {
+            self.connection.execute(&format!("DELETE FROM {notes} WHERE table_no = ?1"), [old.no.0])?;
+        }
+        if dirty {
+            let other = |no: u32| TableNo(no) != old.no && self.stored.contains_key(&(TableNo(no), ColumnNo(0)));
+            let no = TableNo(free(old.no.0, &|no| self.after.table(TableNo(no)).is_some() || other(no)));
+            let hidden = hide_table(old, no);
+            let cells: Vec<Cell> = hidden.columns.iter().map(Cell::as_it_is).collect();
+            self.copy_companions(&before, old, &hidden, &cells, "")?;
+            let dirty = format!(" WHERE l.rejoin_row IN (SELECT rejoin_row FROM {})", before.base);
+            self.live(&before, old, &hidden, &cells, &dirty)?;
+            self.run(&format!("ALTER TABLE {} RENAME TO {}", before.live, live_table(&hidden)))?;
+            self.drop_companions(&before)?;
+            match body {
+                Some(body) => self.store_text(no, ColumnNo(0), &body)?,
+                None => self.store(no, ColumnNo(0), old)?,
+            }
+            tracing::info!(table = old.name, "edits that are not sent yet are of a table that is gone, or has another key");
+            return Ok(());
+        }
+        self.run(&format!("DROP TABLE {}", before.live))?;
+        self.drop_companions(&before)
+    }
+
+    fn store(&mut self, table: TableNo, column: ColumnNo, body: &impl serde::Serialize) -> Result<()> {
+        let body = serde_json::to_string(body).map_err(|error| StoreError::Stored(error.to_string()))?;
+        self.store_text(table, column, &body)
+    }
+
+    fn store_text(&mut self, table: TableNo, column: ColumnNo, body: &str) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO rejoin_hidden (table_no, column_no, body) VALUES (?1, ?2, ?3)";
+        self.connection.execute(sql, (table.0, column.0, body))?;
+        self.stored.insert((table, column), body.to_owned());
+        Ok(())
+    }
+}
+
+/// The columns of a base row that are not the table's own.
+const BASE: [&str; 12] = [
+    "rejoin_row",
+    "rejoin_kind",
+    "rejoin_version",
+    "rejoin_scope",
+    "rejoin_tick",
+    "rejoin_synced_at",
+    "rejoin_gone_version",
+    "rejoin_gone_at",
+    "rejoin_gone_by",
+    "rejoin_push_no",
+    "rejoin_held_conflict",
+    "rejoin_held_digest",
+];
+
+/// The columns of a cloud image beside a row that are not the table's own.
+const THEIRS: [&str; 7] =
+    ["rejoin_state", "rejoin_version", "rejoin_updated_at", "rejoin_modified_by", "rejoin_synced_at", "rejoin_scope", "rejoin_tick"];
+
+/// A table with exactly these columns.
+fn with(table: &Table, cells: &[Cell]) -> Table {
+    Table { columns: cells.iter().map(|cell| cell.column.clone()).collect(), ..table.clone() }
+}
+
+/// The new key of a cloud image that has only the old one: that of the row which it is an image of.
+fn key_of_theirs(before: &Before, old: &Table, cell: &Cell) -> String {
+    let same = |alias: &str| {
+        let terms = old.key_columns().map(|column| quoted(&column.name)).map(|name| format!("{alias}.{name} = t.{name}"));
+        terms.collect::<Vec<_>>().join(" AND ")
+    };
+    format!(
+        "coalesce({}, (SELECT {} FROM {base} b LEFT JOIN {live} l ON l.rejoin_row = b.rejoin_row WHERE {} AND b.rejoin_kind = 'change'),
+             (SELECT {} FROM {live} l LEFT JOIN {base} b ON b.rejoin_row = l.rejoin_row WHERE {}))",
+        cell.theirs,
+        cell.base,
+        same("b"),
+        cell.live,
+        same("l"),
+        base = before.base,
+        live = before.live
+    )
+}

@@ -1,0 +1,8 @@
+//! A site's tables on their way from one catalog to the next, with unsent edits of every kind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, reason = "a test fails by panicking; the catalogs are shared")]
+
+mod cases;
+#[path = "../store/fixture.rs"]
+mod fixture;
+mod site;
