@@ -90,7 +90,7 @@ fn key_texts(table: &Table, alias: &str) -> Vec<String> {
 }
 
 /// The key as `rejoin.tombstones` holds it.
-fn key_array(table: &Table, alias: &str) -> String {
+pub(crate) fn key_array(table: &Table, alias: &str) -> String {
     format!("ARRAY[{}]", key_texts(table, alias).join(", "))
 }
 
@@ -104,7 +104,7 @@ fn record_id(table: &Table, alias: &str) -> String {
     }
 }
 
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

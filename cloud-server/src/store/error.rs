@@ -1,6 +1,7 @@
 //! What can go wrong between us and PostgreSQL, sorted by what the caller can do about it.
 
 use conflict_ui_api::error::BackendError;
+use sync_core::id::CatalogVersion;
 use tokio_postgres::error::SqlState;
 
 /// A failure of the store.
@@ -15,6 +16,9 @@ pub enum StoreError {
     /// What the database said, when it is neither of these.
     #[error("the database answered: {0}")]
     Database(#[source] tokio_postgres::Error),
+    /// A newer catalog than the one that this server goes by is in force: take that one, and try again.
+    #[error("the catalog {0} is in force")]
+    Outdated(CatalogVersion),
     /// What is stored is not what the engine wrote there.
     #[error("the database holds what cannot be: {0}")]
     Corrupt(String),
@@ -26,14 +30,17 @@ impl StoreError {
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
-            Self::Unavailable(_) | Self::Busy(_) | Self::Corrupt(_) => None,
+            Self::Unavailable(_) | Self::Busy(_) | Self::Outdated(_) | Self::Corrupt(_) => None,
         }
     }
 
     /// Whether a statement or a trigger of ours does not fit the database: it names what was dropped or altered since the catalog was made, so
-    /// that it fails whatever the row. The same out of a function of the user's is not ours.
+    /// that it fails whatever the row, or the server goes by an old one. The same out of a function of the user's is not ours.
     #[must_use]
     pub fn is_unfit(&self) -> bool {
+        if matches!(self, Self::Outdated(_)) {
+            return true;
+        }
         let Self::Database(error) = self else { return false };
         let Some(said) = error.as_db_error() else { return false };
         let syntax = ["42", "0A"].iter().any(|class| said.code().code().starts_with(class));

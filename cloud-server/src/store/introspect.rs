@@ -54,6 +54,8 @@ pub(crate) struct FoundTable {
     pub(crate) references: Vec<FoundReference>,
     /// What people should know of it.
     pub(crate) notes: Vec<String>,
+    /// The file in which its rows stand; another one once PostgreSQL wrote the table anew. `None`: it has none of its own.
+    pub(crate) filenode: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +71,8 @@ pub(crate) struct FoundColumn {
     pub(crate) not_null: bool,
     pub(crate) default: Option<DefaultValue>,
     pub(crate) max_length: Option<u32>,
+    /// What the rows hold that were there when the column was added, where PostgreSQL keeps that in its catalog; in its text form.
+    pub(crate) missing: Option<String>,
 }
 
 /// A plain or unique index over whole columns; partial ones and those over expressions are the cloud's own affair.
@@ -123,7 +127,8 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
     let mut defaults: Vec<(usize, i16, String)> = Vec::new();
 
     let sql = "SELECT a.attrelid, a.attnum, a.attname::text, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atttypid,
-                      a.atttypmod, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid)
+                      a.atttypmod, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid),
+                      CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
                FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
     for row in transaction.query(sql, &[&oids]).await? {
@@ -155,6 +160,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
             not_null: row.get::<_, bool>(3) || resolved.not_null,
             default,
             max_length: resolved.max_length,
+            missing: row.get(10),
         });
     }
     read_constraints(&transaction, &oids, &at, &mut tables).await?;
@@ -176,7 +182,8 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
                       c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
                       pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
-                      CASE c.relkind WHEN 'p' THEN (SELECT count(*) FROM pg_partition_tree(c.oid) t WHERE t.isleaf) END
+                      CASE c.relkind WHEN 'p' THEN (SELECT count(*) FROM pg_partition_tree(c.oid) t WHERE t.isleaf) END,
+                      pg_relation_filenode(c.oid)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                  AND (n.nspname <> $1 OR c.relname = ANY($2)) AND NOT c.relispartition
@@ -212,6 +219,7 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
             indexes: Vec::new(),
             references: Vec::new(),
             notes: partitions(row).into_iter().collect(),
+            filenode: row.get(9),
         })
         .collect())
 }

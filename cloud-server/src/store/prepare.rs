@@ -1,13 +1,16 @@
 //! One entry that makes a database ready: migrate, introspect, stamp, capture, publish. Safe to repeat, at every start and on demand.
 
-use std::collections::BTreeSet;
+mod added;
+mod feed;
+mod follow;
+mod publish;
+mod rekey;
+
 use std::sync::Arc;
 
 use deadpool_postgres::ClientWrapper;
-use sync_core::catalog::{Catalog, DefaultValue, ScopeRule, Table, Travel};
-use sync_core::id::CatalogVersion;
-use sync_core::policy::Policy;
-use tokio_postgres::{Client, Transaction};
+use sync_core::catalog::{Catalog, Table};
+use tokio_postgres::Client;
 
 use super::capture::{self, apply, apply::CaptureError};
 use super::error::StoreError;
@@ -15,7 +18,6 @@ use super::introspect::choose::{Chosen, choose};
 use super::introspect::{Schema, assemble::assemble, numbers, read};
 use super::migrate::{self, MigrateError};
 use super::pool::Database;
-use super::row::table_sql;
 use crate::settings::{Settings, SettingsError};
 use crate::systems::BuiltIn;
 
@@ -71,7 +73,7 @@ pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>
         return Err(PrepareError::Unreached(unreached));
     }
     bring_in(&mut client, &schema, &chosen, &catalog, settings).await?;
-    Ok(Arc::new(publish(&mut client, catalog).await?))
+    Ok(Arc::new(publish::publish(&mut client, &schema, catalog).await?))
 }
 
 /// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.
@@ -132,109 +134,5 @@ async fn bring_in(
         apply::install(client, table, &capture, installed.get(&found.oid)).await?;
         apply::stamp_rows(client, catalog, table, found).await?;
     }
-    Ok(())
-}
-
-/// Stores the catalog as a new version unless it is the last one. Rows that sites would otherwise miss are fed again in the same
-/// transaction, so that no site can have passed them under the old catalog.
-async fn publish(client: &mut ClientWrapper, mut catalog: Catalog) -> Result<Catalog, PrepareError> {
-    let before = published(client).await?;
-    catalog.version = before.as_ref().map_or(CatalogVersion(0), |before| before.version);
-    let transaction = client.transaction().await?;
-    let anew = transaction.query("SELECT no FROM rejoin.tables WHERE feed_again", &[]).await?;
-    let anew: BTreeSet<u32> = anew.iter().map(|row| row.get::<_, i32>(0).cast_unsigned()).collect();
-    let same = match &before {
-        Some(_) => {
-            let sql = "SELECT body = $1 FROM rejoin.catalogs ORDER BY version DESC LIMIT 1";
-            transaction.query_one(sql, &[&body(&catalog)?]).await?.get(0)
-        }
-        None => false,
-    };
-    if let Some(before) = &before {
-        for table in catalog.ways_first() {
-            match feed(before, table, anew.contains(&table.no.0)) {
-                Feed::Nothing => {}
-                Feed::Rows => feed_again(&transaction, table).await?,
-                // A tick that counts for nobody: the trigger derives the scope anew and leaves marks in the old one.
-                Feed::Scopes => drop(transaction.execute(&format!("UPDATE {} SET rejoin_tick = NULL", table_sql(table)), &[]).await?),
-            }
-        }
-    }
-    transaction.execute("UPDATE rejoin.tables SET feed_again = false WHERE feed_again", &[]).await?;
-    forget_times(&transaction, &catalog).await?;
-    if !same {
-        catalog.version.0 += 1;
-        let sql = "INSERT INTO rejoin.catalogs (version, body) VALUES ($1, $2)";
-        transaction.execute(sql, &[&catalog.version.0, &body(&catalog)?]).await?;
-        tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "catalog published");
-    }
-    transaction.commit().await?;
-    Ok(catalog)
-}
-
-fn body(catalog: &Catalog) -> Result<serde_json::Value, StoreError> {
-    serde_json::to_value(catalog).map_err(|error| StoreError::Corrupt(format!("the catalog: {error}")))
-}
-
-/// What of a table has to be fed again with a new catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Feed {
-    Nothing,
-    Rows,
-    Scopes,
-}
-
-fn feed(before: &Catalog, table: &Table, made_anew: bool) -> Feed {
-    let Some(old) = before.table(table.no) else { return Feed::Rows };
-    if way(old) != way(table) {
-        return Feed::Scopes;
-    }
-    // Rows that sites were not sent so far.
-    let held_back = (old.travel == Travel::Up && table.travel != Travel::Up)
-        || old.keep_hours.is_some_and(|old| table.keep_hours.is_none_or(|now| now > old));
-    let rewritten = table.columns.iter().any(|column| match old.column(column.no) {
-        Some(old) => old.sql_type != column.sql_type,
-        // A constant is in the catalog; what else an added column holds only the rows tell.
-        None => matches!(column.default, Some(DefaultValue::Now | DefaultValue::Uuid | DefaultValue::Cloud)),
-    });
-    if made_anew || rewritten || held_back { Feed::Rows } else { Feed::Nothing }
-}
-
-/// How a table's rows find their scope, in words that RENAME of a column does not change.
-fn way(table: &Table) -> String {
-    match &table.scope {
-        ScopeRule::Through(_) => {
-            let ways = table.ways().map(|way| format!("{} {:?} {:?} {:?}", way.table, way.columns, way.target, way.when));
-            ways.collect::<Vec<_>>().join(", ")
-        }
-        ScopeRule::Root => format!("root {} {:?}", table.scope_prefix(), table.key),
-        ScopeRule::Global => "global".to_owned(),
-        ScopeRule::Site => "site".to_owned(),
-    }
-}
-
-/// One tick per scope for all rows of a table.
-async fn feed_again(transaction: &Transaction<'_>, table: &Table) -> Result<(), StoreError> {
-    let name = table_sql(table);
-    let scopes: Option<Vec<String>> =
-        transaction.query_one(&format!("SELECT array_agg(DISTINCT rejoin_scope) FROM {name}"), &[]).await?.get(0);
-    let Some(scopes) = scopes else { return Ok(()) };
-    transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
-    let sql = format!("UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND s.scope = ANY($1)");
-    transaction.execute(&sql, &[&scopes]).await?;
-    tracing::info!(table = %table.name, "fed again");
-    Ok(())
-}
-
-/// Columns that are not of the policy `newest` (any more) are not timed: what was noted of them would be out of date if they became so again.
-async fn forget_times(transaction: &Transaction<'_>, catalog: &Catalog) -> Result<(), StoreError> {
-    let timed = |table: &Table| -> Vec<(i32, i32)> {
-        let columns = table.columns.iter().filter(|column| column.policy == Policy::Newest);
-        columns.filter_map(|column| Some((i32::try_from(table.no.0).ok()?, i32::try_from(column.no.0).ok()?))).collect()
-    };
-    let (tables, columns): (Vec<i32>, Vec<i32>) = catalog.tables.iter().flat_map(timed).unzip();
-    let sql = "DELETE FROM rejoin.edit_times e WHERE NOT EXISTS (
-                   SELECT FROM unnest($1::integer[], $2::integer[]) u(t, c) WHERE u.t = e.table_no AND u.c = e.column_no)";
-    transaction.execute(sql, &[&tables, &columns]).await?;
     Ok(())
 }

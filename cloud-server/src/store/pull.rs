@@ -38,21 +38,29 @@ type Heads = BTreeMap<ScopeId, (Tick, ChangeId)>;
 pub async fn pull(db: &Database, key: &SecretKey, catalog: &Catalog, site: &SiteIdentity, pull: &Pull) -> Result<Page, SyncError> {
     let mut client = db.client().await?;
     let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
-    let page = read(&transaction, key, catalog, site, pull).await?;
+    let (page, replica) = read(&transaction, key, catalog, site, pull).await?;
     transaction.commit().await?;
+    replica.note_catalog(&client, &pull.speaker).await?;
     if pull.next.is_none() && page.catalog == pull.speaker.catalog {
         record(&client, pull).await?;
     }
     Ok(page)
 }
 
-async fn read(db: &Transaction<'_>, key: &SecretKey, catalog: &Catalog, site: &SiteIdentity, pull: &Pull) -> Result<Page, SyncError> {
+async fn read(
+    db: &Transaction<'_>,
+    key: &SecretKey,
+    catalog: &Catalog,
+    site: &SiteIdentity,
+    pull: &Pull,
+) -> Result<(Page, KnownReplica), SyncError> {
     let replica = speaker::check(db, site.site, &pull.speaker, false).await?;
+    replica.check_catalog(catalog)?;
     let epoch = pull.speaker.cloud_epoch;
     if pull.speaker.catalog != catalog.version {
         // Fetch the catalog first: rows of another one cannot be read.
         let (heads, gone, tables) = Default::default();
-        return Ok(Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None });
+        return Ok((Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None }, replica));
     }
     if let Some(answered) = &pull.answered {
         check_answered(db, key, pull, &replica, answered).await?;
@@ -81,7 +89,7 @@ async fn read(db: &Transaction<'_>, key: &SecretKey, catalog: &Catalog, site: &S
         window = Window { from, heads: ahead, after: None };
     };
     let heads = heads.iter().map(|(scope, (tick, change))| mac::cursor(key, epoch, scope.clone(), *tick, *change)).collect();
-    Ok(feed.page.finish(epoch, catalog, heads, next))
+    Ok((feed.page.finish(epoch, catalog, heads, next), replica))
 }
 
 /// A push that the replica has an answer of must be in its chain.

@@ -80,6 +80,8 @@ pub struct Replica {
     pub id: ReplicaId,
     /// The number of the last push taken from it.
     pub last_push: i64,
+    /// The catalog that it had when it last spoke; 0: it has not yet.
+    pub catalog: i64,
     /// Since when.
     pub created_at: DateTime<Utc>,
 }
@@ -322,7 +324,8 @@ pub async fn forget_scopes(db: &impl GenericClient, site: SiteId, gone: &[&Scope
 /// # Errors
 /// The store failed.
 pub async fn list(db: &impl GenericClient) -> Result<Vec<Site>, StoreError> {
-    let replicas = db.query("SELECT site_id, id, last_push, created_at FROM rejoin.replicas ORDER BY created_at, id", &[]).await?;
+    let replicas =
+        db.query("SELECT site_id, id, last_push, created_at, catalog_version FROM rejoin.replicas ORDER BY created_at, id", &[]).await?;
     let sites = db
         .query(
             "SELECT s.id, s.name, s.all_scopes,
@@ -347,7 +350,7 @@ fn site_of(row: &Row, replicas: &[Row]) -> Site {
     if row.get(2) {
         scopes.insert(0, "*".to_owned());
     }
-    let replica = |row: &Row| Replica { id: ReplicaId(row.get(1)), last_push: row.get(2), created_at: row.get(3) };
+    let replica = |row: &Row| Replica { id: ReplicaId(row.get(1)), last_push: row.get(2), catalog: row.get(4), created_at: row.get(3) };
     Site {
         id: SiteId(id),
         name: row.get(1),

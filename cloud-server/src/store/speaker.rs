@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use deadpool_postgres::GenericClient;
-use sync_core::id::{ChangeId, CloudEpoch, ReplicaEpoch, ScopeId, SiteId, Tick};
+use sync_core::catalog::Catalog;
+use sync_core::id::{CatalogVersion, ChangeId, CloudEpoch, ReplicaEpoch, ScopeId, SiteId, Tick};
 use sync_core::wire::codec::CodecError;
 use sync_core::wire::message::{Cursor, Speaker};
 use uuid::Uuid;
@@ -97,6 +98,10 @@ pub(crate) struct KnownReplica {
     pub(crate) last_push: i64,
     /// That push's hash.
     pub(crate) last_hash: String,
+    /// The catalog that it had when it last spoke.
+    catalog: CatalogVersion,
+    /// The catalog in force.
+    newest: CatalogVersion,
 }
 
 /// Checks who speaks. `lock`: nobody else pushes as this replica until the transaction ends.
@@ -110,13 +115,44 @@ pub(crate) async fn check(db: &impl GenericClient, site: SiteId, speaker: &Speak
     }
     // Behind the replica's lock stand only heads.
     let (wait, clause) = if lock { (", set_config('lock_timeout', '500ms', true)", " FOR NO KEY UPDATE") } else { ("", "") };
-    let sql = format!("SELECT epoch, last_push, last_hash{wait} FROM rejoin.replicas WHERE id = $1 AND site_id = $2{clause}");
+    let sql = format!(
+        "SELECT epoch, last_push, last_hash, catalog_version, (SELECT max(version) FROM rejoin.catalogs){wait}
+         FROM rejoin.replicas WHERE id = $1 AND site_id = $2{clause}"
+    );
     let row = db.query_opt(&db.prepare_cached(&sql).await?, &[&speaker.replica.0, &site.0]).await?;
     let row = row.ok_or(SyncError::Replica(speaker.replica.0))?;
     if ReplicaEpoch(row.try_get(0)?) != speaker.epoch {
         return Err(SyncError::Replica(speaker.replica.0));
     }
-    Ok(KnownReplica { last_push: row.try_get(1)?, last_hash: row.try_get(2)? })
+    Ok(KnownReplica {
+        last_push: row.try_get(1)?,
+        last_hash: row.try_get(2)?,
+        catalog: CatalogVersion(row.try_get(3)?),
+        newest: CatalogVersion(row.try_get::<_, Option<i64>>(4)?.unwrap_or_default()),
+    })
+}
+
+impl KnownReplica {
+    /// Checks that no newer catalog is in force than the one that this server goes by: rows read or written by an old one would miss what
+    /// is new, and the site would never hear of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`].
+    pub(crate) fn check_catalog(&self, catalog: &Catalog) -> Result<(), StoreError> {
+        if self.newest > catalog.version { Err(StoreError::Outdated(self.newest)) } else { Ok(()) }
+    }
+
+    /// Remembers which catalog the replica has, where that is another one than before.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn note_catalog(&self, db: &impl GenericClient, speaker: &Speaker) -> Result<(), StoreError> {
+        if self.catalog != speaker.catalog {
+            let sql = "UPDATE rejoin.replicas SET catalog_version = $2 WHERE id = $1";
+            db.execute(&db.prepare_cached(sql).await?, &[&speaker.replica.0, &speaker.catalog.0]).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks that this cloud handed out the cursors and still knows them. `heads`: heads with their changes as far as they are known already,

@@ -149,7 +149,7 @@ const SHAPES: &[Shape] = &[
         "id:uuid, name:string, scopes:[string], dropping:[string], enrolled:bool, tokenExpiresAt:time?, createdAt:time, revokedAt:time?, \
         lastSeenAt:time?, conflicts:int, replicas:[Replica], lastRun:RunSummary?",
     ),
-    ("Replica", "A copy of a site's database.", "id:uuid, lastPush:int, createdAt:time"),
+    ("Replica", "A copy of a site's database.", "id:uuid, lastPush:int, catalog:int, createdAt:time"),
     ("NewSite", "A site to add.", "name:string, scopes:[string], expiresIn?:int?"),
     ("TokenOrder", "How many seconds a further token counts.", "expiresIn?:int?"),
     ("Invited", "A site with a single-use token, shown once.", "id:uuid, name:string, token:string, expiresAt:time"),

@@ -153,17 +153,31 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
     let local = local.unwrap_or_default();
     let lost =
         |name: &str| local.get(name).is_some_and(is_too_large) && (columns.is_empty() || columns.iter().any(|column| column == name));
+    let base = row_from_json(table, &base.unwrap_or_default());
+    let kind = ConflictKind::from_name(kind).ok_or_else(|| unknown(kind))?;
+    let known: Vec<ColumnNo> = columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect();
+    let (kind, known) = match (kind, columns.is_empty(), known.is_empty()) {
+        // Its table was gone, and is back: what the site wrote is like any other write.
+        (ConflictKind::Schema, true, _) if insert => (ConflictKind::Check, known),
+        (ConflictKind::Schema, true, _) => {
+            let edited = table.columns.iter().zip(&base).filter(|(_, base)| base.is_some());
+            (ConflictKind::UpdateUpdate, edited.map(|(column, _)| column.no).collect())
+        }
+        // All of its columns are gone since: the row as a whole never clashed.
+        (_, false, true) => (ConflictKind::Schema, known),
+        (kind, ..) => (kind, known),
+    };
     Ok(Found::Whole(Box::new(Stored {
         head,
         table,
         against: against.unwrap_or_else(|| key.clone()),
         key,
-        kind: ConflictKind::from_name(kind).ok_or_else(|| unknown(kind))?,
+        kind,
         too_large: table.columns.iter().filter(|column| lost(&column.name)).map(|column| column.no).collect(),
-        columns: columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect(),
+        columns: known,
         local: row_from_json(table, &local),
         local_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
-        base: row_from_json(table, &base.unwrap_or_default()),
+        base,
         cloud: cloud.map(|cloud| row_from_json(table, &cloud)),
         deleted,
         insert,

@@ -26,6 +26,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
             left_out: false,
             default: None,
             max_length: (sql_type == "varchar(40)").then_some(40),
+            missing: None,
         }
     };
     FoundTable {
@@ -38,6 +39,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
         indexes: Vec::new(),
         references: Vec::new(),
         notes: Vec::new(),
+        filenode: None,
     }
 }
 

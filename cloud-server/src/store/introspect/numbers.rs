@@ -126,6 +126,9 @@ async fn give_columns(
     let drop = "UPDATE rejoin.columns SET dropped_at = now() WHERE table_no = $1 AND no = ANY($2)";
     transaction.execute(drop, &[&table_no, &gone]).await?;
     let kept: Vec<i32> = matched.iter().flatten().copied().collect();
+    if believed && made_again(&known, &found, &matched) {
+        transaction.execute("UPDATE rejoin.tables SET feed_again = true WHERE no = $1", &[&table_no]).await?;
+    }
     let aside = "UPDATE rejoin.columns SET column_name = no::text || '?' WHERE table_no = $1 AND no = ANY($2)";
     transaction.execute(aside, &[&table_no, &kept]).await?;
     let mut numbers = BTreeMap::new();
@@ -154,6 +157,11 @@ async fn give_columns(
                    left_out = excluded.left_out";
     transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3]).await?;
     Ok(numbers)
+}
+
+/// Whether a column has another place in the same table than before: it was dropped and made again under its name, so no site knows its values.
+fn made_again(known: &[Known<i16>], found: &[(i16, String)], matched: &[Option<i32>]) -> bool {
+    found.iter().zip(matched).any(|((attnum, _), no)| known.iter().any(|one| Some(one.no) == *no && one.evidence != *attnum))
 }
 
 /// Whether this is the database that was seen before; remembers this one. Elsewhere transaction numbers mean nothing either.

@@ -31,6 +31,7 @@ fn goods() -> FoundTable {
         not_null: at == 0,
         default: None,
         max_length: None,
+        missing: None,
     };
     let reference = FoundReference {
         name: "maker".to_owned(),
@@ -51,6 +52,7 @@ fn goods() -> FoundTable {
         indexes: vec![FoundIndex { name: "code".to_owned(), unique: true, columns: vec![2] }],
         references: vec![reference],
         notes: Vec::new(),
+        filenode: None,
     }
 }
 

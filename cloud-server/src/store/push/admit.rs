@@ -27,6 +27,8 @@ impl Taking<'_> {
         let push = self.push;
         let replica = push.speaker.replica.0;
         let known = speaker::check(&**tx, self.site.site, &push.speaker, true).await?;
+        known.check_catalog(self.catalog)?;
+        known.note_catalog(&**tx, &push.speaker).await?;
         if push.no.0 <= known.last_push {
             let stored = tx.prepare_cached("SELECT hash, answer FROM rejoin.pushes WHERE replica = $1 AND no = $2").await?;
             let Some(row) = tx.query_opt(&stored, &[&replica, &push.no.0]).await? else { return Ok(Admission::Fork) };

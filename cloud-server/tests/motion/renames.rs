@@ -1,0 +1,174 @@
+//! Names change, numbers stay: nothing is fed, and what is kept under names follows.
+
+use serde_json::{Value as Json, json};
+use sync_core::wire::message::{PushResult, Refusal};
+
+use crate::Away;
+use crate::cloud::Cloud;
+use crate::site::{id, verdict};
+
+const SETTINGS: &str = "root = 'productions'\nglobal = ['kinds']\n";
+
+#[tokio::test]
+async fn tables_and_columns_keep_their_numbers_under_any_name() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[&id('s', 1)]).await;
+    cloud.run(&format!("INSERT INTO marks VALUES ('m', '{p}', 'x')")).await;
+    let numbers = |cloud: &Cloud, table: &str, column: &str| {
+        let table = cloud.table(table);
+        (table.no, table.column_named(column).unwrap().no)
+    };
+    let before = [("marks", "note"), ("sources", "width"), ("sources", "height"), ("outputs", "label")].map(|(t, c)| numbers(&cloud, t, c));
+    let ticks = cloud.ticks().await;
+    cloud
+        .run(
+            "ALTER TABLE marks RENAME TO notes; ALTER TABLE notes RENAME note TO body;
+             ALTER TABLE sources RENAME width TO w; ALTER TABLE sources RENAME height TO width; ALTER TABLE sources RENAME w TO height;
+             CREATE SCHEMA stage; ALTER TABLE outputs SET SCHEMA stage",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let after = [("notes", "body"), ("sources", "height"), ("sources", "width"), ("outputs", "label")].map(|(t, c)| numbers(&cloud, t, c));
+    assert_eq!((after, cloud.table("outputs").schema.as_str()), (before, "stage"));
+    assert_eq!(cloud.ticks().await, ticks, "nothing is fed");
+    // Two tables that swap names.
+    cloud.run("ALTER TABLE notes RENAME TO x; ALTER TABLE kinds RENAME TO notes; ALTER TABLE x RENAME TO kinds").await;
+    let cloud = cloud.prepared_with("root = 'productions'\nglobal = ['notes']\n").await;
+    assert_eq!((cloud.table("kinds").no, cloud.ticks().await), (before[0].0, ticks));
+}
+
+#[tokio::test]
+async fn a_push_cut_before_the_rename_is_refused_and_lands_when_it_is_cut_anew() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let edit = site.update("sources", &s, &json!({"name": "offline"}));
+    let old = site.next_push(vec![edit.clone()]);
+    let away = Away::of(&site);
+    cloud.run("ALTER TABLE sources RENAME name TO title; ALTER TABLE sources RENAME TO inputs").await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    let answer = site.push_whole(&old).await;
+    assert_eq!(answer.result, PushResult::Refused(Refusal::Catalog(cloud.catalog.version)));
+    // Numbers, not names: the same edit, under the new catalog.
+    assert_eq!(verdict(&site.push_one(edit).await), "exact");
+    assert_eq!(cloud.one::<String>("SELECT title FROM inputs").await, "offline");
+    let known: i64 = cloud.one("SELECT catalog_version FROM rejoin.replicas").await;
+    assert_eq!(known, cloud.catalog.version.0);
+}
+
+#[tokio::test]
+async fn a_root_that_is_renamed_keeps_its_scopes_and_no_site_notices() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    cloud.production(&id('p', 2), &[&id('s', 2)]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    cloud.run(&format!("DELETE FROM sources WHERE id = '{s}'")).await;
+    let ticks = cloud.ticks().await;
+    let (edit, new) = (
+        site.update("productions", &p, &json!({"name": "offline"})),
+        site.insert("productions", &json!({"id": id('p', 3), "name": "new here"})),
+    );
+    let away = Away::of(&site);
+    cloud.run("ALTER TABLE productions RENAME TO shows").await;
+    let cloud = cloud.prepared_with(&SETTINGS.replace("productions", "shows")).await;
+    assert_eq!(cloud.ticks().await, ticks, "no row moves");
+    let mut site = away.back(&cloud);
+    let pulled = site.pull().await;
+    assert_eq!((pulled.rows.len(), pulled.gone.len()), (0, 1), "only what happened");
+    let answers = site.push(vec![edit, new]).await;
+    assert_eq!([verdict(&answers[0]), verdict(&answers[1])], ["exact", "exact"], "{:?}", site.reasons().await);
+    let scopes: String = cloud.one("SELECT string_agg(scope, ' ' ORDER BY scope) FROM rejoin.subscriptions").await;
+    assert_eq!(scopes, format!("productions/{p} productions/{}", id('p', 3)));
+    site.pull().await;
+    site.assert_same_as_cloud().await;
+}
+
+#[tokio::test]
+async fn conflicts_that_are_open_follow_and_can_be_decided() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let edit = site.update("sources", &s, &json!({"width": 10, "name": "mine"}));
+    cloud.run(&format!("UPDATE sources SET width = 20, name = 'theirs' WHERE id = '{s}'")).await;
+    assert_eq!(verdict(&site.push_one(edit).await), "parked");
+    site.pull().await;
+    let away = Away::of(&site);
+    cloud
+        .run(
+            "ALTER TABLE sources RENAME TO inputs; ALTER TABLE inputs RENAME name TO n; ALTER TABLE inputs RENAME width TO name;
+              ALTER TABLE inputs RENAME n TO width",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let shown: Json = cloud
+        .one("SELECT jsonb_build_object('t', table_name, 'c', to_jsonb(columns), 'l', local_data -> 'name', 'w', cloud_data -> 'width', 'b', base_data -> 'name')
+              FROM rejoin.sync_conflicts")
+        .await;
+    assert_eq!(shown["t"], "inputs");
+    let mut columns: Vec<&str> = shown["c"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
+    columns.sort_unstable();
+    assert_eq!((columns, &shown["l"], &shown["w"], &shown["b"]), (vec!["name", "width"], &json!(10), &json!("theirs"), &Json::Null));
+    // The site sees it.
+    let mut site = away.back(&cloud);
+    let pulled = site.pull().await;
+    assert_eq!(pulled.rows.len(), 1);
+    assert_eq!(pulled.rows[0].0, "sync_conflicts");
+    let (conflict, etag) = crate::decisions::open(&cloud).await;
+    crate::decisions::local_wins(&cloud, conflict, etag).await;
+    assert_eq!(cloud.one::<String>("SELECT name || ' ' || width FROM inputs").await, "10 mine");
+    // And can be taken back under the next names.
+    cloud.run("ALTER TABLE inputs RENAME name TO breadth").await;
+    let cloud = cloud.prepared_again().await;
+    crate::decisions::undo(&cloud, conflict).await;
+    assert_eq!(cloud.one::<String>("SELECT breadth || ' ' || width FROM inputs").await, "20 theirs");
+}
+
+#[tokio::test]
+async fn a_conflict_of_a_dropped_column_does_not_land_in_another_one_of_its_name() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let edit = site.update("sources", &s, &json!({"width": 10}));
+    cloud.run(&format!("UPDATE sources SET width = 20 WHERE id = '{s}'")).await;
+    assert_eq!(verdict(&site.push_one(edit).await), "parked");
+    cloud.run("ALTER TABLE sources DROP width").await;
+    let cloud = cloud.prepared_again().await;
+    cloud.run("ALTER TABLE sources ADD width integer").await;
+    let cloud = cloud.prepared_again().await;
+    let shown: String = cloud.one("SELECT columns[1] || ' ' || (local_data ->> 'width (dropped)') FROM rejoin.sync_conflicts").await;
+    assert_eq!(shown, "width (dropped) 10");
+    let (conflict, etag) = crate::decisions::open(&cloud).await;
+    let refused = crate::decisions::decide(&cloud, conflict, etag, sync_core::conflict::Resolution::LocalWins, Vec::new()).await;
+    assert!(refused.unwrap_err().to_string().contains("no longer"), "nothing can be written where it was");
+    let (conflict, etag) = crate::decisions::open(&cloud).await;
+    let width = cloud.table("sources").column_named("width").unwrap().no;
+    let manual = vec![(width, sync_core::value::Value::Int(10))];
+    crate::decisions::decide(&cloud, conflict, etag, sync_core::conflict::Resolution::Manual, manual).await.unwrap();
+    assert_eq!(cloud.one::<i32>("SELECT width FROM sources").await, 10);
+}
+
+#[tokio::test]
+async fn a_deleted_row_comes_back_with_its_values_under_the_new_names() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    cloud
+        .run(&format!("UPDATE sources SET width = 7 WHERE id = '{s}'; DELETE FROM sources; ALTER TABLE sources RENAME width TO breadth"))
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let image: Json = cloud.one("SELECT image FROM rejoin.tombstones").await;
+    assert_eq!((&image["breadth"], image.get("width")), (&json!(7), None));
+    // History says what happened, in the words of then.
+    let history: Json = cloud.one("SELECT changes FROM rejoin.history WHERE op = 'delete'").await;
+    assert_eq!(history["width"], 7);
+}
