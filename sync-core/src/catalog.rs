@@ -445,6 +445,12 @@ impl Table {
         values.map(|values| Some(Key(values)))
     }
 
+    /// Whether every copy holds all accepted rows of its scopes, so that digests of it can be compared.
+    #[must_use]
+    pub fn is_held_whole(&self) -> bool {
+        self.travel != Travel::Up && self.keep_hours.is_none()
+    }
+
     /// The references through which a row finds its scope, in the order in which they are asked.
     pub fn ways(&self) -> impl Iterator<Item = &Reference> {
         let ways = match &self.scope {

@@ -24,7 +24,7 @@ use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
 
 use self::source::Source;
-pub(crate) use self::ways::scope_expression;
+pub(crate) use self::ways::{Way, scope_expression};
 use super::introspect::assemble::ENGINE_COLUMNS;
 use super::row::{quote, table_sql};
 

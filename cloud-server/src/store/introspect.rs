@@ -23,6 +23,8 @@ use super::error::StoreError;
 pub(crate) const ENGINE_SCHEMA: &str = "rejoin";
 /// The engine's own tables that are synced like a user's.
 const ENGINE_TABLES: [&str; 3] = ["users", "tokens", "sync_conflicts"];
+/// Partitions named to people.
+const PARTITIONS_SHOWN_MAX: usize = 5;
 
 /// Every table that this database holds, as PostgreSQL describes it.
 #[derive(Debug, Clone)]
@@ -182,7 +184,8 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
                       c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
                       pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
-                      CASE c.relkind WHEN 'p' THEN (SELECT count(*) FROM pg_partition_tree(c.oid) t WHERE t.isleaf) END,
+                      CASE c.relkind WHEN 'p' THEN ARRAY(
+                          SELECT p.relname::text FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf ORDER BY 1) END,
                       pg_relation_filenode(c.oid)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -204,8 +207,14 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
         }
     };
     let partitions = |row: &tokio_postgres::Row| {
-        let leaves: Option<i64> = row.get(8);
-        leaves.map(|leaves| format!("partitioned: its {leaves} partitions travel as one table"))
+        let leaves: Vec<String> = row.get::<_, Option<_>>(8)?;
+        let (shown, rest) = leaves.split_at(leaves.len().min(PARTITIONS_SHOWN_MAX));
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        Some(if shown.is_empty() {
+            "partitioned, and has no partition yet".to_owned()
+        } else {
+            format!("partitioned: {}{more} travel as one table", shown.join(", "))
+        })
     };
     Ok(rows
         .iter()

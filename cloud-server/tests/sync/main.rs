@@ -21,4 +21,5 @@ mod random;
 mod refusals;
 mod same_row;
 mod scopes;
+mod travel;
 mod undo;

@@ -1,5 +1,5 @@
 //! The digests of what the cloud has accepted, as this site knows it: clean rows as they are, dirty ones by theirs or their base image;
-//! held rows and unsent inserts are not in them.
+//! held rows and unsent inserts are not in them, nor are tables of which no site holds everything (that travel up, or are kept for a time).
 
 use conflict_ui_api::backend::{Digests, TableDigest};
 use rusqlite::Connection;
@@ -16,7 +16,7 @@ use crate::store::rows::{HeldState, base_table, column_list, live_table, quoted,
 pub fn digests(connection: &Connection, catalog: &Catalog) -> Result<Digests> {
     let mut total = SetDigest::default();
     let mut tables = Vec::new();
-    for table in catalog.tables.iter().filter(|table| !table.engine) {
+    for table in catalog.tables.iter().filter(|table| !table.engine && table.is_held_whole()) {
         let mut digest = SetDigest::default();
         for sql in accepted(table) {
             let mut statement = connection.prepare(&sql)?;

@@ -35,10 +35,10 @@ pub(super) fn ways<'a>(catalog: &'a Catalog, table: &'a Table) -> impl Iterator<
 }
 
 /// One way: a reference from a table to the one whose scope its rows take.
-pub(super) struct Way<'a> {
-    pub(super) child: &'a Table,
-    pub(super) parent: &'a Table,
-    pub(super) reference: &'a Reference,
+pub(crate) struct Way<'a> {
+    pub(crate) child: &'a Table,
+    pub(crate) parent: &'a Table,
+    pub(crate) reference: &'a Reference,
 }
 
 impl<'a> Way<'a> {
@@ -77,8 +77,13 @@ impl<'a> Way<'a> {
 
     /// Whether the row `c` refers to the row `parent` by it, looked up by an index on the referring columns.
     pub(super) fn refers(&self, parent: &str) -> String {
+        self.refers_as("c", parent)
+    }
+
+    /// As [`Self::refers`], for the row `child`.
+    pub(crate) fn refers_as(&self, child: &str, parent: &str) -> String {
         let matches = self.pairs().map(|(column, target)| {
-            let (c, key) = (format!("c.{}", quote(&column.name)), format!("{parent}.{}", quote(&target.name)));
+            let (c, key) = (format!("{child}.{}", quote(&column.name)), format!("{parent}.{}", quote(&target.name)));
             match (is_text_for(column, target), &target.ty) {
                 (false, _) => format!("{c} OPERATOR(pg_catalog.=) {key}"),
                 (true, ColumnType::Uuid) => {
@@ -88,7 +93,7 @@ impl<'a> Way<'a> {
                 (true, _) => format!("{c}::pg_catalog.text OPERATOR(pg_catalog.=) {key}::pg_catalog.text"),
             }
         });
-        matches.chain(self.kind("c", "OPERATOR(pg_catalog.=)")).collect::<Vec<_>>().join(" AND ")
+        matches.chain(self.kind(child, "OPERATOR(pg_catalog.=)")).collect::<Vec<_>>().join(" AND ")
     }
 
     /// As [`Self::refers`], looked up among few rows `c` by the key of many rows `parent`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::Transaction;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Table, Travel};
 use sync_core::id::{Key, ScopeId, TableNo, Tick};
 use sync_core::value::{ColumnType, Value};
 use sync_core::wire::message::{Gone, Position, Window};
@@ -12,6 +12,7 @@ use super::Heads;
 use super::echo::Echo;
 use super::page::Builder;
 use crate::store::bulk::unnest;
+use crate::store::capture::Way;
 use crate::store::error::StoreError;
 use crate::store::row::{Param, array, array_type, compared, quote, read_row, refs, select_list, table_sql};
 use crate::store::speaker::SyncError;
@@ -21,6 +22,8 @@ use crate::store::tombstone::read_key;
 const GONE: TableNo = TableNo(0);
 /// How many scopes are asked at once which tables have something new.
 const PROBED_MAX: usize = 200;
+/// How many references deep it is asked whether a row that is kept for a time only is still referred to.
+const KEPT_DEPTH_MAX: usize = 3;
 
 pub(super) struct Feed<'a> {
     pub(super) db: &'a Transaction<'a>,
@@ -90,10 +93,15 @@ impl Feed<'_> {
         Ok(None)
     }
 
+    /// The tables whose rows sites are sent.
+    fn sent(&self) -> impl Iterator<Item = &Table> {
+        self.catalog.tables.iter().filter(|table| table.travel != Travel::Up)
+    }
+
     /// Which sources have anything in each span, in the feed's order: one query for all of them.
     async fn probe(&self, spans: &[Span<'_>]) -> Result<Vec<Vec<TableNo>>, SyncError> {
         let gone = "EXISTS (SELECT 1 FROM rejoin.tombstones t WHERE t.scope = u.c1 AND t.tick > u.c4 AND t.tick <= u.c3)".to_owned();
-        let tables = self.catalog.tables.iter().map(|table| {
+        let tables = self.sent().map(|table| {
             let within = "t.rejoin_scope = u.c1 AND t.rejoin_tick > u.c2 AND t.rejoin_tick <= u.c3";
             format!("EXISTS (SELECT 1 FROM {} t WHERE {within})", table_sql(table))
         });
@@ -109,7 +117,7 @@ impl Feed<'_> {
         for row in self.db.query(&self.db.prepare_cached(&sql).await?, &[&numbers, &scopes, &from, &to, &gone]).await? {
             let no = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default();
             let found: Vec<bool> = row.try_get(1)?;
-            let names = [GONE].into_iter().chain(self.catalog.tables.iter().map(|table| table.no));
+            let names = [GONE].into_iter().chain(self.sent().map(|table| table.no));
             sources[no] = names.zip(found).filter(|(_, found)| *found).map(|(source, _)| source).collect();
         }
         Ok(sources)
@@ -132,8 +140,11 @@ impl Feed<'_> {
             }
             beyond = format!(" AND ({place}) > ({})", values.join(", "));
         }
+        // A site lets go of rows that it has had for long enough: one that comes first does not want them.
+        let kept = if span.first { kept(self.catalog, table, "t", 0) } else { None };
+        let kept = kept.map_or_else(String::new, |kept| format!(" AND ({kept})"));
         let sql = format!(
-            "SELECT {} FROM {} t WHERE t.rejoin_scope = $1 AND t.rejoin_tick > $2 AND t.rejoin_tick <= $3{beyond} ORDER BY {place}",
+            "SELECT {} FROM {} t WHERE t.rejoin_scope = $1 AND t.rejoin_tick > $2 AND t.rejoin_tick <= $3{kept}{beyond} ORDER BY {place}",
             select_list(table, "t"),
             table_sql(table),
         );
@@ -196,8 +207,8 @@ impl Feed<'_> {
     }
 
     async fn one_gone(&mut self, span: &Span<'_>, row: &tokio_postgres::Row, no: u32, texts: &[String]) -> Result<(), SyncError> {
-        let Some(table) = self.catalog.table(TableNo(no)) else {
-            // Of a table that is not synced any more.
+        let Some(table) = self.catalog.table(TableNo(no)).filter(|table| table.travel != Travel::Up) else {
+            // Of a table that is not synced any more, or that sites are never sent.
             self.page.skip();
             return Ok(());
         };
@@ -220,4 +231,20 @@ impl Feed<'_> {
         });
         Ok(())
     }
+}
+
+/// Which rows of a table sites keep: young ones, and those that rows which are kept refer to. `None`: all. What lies deeper than
+/// [`KEPT_DEPTH_MAX`] references, or in a circle, is kept to be safe.
+fn kept(catalog: &Catalog, table: &Table, alias: &str, depth: usize) -> Option<String> {
+    let hours = table.keep_hours?;
+    let mut any = vec![format!("{alias}.{} > now() - interval '{hours} hours'", quote(&table.stamps.updated_at))];
+    for (no, (child, reference)) in catalog.referrers(table.no).filter(|(child, _)| child.travel != Travel::Up).enumerate() {
+        let name = format!("{alias}_{no}");
+        let refers = Way { child, parent: table, reference }.refers_as(&name, alias);
+        let circle = depth == KEPT_DEPTH_MAX || child.no == table.no;
+        let kept = if circle { None } else { kept(catalog, child, &name, depth + 1) };
+        let kept = kept.map_or_else(String::new, |kept| format!(" AND ({kept})"));
+        any.push(format!("EXISTS (SELECT FROM {} {name} WHERE {refers}{kept})", table_sql(child)));
+    }
+    Some(any.join(" OR "))
 }

@@ -170,6 +170,11 @@ fn image(table: &Table, op: &Op, tombstone: &Tombstone, site: &SiteIdentity) -> 
 
 /// Why this site may not write the row; `None` where it may. `new`: scopes that the push makes.
 pub(super) fn refused(item: &Item<'_>, site: &SiteIdentity, new: &BTreeSet<ScopeId>) -> Option<String> {
+    if item.to.as_ref().is_some_and(|scope| *scope == ScopeId::nowhere()) {
+        let ways = item.table.way_columns().into_iter().filter_map(|no| item.table.column(no));
+        let names: Vec<&str> = ways.map(|column| column.name.as_str()).collect();
+        return Some(format!("{} lead to no row that a site holds: such a row stays at the cloud", names.join(", ")));
+    }
     let foreign = |scope: &ScopeId| !site.holds(scope) && !new.contains(scope);
     if item.from().is_some_and(foreign) {
         return Some(format!("the row belongs to a scope that the site {} does not hold", site.name));

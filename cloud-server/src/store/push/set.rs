@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table};
+use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table, Travel};
 use sync_core::change::{Op, Row, RowChange};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
@@ -392,6 +392,9 @@ fn refused_at_once(item: &Item<'_>) -> Option<String> {
     let table = item.table;
     if table.engine {
         return Some(format!("{} is the engine's own: sites do not write it", table.name));
+    }
+    if table.travel == Travel::Down {
+        return Some(format!("{} travels down only: its rows are written at the cloud, not at sites", table.name));
     }
     for key in [&item.change.key, item.cloud_key()] {
         let fits = key.0.len() == table.key.len()
