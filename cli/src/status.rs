@@ -56,5 +56,10 @@ pub(crate) fn print(status: &Value, json: bool) -> Result {
         ("next attempt", cell(status, "nextAttemptAt")),
         ("last error", cell(status, "lastError")),
     ]);
+    let numbers = status.get("numbers").and_then(Value::as_array).into_iter().flatten();
+    let numbers: Vec<_> = numbers.map(|one| format!("{} {} of {}", cell(one, "table"), cell(one, "left"), cell(one, "of"))).collect();
+    if !numbers.is_empty() {
+        fields.push(("numbers left", numbers.join(", ")));
+    }
     output::fields(fields)
 }

@@ -135,6 +135,7 @@ impl Backend for Core {
             last_run: sync_log::last(&client).await?,
             next_attempt_at: None,
             last_error: None,
+            numbers: Vec::new(),
         })
     }
 

@@ -41,6 +41,7 @@ export function open(main, { signal, refresh: refreshBar }) {
       cloud ? '' : fact('Held', String(status.held)),
       fact('Open conflicts', h('a', { href: '/conflicts' }, status.conflicts.toLocaleString('en'))),
       status.lastCheckedAt ? fact('Last checked', ago(status.lastCheckedAt)) : '',
+      ...(status.numbers ?? []).filter((one) => one.left * 5 < one.of).map((one) => fact('Numbers left', `${short(one.table, 40)}: ${one.left.toLocaleString('en')}`)),
       status.paused ? fact('Daemon', 'paused') : '',
       status.lastError ? h('p', { class: 'problem' }, text(status.lastError)) : '');
     if (!cloud && mayRun() && !heading.querySelector('button')) heading.append(h('span', { class: 'spring' }), h('button', { type: 'button', class: 'primary', on: { click: run } }, 'Sync now'));

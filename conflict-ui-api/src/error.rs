@@ -38,6 +38,9 @@ pub enum BackendError {
     /// A check of the database refused the row.
     #[error("the database refused the row: {0}")]
     Check(String),
+    /// No number is left for the key of a new row; the text says why and what to do.
+    #[error("{0}")]
+    NoNumbers(String),
     /// `If-Match` named another version.
     #[error("the record has changed since it was read")]
     Stale(Box<Record>),

@@ -92,6 +92,8 @@ codes! {
     Busy = "busy", SERVICE_UNAVAILABLE, "The rows are busy";
     /// The server cannot serve now.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The server cannot serve now";
+    /// No number is left for the key of a new row.
+    NoNumbers = "no_numbers", SERVICE_UNAVAILABLE, "No number is left for the new row";
     /// The request took too long.
     TimedOut = "timed_out", SERVICE_UNAVAILABLE, "The request took too long";
     /// A site's replica is not one that the cloud knows in this life.
@@ -285,6 +287,7 @@ impl From<BackendError> for Problem {
             BackendError::Forbidden(_) => Self::new(Code::Forbidden, words),
             BackendError::Unsupported(_) => Self::new(Code::Unsupported, words),
             BackendError::Busy => Self::new(Code::Busy, words).retry_after(Duration::from_secs(1)),
+            BackendError::NoNumbers(_) => Self::new(Code::NoNumbers, words).retry_after(Duration::from_secs(60)),
             BackendError::Unavailable(_) => Self::new(Code::Unavailable, words).retry_after(Duration::from_secs(5)),
             BackendError::Internal(source) => {
                 tracing::error!(error = ?source, "a request failed");

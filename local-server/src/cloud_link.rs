@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use sync_core::catalog::Catalog;
 use sync_core::limits::{REQUEST_TIMEOUT, WIRE_BYTES_MAX};
 use sync_core::wire::codec::{self, CodecError, MEDIA_TYPE};
-use sync_core::wire::message::{Enrol, Enrolled, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
+use sync_core::wire::message::{Enrol, Enrolled, LeaseAnswer, LeaseRequest, LogUpload, Page, Pull, PushAnswer, Replica, Speaker};
 
 use crate::fault;
 
@@ -199,6 +199,14 @@ impl CloudLink {
         let body = self.send("pull", codec::encode(pull)?).await?;
         let page = codec::decode(&body)?;
         Ok((body, page))
+    }
+
+    /// Asks for numbers of identity and serial keys.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn lease(&self, request: &LeaseRequest) -> Result<LeaseAnswer, LinkError> {
+        self.exchange("lease", codec::encode(request)?).await
     }
 
     /// Uploads ended runs.

@@ -1,6 +1,7 @@
 //! One run of the sync: push until nothing is left to push, pull until complete, tell the cloud of ended runs. The halves are independent.
 
 mod download;
+mod lease;
 mod upload;
 
 use std::sync::Arc;
@@ -184,6 +185,10 @@ impl Syncer {
                 return self.end(report, log_offline).await;
             }
         };
+        // A site that has never had any cannot make rows while its first pull takes an hour.
+        if self.has_no_numbers().await {
+            count(false, self.refill(&mut report).await);
+        }
         let (up, down) = (direction != Direction::Download, direction != Direction::Upload);
         let mut current = true;
         if pull_first {
@@ -207,6 +212,7 @@ impl Syncer {
         if down && !pull_first {
             count(true, self.download(&mut report).await);
         }
+        count(false, self.refill(&mut report).await);
         report.status = match (failed, answered || report.moved) {
             (false, _) => RunStatus::Completed,
             (true, false) => RunStatus::Failed,

@@ -33,6 +33,23 @@ pub struct SyncStatus {
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// What went wrong last, until a run succeeds.
     pub last_error: Option<String>,
+    /// The numbers that this server has left for the keys of new rows, by table; empty at the cloud, which takes them from its sequences.
+    #[serde(default)]
+    pub numbers: Vec<NumbersLeft>,
+}
+
+/// The numbers left for one identity or serial key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumbersLeft {
+    /// The table's name in API paths.
+    pub table: String,
+    /// The column's name.
+    pub column: String,
+    /// How many rows can still be made.
+    pub left: u64,
+    /// How many there are after a refill.
+    pub of: u64,
 }
 
 /// The end of a run in a few words.

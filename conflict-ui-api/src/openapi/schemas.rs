@@ -109,8 +109,10 @@ const SHAPES: &[Shape] = &[
         "SyncStatus",
         "How a server's sync stands.",
         "server:string, online:bool, paused:bool, running:bool, pending:int, oldestPendingAt:time?, held:int, conflicts:int, \
-        lastCheckedAt:time?, lastRun:RunSummary?, nextAttemptAt:time?, lastError:string?",
+        lastCheckedAt:time?, lastRun:RunSummary?, nextAttemptAt:time?, lastError:string?, \
+        numbers:[NumbersLeft]",
     ),
+    ("NumbersLeft", "Numbers that a site has left for the key of a table's new rows.", "table:string, column:string, left:int, of:int"),
     ("RunSummary", "The end of a run.", "id:uuid, status:RunStatus, completedAt:time?"),
     (
         "Run",

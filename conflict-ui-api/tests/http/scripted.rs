@@ -222,6 +222,7 @@ fn status(running: bool) -> SyncStatus {
         last_run: None,
         next_attempt_at: None,
         last_error: None,
+        numbers: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::store::answers::ECHO;
 use crate::store::apply::{self, Applied, LAST_CHECKED};
 use crate::store::conflicts::news;
 use crate::store::spool::{self, Resume};
-use crate::store::{StoreError, cursors, hidden, identity, outbox};
+use crate::store::{StoreError, cursors, hidden, identity, leases, outbox};
 
 impl Syncer {
     pub(super) async fn download(&mut self, report: &mut Report) -> Result<(), ()> {
@@ -128,6 +128,7 @@ impl Syncer {
             .db
             .apply(move |connection| {
                 let applied = apply::apply(connection, &plan, last.as_ref(), &now())?;
+                leases::let_go_taken(connection, &plan.catalog)?;
                 let something = applied.received > 0 || !applied.problems.is_empty();
                 log_start(connection, run.as_ref().filter(|_| something))?;
                 if everything {

@@ -5,8 +5,11 @@
 //! - the user's own conflict clause (`UPDATE OR REPLACE`) overrides any in a trigger, so they only say `INSERT .. SELECT .. WHERE NOT EXISTS`;
 //! - REPLACE removes rows without a delete trigger, so what is about to be replaced is captured before, by every unique key;
 //! - they never remove a base row: an insert takes a dead one of its key over, the sync writer removes it;
+//! - a key column with leased numbers is empty until a trigger has taken one (`leased`), so no other trigger looks at a row without a key;
 //! - whoever sets `version` in his statement has stamped the row (our API does, which is faster); for everybody else the trigger does;
 //! - a nested UPDATE of the row's stamps may fire them again (`recursive_triggers`): it finds nothing left to do.
+
+mod leased;
 
 use sync_core::catalog::{Column, Table};
 use sync_core::id::ColumnNo;
@@ -16,7 +19,7 @@ use crate::store::rows::{base_table, column_list, live_table, quoted};
 use crate::store::schema::{NOW, author, literal_text};
 
 /// Grows when the text below changes its meaning; part of the text, so that a site rebuilds its triggers when it starts with a newer one.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The table's triggers by name.
 #[must_use]
@@ -35,8 +38,10 @@ pub fn triggers(table: &Table, site: &str) -> Vec<(String, String)> {
         ("rekey", text.rekey()),
         ("delete", text.delete()),
     ]
+    .map(|(what, sql)| (what.to_owned(), sql))
     .into_iter()
-    .map(|(what, sql)| (named(what), format!("CREATE TRIGGER {} {sql}", named(what))))
+    .chain(text.leased())
+    .map(|(what, sql)| (named(&what), format!("CREATE TRIGGER {} {sql}", named(&what))))
     .collect()
 }
 
@@ -99,6 +104,8 @@ impl<'a> Text<'a> {
         body.extend(self.capture_replaced(&hit));
         let event = format!("BEFORE UPDATE OF {}, rejoin_row, rejoin_held", columns.join(", "));
         let when = format!("{} OR NEW.rejoin_row IS NOT OLD.rejoin_row OR NEW.rejoin_held IS NOT OLD.rejoin_held", changed.join(" OR "));
+        let has_key = self.has_key("OLD.");
+        let when = if has_key.is_empty() { when } else { format!("{has_key}({when})") };
         self.begin(&event, &when, &body)
     }
 
@@ -109,7 +116,8 @@ impl<'a> Text<'a> {
         let base = &self.base;
         let key = self.same(&self.table.key, "", "NEW.");
         let when = format!(
-            "NOT EXISTS (SELECT 1 FROM {base} WHERE {key}) AND NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = NEW.rejoin_row)"
+            "{}NOT EXISTS (SELECT 1 FROM {base} WHERE {key}) AND NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = NEW.rejoin_row)",
+            self.has_key("NEW.")
         );
         let mark = format!(
             "INSERT INTO {base} (rejoin_row, rejoin_kind, {}) VALUES (NEW.rejoin_row, 'insert', {})",
@@ -131,9 +139,10 @@ impl<'a> Text<'a> {
         let take_over = format!("UPDATE {base} SET rejoin_row = NEW.rejoin_row WHERE {dead}");
         let mark = format!(
             "INSERT INTO {base} (rejoin_row, rejoin_kind, {}) SELECT NEW.rejoin_row, 'insert', {} \
-             WHERE NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = NEW.rejoin_row)",
+             WHERE {}NOT EXISTS (SELECT 1 FROM {base} WHERE rejoin_row = NEW.rejoin_row)",
             self.key_names(""),
-            self.key_names("NEW.")
+            self.key_names("NEW."),
+            self.has_key("NEW.")
         );
         let gone = self.gone_version();
         let stamps = &self.table.stamps;
@@ -167,7 +176,7 @@ impl<'a> Text<'a> {
         let mut body = vec![self.capture_old()];
         body.extend(self.note());
         body.push(stamp);
-        self.begin("AFTER UPDATE", &self.same_key("IS"), &body)
+        self.begin("AFTER UPDATE", &format!("{}{}", self.has_key("OLD."), self.same_key("IS")), &body)
     }
 
     /// After an update that changes the key: the old key's version is remembered, and the new key's is not undercut.
@@ -176,7 +185,7 @@ impl<'a> Text<'a> {
         let [remember, remember_first] = self.remember_old_key("");
         let gone = self.gone_version();
         let stamp = self.stamp(&format!("max(NEW.{version}, OLD.{version} + 1, 1 + coalesce({gone}, 0))"));
-        let when = format!("NOT ({})", self.same_key("IS"));
+        let when = format!("{}NOT ({})", self.has_key("OLD."), self.same_key("IS"));
         let event = format!("AFTER UPDATE OF {}", self.key_names(""));
         let mut body = vec![self.capture_old()];
         body.extend(self.note());
@@ -369,6 +378,11 @@ impl<'a> Text<'a> {
         numbers.sort_unstable();
         numbers.dedup();
         numbers.iter().filter_map(|no| self.table.column(*no)).collect()
+    }
+
+    /// `x.id IS NOT NULL AND ` of every key column that may be empty for a moment.
+    fn has_key(&self, from: &str) -> String {
+        self.table.leased_columns().map(|column| format!("{from}{} IS NOT NULL AND ", quoted(&column.name))).collect()
     }
 
     fn key_names(&self, from: &str) -> String {

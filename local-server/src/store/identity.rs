@@ -6,6 +6,7 @@ use sync_core::wire::message::{Enrolled, Replica, Speaker};
 use uuid::Uuid;
 
 use super::db::DbError;
+use super::leases;
 
 /// What a site is since it joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub fn store(connection: &Connection, identity: &Identity) -> Result<(), DbError
 /// # Errors
 /// The database failed.
 pub fn store_replica(connection: &Connection, replica: &Replica) -> Result<(), DbError> {
+    // Its twin goes on with the numbers that were leased to the old one.
+    leases::let_go(connection)?;
     set_fact(connection, "replica", &replica.replica.to_string())?;
     set_fact(connection, "epoch", &replica.epoch.to_string())?;
     set_fact(connection, "cloud_epoch", &replica.cloud_epoch.to_string())

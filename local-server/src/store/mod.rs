@@ -12,6 +12,7 @@ pub mod digests;
 pub mod edits;
 pub mod error;
 pub mod install;
+pub mod leases;
 pub mod records;
 pub mod references;
 pub mod rows;

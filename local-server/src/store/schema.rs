@@ -73,8 +73,8 @@ pub fn author(site: &str) -> String {
 /// One column of the live table.
 pub(super) fn live_column(table: &Table, column: &Column) -> String {
     let key = table.key.contains(&column.no);
-    // What only the cloud can fill in is empty until the first answer.
-    let later = column.default == Some(DefaultValue::Cloud) && !key;
+    // What only the cloud can fill in is empty until the first answer; a leased number until the capture trigger has taken it.
+    let later = (column.default == Some(DefaultValue::Cloud) && !key) || column.default == Some(DefaultValue::Leased);
     let not_null = if (column.not_null || key) && !later { " NOT NULL" } else { "" };
     let default = column.default.as_ref().and_then(|default| default_sql(column, default)).map(|sql| format!(" DEFAULT {sql}"));
     format!("{} {}{not_null}{}", quoted(&column.name), storage(&column.ty), default.unwrap_or_default())
@@ -155,6 +155,10 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
                 add(format!("rejoin_conflicts_{what}"), "", &live, &names(table, &columns), "");
             }
         }
+    }
+    for column in table.leased_columns().filter(|column| table.key.first() != Some(&column.no)) {
+        // Whether the cloud's rows have taken leased numbers is asked after each pull.
+        add(format!("rejoin_leased_{}_{}", table.no, column.no), "", &live, &names(table, &[column.no]), "");
     }
     if !table.engine {
         add(format!("rejoin_base_{}_key", table.no), "", &base_table(table), &key, "");

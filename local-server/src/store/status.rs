@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use conflict_ui_api::backend::{LogQuery, RunSummary, SyncStatus};
+use conflict_ui_api::backend::{LogQuery, NumbersLeft, RunSummary, SyncStatus};
 use rusqlite::{Connection, Row, params};
 use sync_core::catalog::Catalog;
 use sync_core::id::RunId;
@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::daemon::DaemonStatus;
 use crate::store::apply::LAST_CHECKED;
 use crate::store::error::Result;
-use crate::store::{conflicts, hidden, identity, outbox};
+use crate::store::leases::Stock;
+use crate::store::{conflicts, hidden, identity, leases, outbox};
 
 /// The status, with what the daemon says of itself.
 ///
@@ -22,9 +23,11 @@ use crate::store::{conflicts, hidden, identity, outbox};
 /// The database.
 pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: String, daemon: DaemonStatus) -> Result<SyncStatus> {
     let dirty = catalog
+        .clone()
         .map(|catalog| hidden::plan(connection, catalog).and_then(|plan| outbox::pending(connection, &plan)))
         .transpose()?
         .unwrap_or_default();
+    let numbers = catalog.as_deref().map(|catalog| numbers(connection, catalog)).transpose()?.unwrap_or_default();
     let checked = identity::fact(connection, LAST_CHECKED)?;
     let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
     Ok(SyncStatus {
@@ -40,7 +43,18 @@ pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: St
         last_run: last.map(|run| RunSummary { id: run.id, status: run.status, completed_at: run.completed_at.as_deref().and_then(time) }),
         next_attempt_at: daemon.next_attempt_at,
         last_error: daemon.last_error,
+        numbers,
     })
+}
+
+fn numbers(connection: &Connection, catalog: &Catalog) -> Result<Vec<NumbersLeft>> {
+    let left = |stock: &Stock<'_>| NumbersLeft {
+        table: stock.table.path.clone(),
+        column: stock.column.name.clone(),
+        left: stock.left,
+        of: stock.table.lease_size().into(),
+    };
+    Ok(leases::stock(connection, catalog)?.iter().map(left).collect())
 }
 
 /// Runs, newest first.

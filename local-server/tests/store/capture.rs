@@ -57,7 +57,8 @@ impl State {
             (0..table.columns.len() - 1).map(|at| format!("{:?}", row.get_ref(first + at).unwrap())).collect()
         };
         let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
-        let names = names.join(", ");
+        // Keys of any type, by their text.
+        let names = format!("CAST(id AS TEXT), {}", names[1..].join(", "));
         let width = table.columns.len();
         let stamps = &table.stamps;
         let sql = format!(
@@ -163,10 +164,10 @@ pub(crate) fn check_captured(confirmed: &State, now: &State) -> Result<(), Strin
 
 /// Versions of a key only grow, over delete and insert too.
 #[derive(Default)]
-struct Versions(BTreeMap<String, (i64, Content)>);
+pub(crate) struct Versions(BTreeMap<String, (i64, Content)>);
 
 impl Versions {
-    fn see(&mut self, now: &State) -> Result<(), String> {
+    pub(crate) fn see(&mut self, now: &State) -> Result<(), String> {
         for (key, live) in &now.live {
             let seen = (live.version, live.content.clone());
             match self.0.insert(key.clone(), seen.clone()) {
@@ -237,7 +238,7 @@ fn hold(shell: Shell, steps: &[String]) -> Result<(), TestCaseError> {
 }
 
 /// What a push would carry says no two things of one key, once the base images stand where they belong.
-fn settle(connection: &Connection, confirmed: &State) -> Result<(), TestCaseError> {
+pub(crate) fn settle(connection: &Connection, confirmed: &State) -> Result<(), TestCaseError> {
     let catalog = capture_catalog();
     let before = State::read(connection, "t");
     trade_keys(connection, &catalog.tables[0]).unwrap();

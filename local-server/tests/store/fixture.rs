@@ -104,6 +104,21 @@ pub(crate) fn capture_catalog() -> Catalog {
     catalog(vec![t, c])
 }
 
+/// As [`capture_catalog`], with keys that are leased numbers; and `lines (org, no leased, x)`.
+pub(crate) fn leased_catalog() -> Catalog {
+    let mut tables = capture_catalog().tables;
+    let leased = |no: u32, name: &str| Column { not_null: true, default: Some(DefaultValue::Leased), ..column(no, name, ColumnType::Int8) };
+    for table in &mut tables {
+        table.columns[0] = leased(1, "id");
+    }
+    tables[1].columns[1].ty = ColumnType::Int8;
+    let org = Column { not_null: true, ..column(1, "org", ColumnType::Int8) };
+    let mut lines = table(3, "lines", vec![org, leased(2, "no"), column(3, "x", ColumnType::Int8)]);
+    lines.key = vec![ColumnNo(1), ColumnNo(2)];
+    tables.push(lines);
+    catalog(tables)
+}
+
 /// The engine's tables and those of a catalog, in an open database.
 pub(crate) fn build(connection: &Connection, catalog: &Catalog) {
     for migration in [

@@ -30,7 +30,9 @@ pub(super) fn explain(catalog: &Catalog, table: &Table, error: rusqlite::Error) 
             let field = catalog.api.case.apply(column);
             BackendError::Invalid(vec![FieldError { detail: format!("{field} is required"), field, code: "required" }])
         }
-        code if code & 0xff == ffi::SQLITE_CONSTRAINT => BackendError::Check(message.clone()),
+        code if code & 0xff == ffi::SQLITE_CONSTRAINT => {
+            BackendError::Check(message.strip_prefix("rejoin: ").unwrap_or(message).to_owned())
+        }
         ffi::SQLITE_TOOBIG => BackendError::Check("the row is too large".to_owned()),
         ffi::SQLITE_FULL => BackendError::Unavailable("the site's disk is full: nothing was written".to_owned()),
         _ => StoreError::from(error).into(),

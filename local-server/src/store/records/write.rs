@@ -15,7 +15,8 @@ use super::closure::{Closure, Follow, walk};
 use super::refusal::explain;
 use super::{Found, Result, read, record};
 use crate::store::error::StoreError;
-use crate::store::rows::{Bound, HeldState, base_table, column_list, live_by_key, live_table, quoted};
+use crate::store::leases;
+use crate::store::rows::{Bound, HeldState, base_table, column_list, live_by_key, live_table, quoted, read_key};
 use crate::store::schema::default_sql;
 
 /// One write on its way.
@@ -41,6 +42,9 @@ impl Writer<'_> {
         let row = insert_row(self.catalog, table, draft, &self.now, Uuid::now_v7).map_err(BackendError::Invalid)?;
         self.refuse_too_large(table, &row)?;
         let key = table.key_of(&row);
+        if let Some(column) = leases::missing(self.connection, table, &row)? {
+            return Err(BackendError::NoNumbers(leases::exhausted(table, column)));
+        }
         // A held row and a ghost hold their key, too.
         if live_by_key(self.connection, table, &key)?.is_some() {
             let columns = table.key_columns().map(|column| column.name.clone()).collect();
@@ -64,7 +68,18 @@ impl Writer<'_> {
         let (now, by) = (Value::Text(self.now.clone()), Value::Text(self.by.name.clone()));
         params.extend([Bound(&now), Bound(&by)]);
         self.execute(table, &sql, params_from_iter(params))?;
+        let key = if key.0.iter().any(Value::is_null) { self.made_key(table)? } else { key };
         self.reread(table, &key)
+    }
+
+    /// The key of the row that was inserted just now, with the numbers that it took.
+    fn made_key(&self, table: &Table) -> Result<Key> {
+        let names: Vec<_> = table.key_columns().map(|column| quoted(&column.name)).collect();
+        let sql = format!("SELECT {} FROM {} WHERE rejoin_row = ?1", names.join(", "), live_table(table));
+        let row = self.connection.last_insert_rowid();
+        let key =
+            self.connection.prepare_cached(&sql).and_then(|mut statement| statement.query_row([row], |row| Ok(read_key(table, row, 0))));
+        Ok(key.map_err(StoreError::from)?.map_err(StoreError::from)?)
     }
 
     fn update(&self, table: &Table, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record> {
