@@ -58,6 +58,15 @@ pub(crate) fn print(status: &Value, json: bool) -> Result {
     ]);
     let numbers = status.get("numbers").and_then(Value::as_array).into_iter().flatten();
     let numbers: Vec<_> = numbers.map(|one| format!("{} {} of {}", cell(one, "table"), cell(one, "left"), cell(one, "of"))).collect();
+    for one in status.get("oneWay").and_then(Value::as_array).into_iter().flatten() {
+        let way = match one.get("travel").and_then(Value::as_str) {
+            Some("up") => ", goes up only: what is here was written here",
+            Some("down") => ", comes down only: written at the cloud",
+            _ => "",
+        };
+        let kept = one.get("keepHours").and_then(Value::as_u64).map_or_else(String::new, |hours| format!(", rows kept for {hours} h"));
+        fields.push(("table", format!("{}{way}{kept}", cell(one, "table"))));
+    }
     if !numbers.is_empty() {
         fields.push(("numbers left", numbers.join(", ")));
     }

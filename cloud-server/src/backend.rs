@@ -136,6 +136,7 @@ impl Backend for Core {
             next_attempt_at: None,
             last_error: None,
             numbers: Vec::new(),
+            one_way: Vec::new(),
         })
     }
 

@@ -2,9 +2,11 @@
 
 mod download;
 mod lease;
+mod purge;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{SubsecRound, Utc};
 use conflict_ui_api::backend::Event as ApiEvent;
@@ -123,6 +125,8 @@ pub struct Syncer {
     events: broadcast::Sender<ApiEvent>,
     /// What the last log row said of rows that somebody must put right; said again only when it changes.
     told: Option<String>,
+    /// When it was last looked for rows that are old enough to go.
+    purged: Option<Instant>,
 }
 
 /// A run under way.
@@ -153,6 +157,7 @@ impl Syncer {
             forked: false,
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
             told: None,
+            purged: None,
         })
     }
 
@@ -213,6 +218,7 @@ impl Syncer {
             count(true, self.download(&mut report).await);
         }
         count(false, self.refill(&mut report).await);
+        self.purge(&mut report).await;
         report.status = match (failed, answered || report.moved) {
             (false, _) => RunStatus::Completed,
             (true, false) => RunStatus::Failed,

@@ -142,6 +142,13 @@ pub const LEASE_NUMBERS_MAX: usize = 100_000;
 /// Columns for which one message asks for numbers.
 pub const LEASE_WANTS_MAX: usize = 1_000;
 
+/// Rows that are kept for a time only which one transaction of a site looks at, once they are old.
+pub const KEEP_PURGE_ROWS: usize = 2_000;
+/// How many such transactions one run makes at most; the next one goes on.
+pub const KEEP_PURGE_BATCHES: usize = 500;
+/// How often a site looks for such rows.
+pub const KEEP_PURGE_EVERY: Duration = Duration::from_secs(600);
+
 /// Writes that may wait for a site's one writer; whoever comes then waits to be let in.
 pub const WRITER_QUEUE_MAX: usize = 256;
 /// Waiting API writes that a site commits together.

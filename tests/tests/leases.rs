@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use local_server::SiteConfig;
-use rejoin_tests::{Api, World, digests};
+use rejoin_tests::world::digests;
+use rejoin_tests::{Api, World};
 use serde_json::{Value, json};
 use sync_core::sync_log::Direction;
 

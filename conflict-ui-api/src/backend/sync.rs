@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sync_core::catalog::Travel;
 use sync_core::id::RunId;
 use sync_core::sync_log::{Direction, RunStatus};
 
@@ -36,6 +37,21 @@ pub struct SyncStatus {
     /// The numbers that this server has left for the keys of new rows, by table; empty at the cloud, which takes them from its sequences.
     #[serde(default)]
     pub numbers: Vec<NumbersLeft>,
+    /// The tables that travel one way only or are kept at sites for a time only; empty at the cloud.
+    #[serde(default)]
+    pub one_way: Vec<OneWay>,
+}
+
+/// A table that travels one way only, or is kept at sites for a time only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OneWay {
+    /// The table's name in API paths.
+    pub table: String,
+    /// Which way: `down` is written at the cloud only; of `up`, a site has what it wrote itself and nothing else.
+    pub travel: Travel,
+    /// After how many hours without a change a row goes from here; `None`: never.
+    pub keep_hours: Option<u32>,
 }
 
 /// The numbers left for one identity or serial key.

@@ -110,7 +110,12 @@ const SHAPES: &[Shape] = &[
         "How a server's sync stands.",
         "server:string, online:bool, paused:bool, running:bool, pending:int, oldestPendingAt:time?, held:int, conflicts:int, \
         lastCheckedAt:time?, lastRun:RunSummary?, nextAttemptAt:time?, lastError:string?, \
-        numbers:[NumbersLeft]",
+        numbers:[NumbersLeft], oneWay:[OneWay]",
+    ),
+    (
+        "OneWay",
+        "A table that travels one way only, or is kept at sites for a time only.",
+        "table:string, travel:both|up|down, keepHours:int?",
     ),
     ("NumbersLeft", "Numbers that a site has left for the key of a table's new rows.", "table:string, column:string, left:int, of:int"),
     ("RunSummary", "The end of a run.", "id:uuid, status:RunStatus, completedAt:time?"),

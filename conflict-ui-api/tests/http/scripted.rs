@@ -223,6 +223,7 @@ fn status(running: bool) -> SyncStatus {
         next_attempt_at: None,
         last_error: None,
         numbers: Vec::new(),
+        one_way: Vec::new(),
     }
 }
 

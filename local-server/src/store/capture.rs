@@ -11,7 +11,7 @@
 
 mod leased;
 
-use sync_core::catalog::{Column, Table};
+use sync_core::catalog::{Column, Table, Travel};
 use sync_core::id::ColumnNo;
 use sync_core::policy::Policy;
 
@@ -19,7 +19,7 @@ use crate::store::rows::{base_table, column_list, live_table, quoted};
 use crate::store::schema::{NOW, author, literal_text};
 
 /// Grows when the text below changes its meaning; part of the text, so that a site rebuilds its triggers when it starts with a newer one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 1;
 
 /// The table's triggers by name.
 #[must_use]
@@ -29,6 +29,11 @@ pub fn triggers(table: &Table, site: &str) -> Vec<(String, String)> {
     }
     let text = Text::new(table, site);
     let named = |what: &str| format!("rejoin_{what}_{}", table.no);
+    if table.travel == Travel::Down {
+        let refuse =
+            ["INSERT", "UPDATE", "DELETE"].map(|event| (named(&format!("down_{}", event.to_lowercase())), text.refuse_write(event)));
+        return refuse.into_iter().map(|(name, sql)| (name.clone(), format!("CREATE TRIGGER {name} {sql}"))).collect();
+    }
     [
         ("replace_by_insert", text.replace_by_insert()),
         ("insert", text.insert()),
@@ -62,6 +67,12 @@ impl<'a> Text<'a> {
         let when = if when.is_empty() { String::new() } else { format!("\nWHEN {when}") };
         let body: Vec<_> = body.iter().map(|statement| format!("    {statement};\n")).collect();
         format!("{event} ON {}{when}\nBEGIN -- capture {VERSION}\n{}END", self.live, body.concat())
+    }
+
+    /// A table that only the cloud writes.
+    fn refuse_write(&self, event: &str) -> String {
+        let words = self.message("is not written at sites: it travels down only. Write it at the cloud");
+        self.begin(&format!("BEFORE {event}"), "", &[format!("SELECT RAISE(ABORT, {words})")])
     }
 
     /// Before an insert: whatever it would replace, by row number, key and every unique key.

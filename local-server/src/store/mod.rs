@@ -30,6 +30,7 @@ pub mod entry;
 mod fresh;
 pub mod hidden;
 pub mod identity;
+pub mod keep;
 pub mod motion;
 pub mod noted;
 pub mod outbox;

@@ -160,6 +160,9 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
         // Whether the cloud's rows have taken leased numbers is asked after each pull.
         add(format!("rejoin_leased_{}_{}", table.no, column.no), "", &live, &names(table, &[column.no]), "");
     }
+    if table.keep_hours.is_some() {
+        add(format!("rejoin_keep_{}", table.no), "", &live, &quoted(&table.stamps.updated_at), "");
+    }
     if !table.engine {
         add(format!("rejoin_base_{}_key", table.no), "", &base_table(table), &key, "");
         add(format!("rejoin_theirs_{}_key", table.no), "UNIQUE ", &theirs_table(table), &key, "");
@@ -173,13 +176,14 @@ pub(super) fn names(table: &Table, columns: &[ColumnNo]) -> String {
     names.join(", ")
 }
 
-/// Whether a reference can be held at a site at all: both rows are always in the same scopes, or the row referred to is global.
+/// Whether a reference can be held at a site at all: both rows are always in the same scopes, or the row referred to is global; and every row of
+/// its table is here.
 #[must_use]
 pub fn may_hold(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
     let rooted = |rule: &ScopeRule| matches!(rule, ScopeRule::Root | ScopeRule::Through(_));
     catalog.table(reference.table).is_some_and(|target| {
         let stays = target.scope == ScopeRule::Global || (rooted(&table.scope) && rooted(&target.scope));
-        !table.engine && !target.engine && stays
+        !table.engine && !target.engine && stays && target.is_held_whole()
     })
 }
 

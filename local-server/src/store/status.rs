@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use conflict_ui_api::backend::{LogQuery, NumbersLeft, RunSummary, SyncStatus};
+use conflict_ui_api::backend::{LogQuery, NumbersLeft, OneWay, RunSummary, SyncStatus};
 use rusqlite::{Connection, Row, params};
-use sync_core::catalog::Catalog;
+use sync_core::catalog::{Catalog, Travel};
 use sync_core::id::RunId;
 use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::wire::message::Run;
@@ -28,6 +28,7 @@ pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: St
         .transpose()?
         .unwrap_or_default();
     let numbers = catalog.as_deref().map(|catalog| numbers(connection, catalog)).transpose()?.unwrap_or_default();
+    let one_way = catalog.as_deref().map(one_way).unwrap_or_default();
     let checked = identity::fact(connection, LAST_CHECKED)?;
     let last = log(connection, &LogQuery { server: Some(server.clone()), after: None, limit: 1 })?.pop();
     Ok(SyncStatus {
@@ -44,7 +45,13 @@ pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: St
         next_attempt_at: daemon.next_attempt_at,
         last_error: daemon.last_error,
         numbers,
+        one_way,
     })
+}
+
+fn one_way(catalog: &Catalog) -> Vec<OneWay> {
+    let limited = catalog.tables.iter().filter(|table| !table.engine && (table.travel != Travel::Both || table.keep_hours.is_some()));
+    limited.map(|table| OneWay { table: table.path.clone(), travel: table.travel, keep_hours: table.keep_hours }).collect()
 }
 
 fn numbers(connection: &Connection, catalog: &Catalog) -> Result<Vec<NumbersLeft>> {

@@ -8,6 +8,7 @@ mod fixture;
 mod hidden;
 mod histories;
 mod inbox;
+mod keep;
 mod leased;
 mod noted;
 mod schema;

@@ -3,7 +3,7 @@
 use conflict_ui_api::backend::{Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use rusqlite::{Connection, ToSql, params_from_iter};
-use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
+use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table, Travel};
 use sync_core::change::etag;
 use sync_core::id::Key;
 use sync_core::limits::VALUE_BYTES_MAX;
@@ -30,6 +30,10 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(super) fn run(&self, table: &Table, write: &Write) -> Result<Record> {
+        if table.travel == Travel::Down {
+            let words = format!("{} is not written at sites: it travels down only. Write it at the cloud", table.path);
+            return Err(BackendError::Unsupported(words));
+        }
         match write {
             Write::Create(draft) => self.create(table, draft),
             Write::Update { key, draft, if_match } => self.update(table, key, draft, if_match.as_deref()),
@@ -192,6 +196,10 @@ impl Writer<'_> {
         // A row may refer to itself.
         let own = |(no, at): (&sync_core::id::ColumnNo, &usize)| table.position(*no).is_some_and(|own| row[own] == row[*at]);
         if target.no == table.no && reference.target.iter().zip(positions).all(own) {
+            return Ok(true);
+        }
+        // A row that is not here may be at the cloud, which judges.
+        if !target.is_held_whole() {
             return Ok(true);
         }
         let columns = reference.target.iter().filter_map(|no| target.column(*no));
