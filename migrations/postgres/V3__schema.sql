@@ -42,3 +42,28 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                           AND held::pg_catalog.numeric OPERATOR(pg_catalog.<=) 9223372036854775807 THEN held::pg_catalog.int8 END END
 $$;
 REVOKE EXECUTE ON FUNCTION rejoin.as_uuid, rejoin.as_bigint FROM PUBLIC;
+
+-- Tables that were written while their names had moved on: a migration renamed or dropped a column of a key or scope path, and nobody has
+-- looked at the schema since. Their rows carry tick 0, which no pull sends, until they are stamped. rows_gone: some were deleted, or got
+-- another key, without a mark.
+CREATE TABLE rejoin.drifted (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_no integer NOT NULL,
+    rows_gone boolean NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Writes it down, once.
+CREATE FUNCTION rejoin.drifts(drifted_no integer, gone boolean) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO rejoin.drifted (table_no, rows_gone) SELECT drifted_no, gone
+        WHERE NOT EXISTS (SELECT FROM rejoin.drifted d WHERE d.table_no = drifted_no AND (d.rows_gone OR NOT gone))
+$$;
+
+-- Whether columns differ, whatever they are called by now.
+CREATE FUNCTION rejoin.differ(relation oid, attnums smallint[], one jsonb, other jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum = ANY (attnums)
+        AND one -> a.attname::text IS DISTINCT FROM other -> a.attname::text)
+$$;
+REVOKE EXECUTE ON FUNCTION rejoin.drifts, rejoin.differ FROM PUBLIC;

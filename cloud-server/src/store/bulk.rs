@@ -131,6 +131,9 @@ pub(crate) async fn update_columns(
         return Ok(());
     }
     let columns: Vec<_> = positions.iter().map(|at| (*at, &table.columns[*at])).collect();
+    if columns.iter().any(|(_, column)| table.key.contains(&column.no)) {
+        tell_of_new_keys(db).await?;
+    }
     let (count, stamps) = (columns.len(), columns.len() + STAMP_TYPES.len());
     let types: Vec<&str> =
         columns.iter().map(|(_, column)| array_type(&column.ty)).chain(STAMP_TYPES).chain(["text"]).chain(key_types(table)).collect();
@@ -152,6 +155,12 @@ pub(crate) async fn update_columns(
     params.extend(key_arrays(table, rows.iter().map(|write| write.key))?);
     let done = db.execute(&db.prepare_cached(&sql).await?, &refs(&params)).await?;
     all_there(table, done, rows.len())
+}
+
+/// The conditions of the triggers ask this, since they name no column of a key.
+pub(crate) async fn tell_of_new_keys(db: &impl GenericClient) -> Result<(), StoreError> {
+    db.execute(&db.prepare_cached("SELECT set_config('rejoin.moved', 'on', true)").await?, &[]).await?;
+    Ok(())
 }
 
 /// Deletes rows by key and scope.

@@ -5,13 +5,18 @@
 //! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
 //! - `claim` (AFTER INSERT, per statement): stamps what named the row by a declared reference before it was there;
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
-//! - `edited` (AFTER UPDATE, per row, where the table has columns of the policy `newest`): notes when they were edited;
+//! - `drift` (BEFORE, per statement): notices that names moved on since (see [`drift`]);
+//! - `edited` (AFTER UPDATE, per statement, where the table has columns of the policy `newest`): notes when they were edited;
 //! - `history_*` (per statement): write down what happened (see [`history`]).
+//!
+//! No condition names a user's column: PostgreSQL would refuse to change its type or to drop it. Functions name them, and are bound late.
 //!
 //! The functions run as the owner of the tables, so that a role that may write a table needs no right on the engine's. For that they
 //! fix their search_path; `restamp` and `claim`, under which users' triggers run, cannot and spell every operator in full instead.
 
 pub(crate) mod apply;
+pub(crate) mod drift;
+mod edited;
 mod history;
 mod source;
 mod ways;
@@ -23,6 +28,7 @@ use sha2::{Digest, Sha256};
 use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
 
+use self::drift::Places;
 use self::source::Source;
 pub(crate) use self::ways::{Way, scope_expression};
 use super::introspect::assemble::ENGINE_COLUMNS;
@@ -52,9 +58,10 @@ pub(crate) fn stamp_columns(table: &Table) -> Vec<(&'static str, &'static str)> 
 
 /// Generates. `naive` names the stamp columns that are `timestamp`: they hold UTC. `history`: what happens to the rows is kept; never to the
 /// engine's own.
-pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>, history: bool) -> Capture {
-    let source = Source { catalog, table, naive, history: history && !table.engine };
+pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>, history: bool, places: &Places) -> Capture {
+    let source = Source { catalog, table, naive, history: history && !table.engine, places };
     let mut functions = vec![source.stamp(), source.arrived(), source.gone(), source.moved(), source.truncated()];
+    functions.extend(source.drift());
     functions.extend(source.restamp());
     functions.extend(source.claim());
     functions.extend(source.history());
@@ -64,7 +71,7 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     for (name, form) in &triggers {
         let _ = write!(sql, "\nCREATE TRIGGER {} {form};", quote(name));
     }
-    let mark = format!("rejoin {}", &hex::encode(Sha256::digest(&sql))[..16]);
+    let mark = format!("rejoin {}", &hex::encode(Sha256::digest(sql.clone() + &drift::types(catalog, table)))[..16]);
     for (name, _) in &triggers {
         let _ = write!(sql, "\nCOMMENT ON TRIGGER {} ON {} IS '{mark}';", quote(name), table_sql(table));
     }

@@ -69,18 +69,18 @@ fn the_generated_sql_is_what_was_reviewed() {
     let catalog = catalog();
     for table in &catalog.tables {
         let naive = BTreeSet::from(["updated_at".to_owned()]);
-        insta::assert_snapshot!(format!("capture_{}", table.no), capture(&catalog, table, &naive, table.no.0 != 4).sql);
+        insta::assert_snapshot!(format!("capture_{}", table.no), capture(&catalog, table, &naive, table.no.0 != 4, &Places::default()).sql);
     }
 }
 
 #[test]
 fn the_mark_changes_with_the_text_and_only_with_it() {
     let catalog = catalog();
-    let mark = |catalog: &Catalog, naive: &BTreeSet<String>| capture(catalog, &catalog.tables[1], naive, true).mark;
+    let mark = |catalog: &Catalog, naive: &BTreeSet<String>| capture(catalog, &catalog.tables[1], naive, true, &Places::default()).mark;
     let before = mark(&catalog, &BTreeSet::new());
     assert_eq!(before, mark(&catalog, &BTreeSet::new()));
     assert_ne!(before, mark(&catalog, &BTreeSet::from(["updated_at".to_owned()])));
-    assert_ne!(before, capture(&catalog, &catalog.tables[1], &BTreeSet::new(), false).mark);
+    assert_ne!(before, capture(&catalog, &catalog.tables[1], &BTreeSet::new(), false, &Places::default()).mark);
     let mut renamed = catalog.clone();
     renamed.tables[0].name = "other".to_owned();
     assert_ne!(before, mark(&renamed, &BTreeSet::new()), "the parent's name is in it");

@@ -12,6 +12,7 @@ use deadpool_postgres::ClientWrapper;
 use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
+use super::capture::drift::Places;
 use super::capture::{self, apply, apply::CaptureError};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
@@ -126,11 +127,12 @@ async fn bring_in(
     for (table, found) in &tables {
         apply::add_columns(client, table, found).await?;
     }
+    let places = Places::read(client).await?;
     for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
         apply::uninstall(client, found, triggers).await?;
     }
     for (table, found) in tables {
-        let capture = apply::capture_of(catalog, table, found, settings);
+        let capture = apply::capture_of(catalog, table, found, settings, &places);
         apply::install(client, table, &capture, installed.get(&found.oid)).await?;
         apply::stamp_rows(client, catalog, table, found).await?;
     }

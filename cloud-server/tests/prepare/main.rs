@@ -154,10 +154,10 @@ async fn a_second_start_changes_nothing() {
     let stored = published(&cloud.sql).await.unwrap().unwrap();
     assert_eq!(stored, *catalog);
     // A trigger that somebody dropped or switched off comes back.
-    cloud.run("DROP TRIGGER \"~rejoin_v1_gone\" ON sends; ALTER TABLE sources DISABLE TRIGGER \"~rejoin_v1_update\"").await;
+    cloud.run("DROP TRIGGER \"~rejoin_v2_gone\" ON sends; ALTER TABLE sources DISABLE TRIGGER \"~rejoin_v2_update\"").await;
     prepared(cloud.database.url()).await;
     let off: i64 = cloud.one("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '~rejoin%' AND tgenabled <> 'O'").await;
-    let gone: i64 = cloud.one("SELECT count(*) FROM pg_trigger WHERE tgname = '~rejoin_v1_gone'").await;
+    let gone: i64 = cloud.one("SELECT count(*) FROM pg_trigger WHERE tgname = '~rejoin_v2_gone'").await;
     assert_eq!((off, gone), (0, 12));
 }
 

@@ -6,6 +6,7 @@ use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
 use tokio_postgres::Client;
 
+use super::drift::Places;
 use super::{Capture, TRIGGER_PREFIX, capture, scope_expression, stamp_columns};
 use crate::settings::Settings;
 use crate::store::error::StoreError;
@@ -55,17 +56,18 @@ pub(crate) async fn add_columns(client: &Client, table: &Table, found: &FoundTab
 }
 
 /// The capture of a table as it is found.
-pub(crate) fn capture_of(catalog: &Catalog, table: &Table, found: &FoundTable, settings: &Settings) -> Capture {
+pub(crate) fn capture_of(catalog: &Catalog, table: &Table, found: &FoundTable, settings: &Settings, places: &Places) -> Capture {
     let naive: BTreeSet<String> =
         found.columns.iter().filter(|column| column.ty == Some(ColumnType::Timestamp)).map(|column| column.name.clone()).collect();
     let history = settings.table(&table.schema, &table.name).and_then(|table| table.history).unwrap_or(true);
-    capture(catalog, table, &naive, history)
+    capture(catalog, table, &naive, history, places)
 }
 
-/// Reads which triggers of ours are in force.
+/// Reads which triggers of ours are in force, also those that somebody renamed.
 pub(crate) async fn installed(client: &Client) -> Result<Installed, StoreError> {
-    let sql = "SELECT tgrelid, tgname::text, CASE WHEN tgenabled IN ('O', 'A') THEN obj_description(oid, 'pg_trigger') END
-               FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE $1 || '%'";
+    let sql = "SELECT t.tgrelid, t.tgname::text, CASE WHEN t.tgenabled IN ('O', 'A') THEN obj_description(t.oid, 'pg_trigger') END
+               FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+               WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (t.tgname LIKE $1 || '%' OR n.nspname = 'rejoin')";
     let mut installed = Installed::new();
     for row in client.query(sql, &[&TRIGGER_PREFIX]).await? {
         let (name, mark): (String, Option<String>) = (row.get(1), row.get(2));

@@ -39,12 +39,13 @@ impl Source<'_> {
     by_push bigint := nullif(current_setting('rejoin.push_no', true), '')::bigint;
     rejoin_names CONSTANT text[] := ARRAY[{names}]::text[];
 BEGIN
-    IF (SELECT count(*) FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND attname = ANY (rejoin_names::name[])) = {count} THEN
+{later}    IF (SELECT count(*) FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND attname = ANY (rejoin_names::name[])) = {count} THEN
 {known}    ELSE
 {whole}    END IF;
     RETURN NULL;
 END
 ",
+            later = self.later(None),
             count = self.table.columns.len(),
             whole = self.written(whole, "", pairs),
         )

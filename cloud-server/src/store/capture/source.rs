@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
+use sync_core::catalog::{Catalog, ScopeRule, Table};
 use sync_core::id::{ColumnNo, ScopeId};
 use sync_core::limits::VERSION_LEAD_MAX;
-use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 
 use super::super::introspect::assemble::ENGINE_COLUMNS;
 use super::super::row::{quote, table_sql};
+use super::drift::Places;
 use super::ways::{Way, scope_expression, ways};
 use super::{key_array, literal};
 
 /// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
-const TRIGGER_VERSION: &str = "~rejoin_v1";
+const TRIGGER_VERSION: &str = "~rejoin_v2";
 
 /// Settings under which text forms mean the same whoever the session belongs to, and joins go by the keys' indexes.
 const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
@@ -32,10 +32,11 @@ pub(super) struct Source<'a> {
     pub(super) naive: &'a BTreeSet<String>,
     /// Whether what happens to its rows is kept.
     pub(super) history: bool,
+    pub(super) places: &'a Places,
 }
 
 impl Source<'_> {
-    fn function_name(&self, of: &str) -> String {
+    pub(super) fn function_name(&self, of: &str) -> String {
         format!("rejoin.{of}_{}", self.table.no)
     }
 
@@ -134,12 +135,18 @@ impl Source<'_> {
     held text;
     last text;
     was bigint;
+    rekeyed boolean := false;
 BEGIN
-    IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
+{later}    IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
+    IF TG_OP = 'UPDATE' THEN
+        rekeyed := {rekeyed};
+        -- Asked by triggers whose conditions must not name a column. It stays for the rest of the transaction: keys seldom change.
+        IF rekeyed THEN PERFORM set_config('rejoin.moved', 'on', true); END IF;
+    END IF;
 {derive}    IF stamped AND NEW.rejoin_scope = derived THEN RETURN NEW; END IF;
     NEW.rejoin_scope := derived;
     was := coalesce(OLD.{version}, 0);
-    IF TG_OP = 'INSERT' OR {rekeyed} THEN
+    IF TG_OP = 'INSERT' OR rekeyed THEN
         was := greatest(was, (SELECT max(t.version) FROM rejoin.tombstones t WHERE t.table_no = {no} AND t.key = {key}));
     END IF;
     NEW.{version} := greatest(was + 1, least(coalesce(NEW.{version}, 0), was + {VERSION_LEAD_MAX}));
@@ -149,6 +156,7 @@ BEGIN
     RETURN NEW;
 END
 ",
+            later = self.stamp_later(),
             derive = self.derive(),
             rekeyed = self.differ(&self.table.key),
             no = self.table.no,
@@ -162,72 +170,16 @@ END
         self.safe_function("stamp", "", &body)
     }
 
-    /// The columns whose edits are timed.
-    fn timed(&self) -> Vec<&Column> {
-        self.table.columns.iter().filter(|column| column.policy == Policy::Newest).collect()
-    }
-
-    /// Whether a timed column was edited. What has no equality in PostgreSQL is compared as text.
-    fn edited_column(column: &Column) -> String {
-        let name = quote(&column.name);
-        match column.ty {
-            ColumnType::Json | ColumnType::Array(_) | ColumnType::Other => format!("OLD.{name}::text IS DISTINCT FROM NEW.{name}::text"),
-            _ => format!("OLD.{name} IS DISTINCT FROM NEW.{name}"),
-        }
-    }
-
-    /// Notes when columns of the policy `newest` were edited; none where the table has no such column. A push says better afterwards.
-    pub(super) fn edited(&self) -> Option<String> {
-        let timed = self.timed();
-        if timed.is_empty() {
-            return None;
-        }
-        let columns: Vec<String> = timed.iter().map(|column| format!("({}, {})", column.no, Self::edited_column(column))).collect();
-        let body = format!(
-            r"BEGIN
-    IF {rekeyed} THEN
-        INSERT INTO rejoin.edit_times AS e (table_no, key, column_no, at)
-            SELECT o.table_no, {new_key}, o.column_no, o.at FROM rejoin.edit_times o WHERE o.table_no = {no} AND o.key = {old_key}
-            ON CONFLICT (table_no, key, column_no) DO UPDATE SET at = greatest(e.at, excluded.at);
-        DELETE FROM rejoin.edit_times e WHERE e.table_no = {no} AND e.key = {old_key};
-    END IF;
-    INSERT INTO rejoin.edit_times AS e (table_no, key, column_no, at)
-        SELECT {no}, {new_key}, c.no, clock_timestamp() FROM (VALUES {columns}) c(no, edited) WHERE c.edited
-        ON CONFLICT (table_no, key, column_no) DO UPDATE SET at = greatest(e.at, excluded.at);
-    RETURN NULL;
-END
-",
-            rekeyed = self.differ(&self.table.key),
-            no = self.table.no,
-            new_key = key_array(self.table, "NEW"),
-            old_key = key_array(self.table, "OLD"),
-            columns = columns.join(", "),
-        );
-        Some(self.safe_function("edited", BULK_SETTINGS, &body))
-    }
-
-    /// Forgets the times of the rows of `from`: another row may come under their keys.
-    fn forget_times(&self, from: &str) -> String {
-        if self.timed().is_empty() {
-            return String::new();
-        }
-        let no = self.table.no;
-        format!(
-            "    DELETE FROM rejoin.edit_times e USING {from} g WHERE e.table_no = {no} AND e.key = {};
-",
-            key_array(self.table, "g")
-        )
-    }
-
     pub(super) fn arrived(&self) -> String {
         let body = format!(
             r"BEGIN
-    IF EXISTS (SELECT FROM rejoin.tombstones t WHERE t.table_no = {no}) THEN
+{later}    IF EXISTS (SELECT FROM rejoin.tombstones t WHERE t.table_no = {no}) THEN
         DELETE FROM rejoin.tombstones t USING arrived a WHERE t.scope = a.rejoin_scope AND t.table_no = {no} AND t.key = {key};
     END IF;
     RETURN NULL;
 END
 ",
+            later = self.later(None),
             no = self.table.no,
             key = key_array(self.table, "a"),
         );
@@ -236,6 +188,8 @@ END
 
     /// Tombstones for the rows of `from`, but for those that live on or again in their scope.
     fn bury(&self, from: &str, unless_living: bool) -> String {
+        // By the table's number, whatever it is called by now.
+        let here = "pg_catalog.pg_class c WHERE c.oid = TG_RELID".to_owned();
         let living = if unless_living {
             let key: Vec<String> =
                 self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = g.{name}")).collect();
@@ -252,7 +206,7 @@ END
             r#"DECLARE
     one text;
 BEGIN
-    -- A row without a scope was there before us and is not stamped yet: nobody was ever sent it.
+{later}    -- A row without a scope was there before us and is not stamped yet: nobody was ever sent it.
     FOR one IN SELECT DISTINCT g.rejoin_scope COLLATE "C" FROM {from} g WHERE g.rejoin_scope IS NOT NULL ORDER BY 1 LOOP
         PERFORM rejoin.tick_of(one);
     END LOOP;
@@ -265,6 +219,7 @@ BEGIN
 {forget}    RETURN NULL;
 END
 "#,
+            later = self.later(Some(if unless_living { "gone" } else { &here })),
             forget = self.forget_times(from),
             no = self.table.no,
             key = key_array(self.table, "g"),
@@ -306,19 +261,22 @@ END
         let body = format!(
             r"BEGIN
     IF OLD.rejoin_scope IS NULL THEN RETURN NULL; END IF;
-    IF {rekeyed} THEN
+{later}    IF {rekeyed} THEN
         -- Keys may have been swapped.
         IF NOT EXISTS (SELECT FROM {table} l WHERE {key} AND l.rejoin_scope || '' = OLD.rejoin_scope) THEN
             PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, OLD.{version} + 1, false,
                 {image});
         END IF;
-    ELSE
+    ELSIF OLD.rejoin_scope <> NEW.rejoin_scope THEN
         PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, NEW.{version}, true, NULL);
+    ELSE
+        RETURN NULL;
     END IF;
     PERFORM rejoin.mark_there(NEW.rejoin_scope, {no}, {new_key});
     RETURN NULL;
 END
 ",
+            later = self.later(None),
             rekeyed = self.differ(&self.table.key),
             table = table_sql(self.table),
             key = key.join(" AND "),
@@ -372,28 +330,17 @@ END
         let table = table_sql(self.table);
         // A setting that this session never had is NULL, and a row without stamps is NULL too: they must not be equal.
         let counts = "NEW.rejoin_scope || '=' || NEW.rejoin_tick IS DISTINCT FROM coalesce(current_setting('rejoin.one', true), '')";
-        let site: Vec<ColumnNo> = match self.table.scope {
-            ScopeRule::Site => self.table.column_named("site_id").map(|column| column.no).into_iter().collect(),
-            _ => Vec::new(),
-        };
-        let mut watched: Vec<ColumnNo> = Vec::new();
-        for column in self.table.key.iter().chain(&self.table.way_columns()).chain(&site) {
-            if !watched.contains(column) {
-                watched.push(*column);
-            }
-        }
-        let rekeyed = self.differ(&self.table.key);
         let moved = "OLD.rejoin_scope IS DISTINCT FROM NEW.rejoin_scope";
+        // The server gives each row that it writes another tick; what writes it once more in the same transaction may have moved it.
+        let again = "OLD.rejoin_tick = NEW.rejoin_tick";
+        let rekeyed = "coalesce(current_setting('rejoin.moved', true), '') = 'on'";
         let stamp = self.function_name("stamp");
         let function = |of: &str| format!("EXECUTE FUNCTION {}()", self.function_name(of));
         let mut triggers = vec![
             ("insert", format!("BEFORE INSERT ON {table} FOR EACH ROW\n    WHEN ({counts}) EXECUTE FUNCTION {stamp}()")),
             (
                 "update",
-                format!(
-                    "BEFORE UPDATE ON {table} FOR EACH ROW\n    WHEN ({counts} OR {moved} OR {})\n    EXECUTE FUNCTION {stamp}()",
-                    self.differ(&watched)
-                ),
+                format!("BEFORE UPDATE ON {table} FOR EACH ROW\n    WHEN ({counts} OR {moved} OR {again})\n    EXECUTE FUNCTION {stamp}()"),
             ),
             ("arrived", format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT {}", function("arrived"))),
             ("gone", format!("AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone FOR EACH STATEMENT {}", function("gone"))),
@@ -406,6 +353,13 @@ END
             ),
             ("truncate", format!("BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {}", function("truncated"))),
         ];
+        if let Some(drifted) = self.drifted() {
+            let form = format!(
+                "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT\n    WHEN ({drifted}) {}",
+                function("drift")
+            );
+            triggers.push(("drift", form));
+        }
         if self.restamp().is_some() {
             let form = format!("AFTER UPDATE ON {table} FOR EACH ROW WHEN (OLD.rejoin_scope <> NEW.rejoin_scope) {}", function("restamp"));
             triggers.push(("restamp", form));
@@ -416,8 +370,8 @@ END
         }
         triggers.extend(self.history_triggers(&table, &function("history")));
         if self.edited().is_some() {
-            let edited: Vec<String> = self.timed().into_iter().map(Self::edited_column).chain([self.differ(&self.table.key)]).collect();
-            let form = format!("AFTER UPDATE ON {table} FOR EACH ROW\n    WHEN ({}) {}", edited.join(" OR "), function("edited"));
+            let tables = "REFERENCING OLD TABLE AS rows_before NEW TABLE AS rows_after";
+            let form = format!("AFTER UPDATE ON {table} {tables} FOR EACH STATEMENT {}", function("edited"));
             triggers.push(("edited", form));
         }
         triggers.into_iter().map(|(of, form)| (format!("{TRIGGER_VERSION}_{of}"), form)).collect()

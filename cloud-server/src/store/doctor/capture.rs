@@ -6,7 +6,8 @@ use tokio_postgres::Client;
 use super::{Finding, MEND, Severity, there};
 use crate::settings::Settings;
 use crate::store::capture::apply::{self, Installed};
-use crate::store::capture::stamp_columns;
+use crate::store::capture::drift::Places;
+use crate::store::capture::{Capture, stamp_columns};
 use crate::store::error::StoreError;
 use crate::store::introspect::{FoundTable, Schema};
 
@@ -17,7 +18,7 @@ pub(super) async fn look(
     settings: &Settings,
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
-    let installed = apply::installed(client).await?;
+    let (installed, places) = (apply::installed(client).await?, Places::read(client).await?);
     for (table, found) in there(catalog, schema) {
         let Some(found) = found else {
             let what = format!("{}.{} is in the catalog that is in force, and not there under this name", table.schema, table.name);
@@ -29,7 +30,7 @@ pub(super) async fn look(
             continue;
         };
         columns(table, found, findings);
-        triggers(catalog, table, found, settings, &installed, findings);
+        triggers(&apply::capture_of(catalog, table, found, settings, &places), found, &installed, findings);
     }
     for (table, trigger) in apply::later_triggers(client).await? {
         let what = format!("the trigger {trigger} runs after Rejoin's: what it changes in a row may not travel");
@@ -51,8 +52,7 @@ fn columns(table: &Table, found: &FoundTable, findings: &mut Vec<Finding>) {
     }
 }
 
-fn triggers(catalog: &Catalog, table: &Table, found: &FoundTable, settings: &Settings, installed: &Installed, findings: &mut Vec<Finding>) {
-    let capture = apply::capture_of(catalog, table, found, settings);
+fn triggers(capture: &Capture, found: &FoundTable, installed: &Installed, findings: &mut Vec<Finding>) {
     let none = std::collections::BTreeMap::new();
     let there = installed.get(&found.oid).unwrap_or(&none);
     for name in &capture.triggers {

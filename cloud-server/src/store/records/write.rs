@@ -102,6 +102,9 @@ impl<'a> Writer<'a> {
         }
         let mut query = Query::default();
         let mut sets = self.stamps(&mut query, table);
+        if changed.iter().any(|((column, _), _)| table.way_columns().contains(&column.no)) {
+            sets[0] = DERIVE.to_owned();
+        }
         for ((column, value), _) in changed {
             self.refuse_engine_column(column.no, column)?;
             let value = query.bind_new(column, value);
@@ -145,8 +148,9 @@ impl<'a> Writer<'a> {
         for (child, reference, keys) in &closure.cleared {
             let value = if reference.on_delete == OnDelete::SetDefault { "DEFAULT" } else { "NULL" };
             let columns = reference.columns.iter().filter_map(|no| child.column(*no));
-            let sets = columns.map(|column| format!("{} = {value}", quote(&column.name))).collect();
-            self.update_many(child, keys, sets).await?;
+            let sets: Vec<String> = columns.map(|column| format!("{} = {value}", quote(&column.name))).collect();
+            let leads_up = reference.columns.iter().any(|no| child.way_columns().contains(no));
+            self.update_many(child, keys, sets, leads_up).await?;
         }
         self.reread(key).await
     }
@@ -175,14 +179,19 @@ impl<'a> Writer<'a> {
     async fn mark(&self, closure: &Closure<'_>, deleted: bool) -> Result<(), BackendError> {
         for (table, keys) in &closure.taken {
             let Some(mark) = table.soft_delete.and_then(|no| table.column(no)) else { continue };
-            self.update_many(table, keys, vec![format!("{} = {deleted}", quote(&mark.name))]).await?;
+            self.update_many(table, keys, vec![format!("{} = {deleted}", quote(&mark.name))], false).await?;
         }
         Ok(())
     }
 
-    async fn update_many(&self, table: &Table, keys: &[Key], mut sets: Vec<String>) -> Result<(), BackendError> {
+    /// `derive`: the scope is derived anew.
+    async fn update_many(&self, table: &Table, keys: &[Key], mut sets: Vec<String>, derive: bool) -> Result<(), BackendError> {
         let mut query = Query::default();
-        sets.extend(self.stamps(&mut query, table));
+        let mut stamps = self.stamps(&mut query, table);
+        if derive {
+            stamps[0] = DERIVE.to_owned();
+        }
+        sets.extend(stamps);
         let columns: Vec<&Column> = table.key_columns().collect();
         let rows: Vec<Vec<Value>> = keys.iter().map(|key| key.0.clone()).collect();
         let condition = query.any_of(&columns, &rows);
@@ -253,6 +262,9 @@ impl<'a> Writer<'a> {
         super::not_found(self.table, key)
     }
 }
+
+/// A tick that counts for nobody: the trigger derives the scope anew.
+const DERIVE: &str = "rejoin_tick = NULL";
 
 fn update_sql(table: &Table, sets: &[String], condition: &str) -> String {
     format!(
