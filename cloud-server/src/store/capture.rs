@@ -18,6 +18,7 @@ pub(crate) mod apply;
 pub(crate) mod drift;
 mod edited;
 mod history;
+pub(crate) mod mend;
 mod source;
 mod ways;
 

@@ -13,7 +13,7 @@ use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
 use super::capture::drift::Places;
-use super::capture::{self, apply, apply::CaptureError};
+use super::capture::{self, apply, apply::CaptureError, mend};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
 use super::introspect::{Schema, assemble::assemble, numbers, read};
@@ -69,11 +69,12 @@ pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>
     let numbers = numbers::give(&transaction, &schema, &chosen).await?;
     transaction.commit().await?;
     let catalog = assemble(&schema, &chosen, &numbers, settings);
-    let unreached = unreached(published(&client).await?.as_ref(), &catalog, &schema, settings);
+    let before = published(&client).await?;
+    let unreached = unreached(before.as_ref(), &catalog, &schema, settings);
     if !unreached.is_empty() {
         return Err(PrepareError::Unreached(unreached));
     }
-    bring_in(&mut client, &schema, &chosen, &catalog, settings).await?;
+    bring_in(&mut client, &schema, &chosen, &catalog, before.as_ref(), settings).await?;
     Ok(Arc::new(publish::publish(&mut client, &schema, catalog).await?))
 }
 
@@ -113,6 +114,7 @@ async fn bring_in(
     schema: &Schema,
     chosen: &[Chosen],
     catalog: &Catalog,
+    before: Option<&Catalog>,
     settings: &Settings,
 ) -> Result<(), PrepareError> {
     let installed = apply::installed(client).await?;
@@ -124,8 +126,15 @@ async fn bring_in(
         at.and_then(|at| chosen.iter().find(|choice| choice.at == at)).map(|choice| &schema.tables[choice.at])
     };
     let tables: Vec<_> = catalog.ways_first().into_iter().filter_map(|table| Some((table, found(table)?))).collect();
+    let known = |table: &Table| before.is_some_and(|before| before.table(table.no).is_some());
     for (table, found) in &tables {
+        if known(table) {
+            mend::note_losses(client, table, found, &installed).await?;
+        }
         apply::add_columns(client, table, found).await?;
+        if known(table) {
+            mend::refill(client, table, found).await?;
+        }
     }
     let places = Places::read(client).await?;
     for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
@@ -135,6 +144,7 @@ async fn bring_in(
         let capture = apply::capture_of(catalog, table, found, settings, &places);
         apply::install(client, table, &capture, installed.get(&found.oid)).await?;
         apply::stamp_rows(client, catalog, table, found).await?;
+        mend::settle(client, catalog, table).await?;
     }
     Ok(())
 }

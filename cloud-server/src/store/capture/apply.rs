@@ -148,8 +148,10 @@ pub(crate) async fn stamp_rows(client: &mut Client, catalog: &Catalog, table: &T
         }
     }
     let key: Vec<String> = table.key_columns().map(|column| quote(&column.name)).collect();
+    // The defaults are for programs that name every column, or none that has no default: the trigger fills in what counts.
     let close = format!(
-        "ALTER TABLE {0} ALTER COLUMN rejoin_scope SET NOT NULL, ALTER COLUMN rejoin_tick SET NOT NULL;
+        "ALTER TABLE {0} ALTER COLUMN rejoin_scope SET NOT NULL, ALTER COLUMN rejoin_tick SET NOT NULL,
+             ALTER COLUMN rejoin_scope SET DEFAULT 'nowhere', ALTER COLUMN rejoin_tick SET DEFAULT 0;
          CREATE INDEX IF NOT EXISTS rejoin_{1}_feed ON {0} (rejoin_scope, rejoin_tick, {2})",
         table_sql(table),
         table.no,

@@ -268,7 +268,10 @@ END
                 {image});
         END IF;
     ELSIF OLD.rejoin_scope <> NEW.rejoin_scope THEN
-        PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, NEW.{version}, true, NULL);
+        -- What was nowhere nobody holds.
+        IF OLD.rejoin_scope <> {nowhere} THEN
+            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, NEW.{version}, true, NULL);
+        END IF;
     ELSE
         RETURN NULL;
     END IF;
@@ -277,6 +280,7 @@ END
 END
 ",
             later = self.later(None),
+            nowhere = literal(ScopeId::NOWHERE),
             rekeyed = self.differ(&self.table.key),
             table = table_sql(self.table),
             key = key.join(" AND "),

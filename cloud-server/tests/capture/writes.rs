@@ -1,24 +1,10 @@
-//! Plain SQL at the cloud is stamped: each way to write, in one transaction or several, with what others do meanwhile.
-//! The names start with the history of the design that they retell.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "the tests' own module")]
+//! Inserts and updates, and who may write.
 
-mod cloud;
-
-use cloud::{Cloud, Gone, P1, P2, Row, S1, S2, connect};
 use futures_util::SinkExt;
 use tokio_postgres::error::SqlState;
 
-fn scope(production: &str) -> String {
-    format!("productions/{production}")
-}
-
-fn at(production: &str, tick: i64, version: i64) -> Row {
-    Row { scope: scope(production), tick, version }
-}
-
-fn tombstone(production: &str, key: &str, tick: i64, version: i64) -> Gone {
-    Gone { scope: scope(production), key: vec![key.to_owned()], tick, version, left: false }
-}
+use super::cloud::{Cloud, P1, P2, S1, S2, connect};
+use super::{at, scope};
 
 #[tokio::test]
 async fn an_insert_gets_scope_tick_version_author_and_times() {
@@ -148,138 +134,6 @@ async fn ra5_a_savepoint_rolled_back_takes_its_tick_along() {
 }
 
 #[tokio::test]
-async fn ra2_an_edit_and_a_move_in_one_transaction_end_in_the_new_scope() {
-    for one in ["", "SELECT rejoin.take('productions/x');"] {
-        let cloud = Cloud::with_rows().await;
-        cloud
-            .run(&format!(
-                "BEGIN; {one} UPDATE sources SET name = 'x' WHERE id = '{S1}'; UPDATE sources SET production_id = '{P2}' WHERE id = '{S1}'; COMMIT"
-            ))
-            .await;
-        assert_eq!(cloud.row("sources", S1).await.scope, scope(P2));
-        assert_eq!(cloud.row("source_outputs", S1).await.scope, scope(P2));
-        cloud.check().await;
-    }
-}
-
-#[tokio::test]
-async fn h13_delete_and_insert_in_one_transaction_leave_a_row_and_no_tombstone() {
-    let cloud = Cloud::with_rows().await;
-    let insert = format!("INSERT INTO source_outputs (id, source_id, connector) VALUES ('{S1}', '{S1}', 'HDMI')");
-    cloud.run(&format!("BEGIN; DELETE FROM source_outputs WHERE id = '{S1}'; {insert}; COMMIT")).await;
-    assert_eq!(cloud.gone("source_outputs").await, []);
-    assert_eq!(cloud.row("source_outputs", S1).await, at(P1, 2, 3), "the version grows over delete and insert");
-    // In one statement: both statement triggers run at its end.
-    cloud
-        .run(&format!(
-            "WITH d AS (DELETE FROM source_outputs WHERE id = '{S1}' RETURNING *)
-             INSERT INTO source_outputs (id, source_id, connector) SELECT id, source_id, 'SDI' FROM d"
-        ))
-        .await;
-    assert_eq!(cloud.gone("source_outputs").await, []);
-    // Deleted in one transaction, there again in another.
-    cloud.run(&format!("DELETE FROM source_outputs WHERE id = '{S1}'")).await;
-    let gone = cloud.gone("source_outputs").await;
-    assert_eq!((gone.len(), gone[0].tick), (1, cloud.head(P1).await));
-    cloud.run(&insert).await;
-    assert_eq!(cloud.gone("source_outputs").await, []);
-    assert!(cloud.row("source_outputs", S1).await.version > gone[0].version);
-    cloud.check().await;
-}
-
-#[tokio::test]
-async fn ra4_a_skipped_insert_leaves_the_tombstone() {
-    let cloud = Cloud::start().await;
-    let (spec, card, other) = (P1, S1, S2);
-    cloud
-        .run(&format!(
-            "INSERT INTO equipment_specs (id, category, manufacturer, model, io_architecture) VALUES ('{spec}', 'CCU', 'm', 'm', 'CARD_BASED');
-             INSERT INTO equipment_cards (id, equipment_id, slot_number) VALUES ('{card}', '{spec}', 1), ('{other}', '{spec}', 2);
-             DELETE FROM equipment_cards WHERE id = '{card}'"
-        ))
-        .await;
-    let before = cloud.gone("equipment_cards").await;
-    assert_eq!(before.len(), 1);
-    let insert =
-        format!("INSERT INTO equipment_cards (id, equipment_id, slot_number) VALUES ('{card}', '{spec}', 2) ON CONFLICT DO NOTHING");
-    cloud.run(&insert).await;
-    assert_eq!(cloud.gone("equipment_cards").await, before, "no row came, so the tombstone stays");
-}
-
-#[tokio::test]
-async fn a_delete_leaves_a_tombstone_with_the_last_image_for_each_row_of_the_cascade() {
-    let cloud = Cloud::with_rows().await;
-    cloud.run(&format!("INSERT INTO sources (id, production_id, type, name, rate) VALUES ('{P2}', '{P1}', 't', 'c', 59.94)")).await;
-    cloud.run(&format!("DELETE FROM productions WHERE id = '{P1}'")).await;
-    assert_eq!(cloud.gone("productions").await, [tombstone(P1, P1, 3, 2)]);
-    assert_eq!(cloud.gone("sources").await, [tombstone(P1, P2, 3, 2), tombstone(P1, S1, 3, 2)]);
-    assert_eq!(cloud.gone("source_outputs").await, [tombstone(P1, S1, 3, 2)]);
-    let image: serde_json::Value = cloud.one(&format!("SELECT image FROM rejoin.tombstones WHERE key = ARRAY['{P2}']")).await;
-    assert_eq!((&image["name"], &image["rate"]), (&"c".into(), &59.94.into()));
-    for stamp in ["rejoin_scope", "rejoin_tick", "version", "updated_at", "last_modified_by", "synced_at"] {
-        assert!(image.get(stamp).is_none(), "{stamp}");
-    }
-    let author: String = cloud.one("SELECT DISTINCT author FROM rejoin.tombstones").await;
-    assert_eq!(author, "rejoin_owner");
-}
-
-#[tokio::test]
-async fn a_cleared_reference_is_an_edit_of_the_row_that_held_it() {
-    let cloud = Cloud::with_rows().await;
-    let id = "0198c0de-0000-7000-8000-0000000000c1";
-    cloud
-        .run(&format!("INSERT INTO connections (id, production_id, source_id, destination_type) VALUES ('{id}', '{P1}', '{S1}', 'SEND')"))
-        .await;
-    cloud.run(&format!("DELETE FROM sources WHERE id = '{S1}'")).await;
-    assert_eq!(cloud.row("connections", id).await, at(P1, 3, 2));
-    assert!(cloud.one::<bool>("SELECT source_id IS NULL FROM connections").await);
-}
-
-#[tokio::test]
-async fn a_changed_key_leaves_a_tombstone_and_the_references_follow() {
-    let cloud = Cloud::with_rows().await;
-    let id = "0198c0de-0000-7000-8000-0000000000c1";
-    cloud.run(&format!("UPDATE sources SET id = '{id}' WHERE id = '{S1}'")).await;
-    assert_eq!(cloud.row("sources", id).await, at(P1, 2, 2));
-    assert_eq!(cloud.gone("sources").await, [tombstone(P1, S1, 2, 2)]);
-    assert_eq!(cloud.row("source_outputs", S1).await, at(P1, 2, 2));
-    // The root's key is its scope's name: everything below moves along.
-    cloud.run(&format!("UPDATE productions SET id = '{S1}' WHERE id = '{P1}'")).await;
-    assert_eq!(cloud.row("productions", S1).await.scope, scope(S1));
-    assert_eq!(cloud.row("sources", id).await.scope, scope(S1));
-    assert_eq!(cloud.row("source_outputs", S1).await.scope, scope(S1));
-    assert_eq!(cloud.gone("productions").await, [tombstone(P1, P1, 3, 2)]);
-    assert!(cloud.gone("source_outputs").await.iter().all(|gone| gone.left && gone.scope == scope(P1)));
-    cloud.check().await;
-}
-
-#[tokio::test]
-async fn keys_swapped_in_one_statement_leave_no_tombstone_of_a_living_row() {
-    let cloud = Cloud::with_rows().await;
-    cloud.run("ALTER TABLE source_outputs DROP CONSTRAINT source_outputs_pkey, ADD PRIMARY KEY (id) DEFERRABLE").await;
-    cloud.run(&format!("UPDATE source_outputs SET source_id = '{S1}'")).await;
-    cloud.run(&format!("UPDATE source_outputs SET id = CASE id WHEN '{S1}' THEN '{S2}' ELSE '{S1}' END::uuid")).await;
-    let tombstones: Vec<Gone> = cloud.gone("source_outputs").await.into_iter().filter(|gone| !gone.left).collect();
-    assert_eq!(tombstones, []);
-}
-
-#[tokio::test]
-async fn a_move_to_another_scope_takes_the_subtree_along_and_leaves_marks() {
-    let cloud = Cloud::with_rows().await;
-    cloud.run(&format!("UPDATE sources SET production_id = '{P2}' WHERE id = '{S1}'")).await;
-    assert_eq!(cloud.row("sources", S1).await, at(P2, 2, 2));
-    assert_eq!(cloud.row("source_outputs", S1).await, at(P2, 2, 2));
-    let mark = |tick| Gone { left: true, ..tombstone(P1, S1, tick, 2) };
-    assert_eq!((cloud.gone("sources").await, cloud.gone("source_outputs").await), (vec![mark(2)], vec![mark(2)]));
-    cloud.check().await;
-    // And back: the marks of the scope where it lives again go, those of the other come.
-    cloud.run(&format!("UPDATE sources SET production_id = '{P1}' WHERE id = '{S1}'")).await;
-    let mark = Gone { left: true, ..tombstone(P2, S1, 3, 3) };
-    assert_eq!(cloud.gone("sources").await, [mark]);
-    cloud.check().await;
-}
-
-#[tokio::test]
 async fn one_transaction_over_two_scopes_has_one_tick_in_each() {
     let cloud = Cloud::with_rows().await;
     cloud
@@ -351,53 +205,6 @@ async fn a_stamp_counts_only_if_the_transaction_took_the_head() {
     let authors: String = cloud.one("SELECT string_agg(last_modified_by, ' ' ORDER BY id) FROM sources WHERE name = 'n'").await;
     assert_eq!(authors, "ann ann rejoin_owner rejoin_owner");
     cloud.check().await;
-}
-
-#[tokio::test]
-async fn the_server_moves_a_row_with_its_own_stamps_and_the_trigger_derives_again() {
-    let cloud = Cloud::with_rows().await;
-    let (a, b) = (scope(P1), scope(P2));
-    let to = |wanted: &str| {
-        format!(
-            "BEGIN; SELECT rejoin.take('{a}', '{b}');
-             UPDATE sources SET production_id = '{P2}', rejoin_scope = '{wanted}', version = 5,
-                 rejoin_tick = (SELECT head FROM rejoin.scopes WHERE scope = '{wanted}') WHERE id = '{S1}'; COMMIT"
-        )
-    };
-    cloud.run(&to(&a)).await;
-    assert_eq!(cloud.row("sources", S1).await, at(P2, 2, 5), "a scope that is wrong is put right");
-    cloud.run(&format!("UPDATE sources SET production_id = '{P1}' WHERE id = '{S1}'")).await;
-    cloud.run(&to(&b)).await;
-    assert_eq!(cloud.row("sources", S1).await, at(P2, 4, 5), "one that is right stays with its version");
-    cloud.check().await;
-}
-
-/// The parent moves while a child is inserted: whoever comes second derives from what the first left.
-#[tokio::test]
-async fn h15a_a_child_inserted_while_its_parent_moves_lands_in_the_parents_new_scope() {
-    let cloud = Cloud::with_rows().await;
-    let id = "0198c0de-0000-7000-8000-0000000000c1";
-    let other = connect(cloud.database.url()).await;
-    cloud.run(&format!("BEGIN; UPDATE sources SET production_id = '{P2}' WHERE id = '{S1}'")).await;
-    let insert = format!("INSERT INTO source_outputs (id, source_id, connector) VALUES ('{id}', '{S1}', 'SDI')");
-    let waiting = tokio::spawn(async move { other.batch_execute(&insert).await });
-    let watch = connect(cloud.database.url()).await;
-    let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    while !watch.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    cloud.run("COMMIT").await;
-    waiting.await.unwrap().unwrap();
-    assert_eq!(cloud.row("source_outputs", id).await, at(P2, 3, 1));
-    cloud.check().await;
-}
-
-#[tokio::test]
-async fn truncate_leaves_a_tombstone_for_every_row() {
-    let cloud = Cloud::with_rows().await;
-    cloud.run("TRUNCATE sources CASCADE").await;
-    assert_eq!(cloud.gone("sources").await, [tombstone(P1, S1, 2, 2), tombstone(P2, S2, 2, 2)]);
-    assert_eq!(cloud.gone("source_outputs").await, [tombstone(P1, S1, 2, 2), tombstone(P2, S2, 2, 2)]);
 }
 
 #[tokio::test]

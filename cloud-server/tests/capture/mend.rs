@@ -1,0 +1,83 @@
+//! What somebody dropped, disabled or renamed of ours is put back, and nothing that happened meanwhile is lost.
+
+use super::shop::{SETTINGS, Shop};
+
+const FEEDS: &str = "SELECT string_agg(DISTINCT rejoin_tick::text, ' ' ORDER BY rejoin_tick::text) FROM item";
+
+#[tokio::test]
+async fn a_tick_column_that_was_dropped_comes_back_with_its_triggers() {
+    let shop = Shop::open().await;
+    shop.run("UPDATE item SET price = 6 WHERE id = 11; UPDATE item SET price = 7 WHERE id = 11").await;
+    shop.run("ALTER TABLE item DROP rejoin_tick CASCADE").await;
+    shop.run("UPDATE item SET price = 8 WHERE id = 11").await;
+    shop.prepare(SETTINGS).await;
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 21 shop/2");
+    assert!(shop.one("SELECT rejoin_version::text FROM item WHERE id = 11").await.parse::<i64>().unwrap() >= 3);
+    let head = "SELECT bool_and(t.rejoin_tick = s.head)::text FROM item t JOIN rejoin.scopes s ON s.scope = t.rejoin_scope";
+    assert_eq!(shop.one(head).await, "true", "every row is fed again");
+    shop.run("UPDATE item SET price = 9 WHERE id = 21").await;
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 21 shop/2");
+}
+
+#[tokio::test]
+async fn versions_that_were_dropped_go_on_above_all_that_anybody_saw() {
+    let shop = Shop::open().await;
+    shop.run("UPDATE item SET price = 6 WHERE id = 11; UPDATE item SET rejoin_version = 900 WHERE id = 11; UPDATE item SET price = 7 WHERE id = 11").await;
+    assert_eq!(shop.one("SELECT rejoin_version::text FROM item WHERE id = 11").await, "901");
+    shop.run("ALTER TABLE item DROP rejoin_version, DROP rejoin_updated_at, DROP rejoin_modified_by, DROP rejoin_synced_at").await;
+    // Programs go on meanwhile.
+    shop.run("UPDATE item SET price = 8 WHERE id = 21; INSERT INTO item (id, shop_id) VALUES (12, 1)").await;
+    shop.prepare(SETTINGS).await;
+    let version = |id: u32| format!("SELECT rejoin_version::text FROM item WHERE id = {id}");
+    assert!(shop.one(&version(11)).await.parse::<i64>().unwrap() > 901);
+    let whole =
+        "SELECT bool_and(num_nonnulls(rejoin_version, rejoin_updated_at, rejoin_modified_by, rejoin_synced_at) = 4)::text FROM item";
+    assert_eq!(shop.one(whole).await, "true");
+    let before: i64 = shop.one(&version(11)).await.parse().unwrap();
+    shop.run("UPDATE item SET price = 10 WHERE id = 11").await;
+    assert_eq!(shop.one(&version(11)).await, (before + 1).to_string());
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 12 shop/1, 21 shop/2");
+}
+
+#[tokio::test]
+async fn all_columns_dropped_at_once_come_back() {
+    let shop = Shop::open().await;
+    shop.run(
+        "ALTER TABLE item DROP rejoin_scope CASCADE, DROP rejoin_tick CASCADE, DROP rejoin_version, DROP rejoin_updated_at, DROP rejoin_modified_by,
+             DROP rejoin_synced_at",
+    )
+    .await;
+    let heads: i64 = shop.one("SELECT max(head)::text FROM rejoin.scopes").await.parse().unwrap();
+    shop.prepare(SETTINGS).await;
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 21 shop/2");
+    assert!(shop.one("SELECT min(rejoin_version)::text FROM item").await.parse::<i64>().unwrap() > heads);
+}
+
+#[tokio::test]
+async fn triggers_dropped_disabled_or_renamed_are_put_back_and_the_table_is_fed_again() {
+    for harm in [
+        r#"DROP TRIGGER "~rejoin_v2_update" ON item"#,
+        "ALTER TABLE item DISABLE TRIGGER USER",
+        r#"ALTER TRIGGER "~rejoin_v2_gone" ON item RENAME TO theirs"#,
+    ] {
+        let shop = Shop::open().await;
+        let before = shop.one(FEEDS).await;
+        shop.run(harm).await;
+        shop.run("UPDATE item SET shop_id = 2, price = 8 WHERE id = 11").await;
+        shop.prepare(SETTINGS).await;
+        assert_ne!(shop.one(FEEDS).await, before, "{harm}");
+        assert_eq!(shop.rows("item", "id").await, "11 shop/2, 21 shop/2", "{harm}");
+        assert_eq!(shop.rows("label", "id").await, "111 shop/2, 211 shop/2", "{harm}");
+        let triggers =
+            "SELECT count(*) || ' ' || count(*) FILTER (WHERE tgenabled = 'O') FROM pg_trigger t JOIN pg_proc p ON p.oid = tgfoid
+                        WHERE tgrelid = 'item'::regclass AND pronamespace = 'rejoin'::regnamespace AND tgname LIKE '~rejoin%'";
+        let count = shop.one(triggers).await;
+        let (all, enabled) = count.split_once(' ').unwrap();
+        assert_eq!(all, enabled, "{harm}");
+        assert_eq!(shop.one("SELECT count(*)::text FROM pg_trigger WHERE tgname = 'theirs'").await, "0");
+        shop.run("DELETE FROM label; DELETE FROM item WHERE id = 11").await;
+        assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones WHERE key = '{11}' AND NOT left_scope").await, "1", "{harm}");
+        shop.prepare(SETTINGS).await;
+        assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.drifted").await, "0");
+    }
+}

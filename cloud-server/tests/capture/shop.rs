@@ -1,0 +1,70 @@
+//! A small database of somebody's own, with integer keys and a column of the policy `newest`.
+
+use std::sync::Arc;
+
+use cloud_server::settings::Settings;
+use cloud_server::store::pool::Database;
+use cloud_server::store::prepare;
+use cloud_server::test_support;
+use sync_core::catalog::Catalog;
+use tokio_postgres::Client;
+
+use super::cloud::connect;
+
+pub const SETTINGS: &str = "root = 'shop'\n[tables.item.policies]\nprice = 'newest'\n";
+
+pub struct Shop {
+    pub database: test_support::Database,
+    db: Database,
+    pub sql: Client,
+}
+
+impl Shop {
+    /// Two shops, 1 and 2, with the items 11 and 21, each with a label.
+    pub async fn open() -> Self {
+        Self::of(
+            "CREATE TABLE shop (id integer PRIMARY KEY, name text);
+             CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, price integer, note varchar(20));
+             CREATE TABLE label (id integer PRIMARY KEY, item_id integer NOT NULL REFERENCES item ON DELETE CASCADE, text text);
+             INSERT INTO shop VALUES (1, 'a'), (2, 'b');
+             INSERT INTO item (id, shop_id, price) VALUES (11, 1, 5), (21, 2, 5);
+             INSERT INTO label VALUES (111, 11, 'x'), (211, 21, 'y')",
+            SETTINGS,
+        )
+        .await
+    }
+
+    pub async fn of(sql: &str, settings: &str) -> Self {
+        let database = test_support::database().await;
+        let db = Database::open(database.url(), 2).unwrap();
+        let shop = Self { sql: connect(database.url()).await, database, db };
+        shop.run(sql).await;
+        shop.prepare(settings).await;
+        shop
+    }
+
+    pub async fn run(&self, sql: &str) {
+        if let Err(error) = self.sql.batch_execute(sql).await {
+            panic!("{error:?}\nin {sql}");
+        }
+    }
+
+    pub async fn one(&self, sql: &str) -> String {
+        self.sql.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+    }
+
+    /// Looks at the schema, as a cloud does.
+    pub async fn prepare(&self, settings: &str) -> Arc<Catalog> {
+        prepare(&self.db, &Settings::parse(settings).unwrap(), None).await.unwrap()
+    }
+
+    /// `key scope` of each row of a table, and that every tick was given.
+    pub async fn rows(&self, table: &str, key: &str) -> String {
+        let astray = format!(
+            "SELECT count(*)::text FROM {table} t LEFT JOIN rejoin.ticks k ON k.scope = t.rejoin_scope AND k.tick = t.rejoin_tick WHERE k.tick IS NULL"
+        );
+        assert_eq!(self.one(&astray).await, "0", "rows of {table} without a tick that was given");
+        assert_eq!(self.one("SELECT count(*)::text FROM rejoin.drifted").await, "0");
+        self.one(&format!("SELECT string_agg({key} || ' ' || rejoin_scope, ', ' ORDER BY {key}) FROM {table}")).await
+    }
+}
