@@ -106,6 +106,38 @@ fn the_protocol_page_gives_every_limit_as_it_is() {
 }
 
 #[test]
+fn the_settings_page_names_every_key_and_its_examples_can_be_read() {
+    let page = read("docs/SETTINGS.md");
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 6, "the examples are found");
+    for example in &examples {
+        cloud_server::settings::Settings::parse(example).unwrap_or_else(|error| panic!("{error} in\n{example}"));
+    }
+    let keys = |path: &str, structs: &[&str]| -> Vec<String> {
+        let text = read(path);
+        let bodies = structs.iter().map(|name| {
+            let body = text.split(&format!("pub struct {name} {{")).nth(1).unwrap_or_else(|| panic!("{path}: {name}"));
+            body.split("\n}").next().unwrap().to_owned()
+        });
+        let fields = bodies.flat_map(|body| {
+            body.lines().filter_map(|line| Some(line.strip_prefix("    pub ")?.split_once(':')?.0.to_owned())).collect::<Vec<_>>()
+        });
+        fields.collect()
+    };
+    let mut all = keys("cloud-server/src/settings.rs", &["Settings"]);
+    all.extend(keys("cloud-server/src/settings/tables.rs", &["TableSettings", "StampNames", "DeclaredReference"]));
+    all.extend(keys("cloud-server/src/settings/notify.rs", &["NotifySettings"]));
+    assert!(all.len() > 25, "the keys are found");
+    for key in all {
+        let shown = examples
+            .iter()
+            .any(|example| [format!("{key} ="), format!("[{key}]"), format!("[{key}.")].iter().any(|form| example.contains(form)));
+        // A secret has no place in an example.
+        assert!(shown || key == "secret", "docs/SETTINGS.md has no example of {key}");
+    }
+}
+
+#[test]
 fn every_dependency_has_its_line_in_the_decisions() {
     let page = read("docs/DECISIONS.md");
     let table = page.split("## Dependencies").nth(1).unwrap();
