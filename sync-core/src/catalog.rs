@@ -326,17 +326,24 @@ impl Catalog {
         })
     }
 
-    /// The tables with every table after those it refers to. A circle is cut at a reference that may be NULL, else at the lowest number.
+    /// The tables with every table after those it refers to. A circle is cut at a reference that only `rejoin.toml` declares, else at one that may
+    /// be NULL, else at the lowest number.
     #[must_use]
     pub fn parents_first(&self) -> Vec<&Table> {
         let mut done: Vec<&Table> = Vec::with_capacity(self.tables.len());
         let mut rest: Vec<&Table> = self.tables.iter().collect();
         while !rest.is_empty() {
-            let waits =
-                |table: &&Table, reference: &Reference| reference.table != table.no && rest.iter().any(|other| other.no == reference.table);
-            let ready = |table: &&Table| !table.references.iter().any(|reference| waits(table, reference));
-            let cut = |table: &&Table| !table.references.iter().any(|reference| waits(table, reference) && !table.may_be_null(reference));
-            let next = rest.iter().position(ready).or_else(|| rest.iter().position(cut)).unwrap_or(0);
+            let open: BTreeSet<TableNo> = rest.iter().map(|table| table.no).collect();
+            let first = |cut: &dyn Fn(&Table, &Reference) -> bool| {
+                let waits = |table: &Table, reference: &Reference| {
+                    reference.table != table.no && open.contains(&reference.table) && !cut(table, reference)
+                };
+                rest.iter().position(|table| !table.references.iter().any(|reference| waits(table, reference)))
+            };
+            let next = first(&|_, _| false)
+                .or_else(|| first(&|_, reference| reference.declared))
+                .or_else(|| first(&Table::may_be_null))
+                .unwrap_or(0);
             done.push(rest.remove(next));
         }
         done
@@ -474,23 +481,6 @@ impl Table {
         columns
     }
 
-    /// What a row given as the values of `columns` refers to by a reference: the values of the reference's target columns. `None` where it
-    /// refers to nothing by it: a NULL, another kind than the reference is for, or a text that is no such key.
-    #[must_use]
-    pub fn referred(&self, reference: &Reference, target: &Table, row: &[Value]) -> Option<Vec<Value>> {
-        let value = |no: ColumnNo| self.position(no).and_then(|at| row.get(at)).filter(|value| !value.is_null());
-        if reference.when.as_ref().is_some_and(|(column, wanted)| value(*column) != Some(wanted)) {
-            return None;
-        }
-        let pairs = reference.columns.iter().zip(&reference.target);
-        let values = pairs.map(|(column, wanted)| {
-            let (value, target) = (value(*column)?, target.column(*wanted)?);
-            // A declared reference may hold as text what the key is.
-            if reference.declared { target.ty.parse(&value.to_text()).ok() } else { Some(value.clone()) }
-        });
-        values.collect()
-    }
-
     /// Whether a row may refer to nothing by this reference.
     #[must_use]
     pub fn may_be_null(&self, reference: &Reference) -> bool {
@@ -550,5 +540,53 @@ impl JsonCase {
                 out
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table that refers to others: `?` may be NULL, `~` is declared.
+    fn catalog(tables: &[(u32, &[&str])]) -> Catalog {
+        let tables = tables.iter().map(|(no, references)| {
+            let column = |no: u32, not_null: bool| {
+                serde_json::json!({"no": no, "name": format!("c{no}"), "ty": "int8", "sql_type": "bigint", "not_null": not_null, "default": null,
+                                   "max_length": null})
+            };
+            let references = references.iter().map(|text| {
+                let to: u32 = text.trim_start_matches(['?', '~']).parse().unwrap();
+                let when = if text.starts_with('~') { serde_json::json!([1, 5]) } else { serde_json::Value::Null };
+                serde_json::json!({"name": text, "columns": [if text.starts_with('?') { 3 } else { 2 }], "table": to, "target": [1],
+                                   "on_delete": "cascade", "declared": text.starts_with('~'), "when": when})
+            });
+            serde_json::json!({
+                "no": no, "schema": "public", "name": format!("t{no}"), "path": "t", "engine": false, "key": [1], "uniques": [], "indexes": [],
+                "references": references.collect::<Vec<_>>(), "scope": "global", "soft_delete": null,
+                "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
+                "columns": [column(1, true), column(2, true), column(3, false)]
+            })
+        });
+        let tables: Vec<_> = tables.collect();
+        serde_json::from_value(serde_json::json!({"version": 1, "system": "s", "api": {}, "tables": tables})).unwrap()
+    }
+
+    fn order(tables: &[(u32, &[&str])]) -> Vec<u32> {
+        catalog(tables).parents_first().iter().map(|table| table.no.0).collect()
+    }
+
+    #[test]
+    fn a_table_of_many_kinds_comes_after_all_that_it_may_refer_to() {
+        assert_eq!(order(&[(1, &["~2", "~3"]), (2, &["3"]), (3, &[])]), [3, 2, 1]);
+        assert_eq!(order(&[(1, &["~1", "~2"]), (2, &[])]), [2, 1], "also where it refers to itself");
+    }
+
+    #[test]
+    fn a_circle_is_cut_at_what_only_the_settings_declare_first() {
+        assert_eq!(order(&[(1, &["2"]), (2, &["~1"])]), [2, 1]);
+        assert_eq!(order(&[(1, &["?2"]), (2, &["~1"])]), [2, 1], "rather than where a foreign key may be NULL");
+        assert_eq!(order(&[(1, &["~2"]), (2, &["?1"])]), [1, 2]);
+        assert_eq!(order(&[(1, &["2"]), (2, &["?1"])]), [2, 1]);
+        assert_eq!(order(&[(1, &["2"]), (2, &["1"]), (3, &[])]), [3, 1, 2]);
     }
 }

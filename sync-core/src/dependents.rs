@@ -1,5 +1,6 @@
 //! The tree of the conflicts that hang from one: stored flat (each names the top), shaped by what the parked rows refer to.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::catalog::{Catalog, Table};
@@ -29,7 +30,7 @@ pub struct Branch {
 }
 
 /// What is referred to: a table, columns of it, and their values.
-type Target<'a> = (TableNo, &'a [ColumnNo], Vec<&'a Value>);
+type Target<'a> = (TableNo, &'a [ColumnNo], Vec<Value>);
 
 /// Shapes the rows that hang from `top`: each once, parents before children, siblings in the order given. What refers to none of the others
 /// stands directly below the top; of rows that refer to each other in a circle, the first one given does.
@@ -44,7 +45,8 @@ pub fn tree(catalog: &Catalog, top: &ParkedRow<'_>, rows: &[ParkedRow<'_>]) -> V
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); rows.len()];
     for (index, row) in rows.iter().enumerate() {
         let targets = row.table.references.iter().filter_map(|reference| {
-            let values = values(row, &reference.columns)?;
+            let value = |no| row.row.get(row.table.position(no)?)?.as_ref().map(Cow::Borrowed);
+            let values = row.table.referred_by(reference, catalog.table(reference.table)?, value)?;
             offered.get(&(reference.table, &reference.target, values)).copied()
         });
         let mut loose = true;
@@ -91,8 +93,8 @@ fn offers<'a>(catalog: &'a Catalog, row: &'a ParkedRow<'_>) -> impl Iterator<Ite
 }
 
 /// The values of these columns, where all of them are known and none is NULL.
-fn values<'a>(row: &'a ParkedRow<'_>, columns: &[ColumnNo]) -> Option<Vec<&'a Value>> {
-    let value = |no: &ColumnNo| row.row.get(row.table.position(*no)?)?.as_ref().filter(|value| !value.is_null());
+fn values(row: &ParkedRow<'_>, columns: &[ColumnNo]) -> Option<Vec<Value>> {
+    let value = |no: &ColumnNo| row.row.get(row.table.position(*no)?)?.clone().filter(|value| !value.is_null());
     columns.iter().map(value).collect()
 }
 
@@ -147,6 +149,28 @@ mod tests {
     fn rows_stand_below_what_they_refer_to_parents_first() {
         assert_eq!(shape("t p", &["c x>b", "t b>a", "t a>p", "c y>p"]), "top1:a top1:y a2:b b3:x");
         assert_eq!(shape("t p", &["c lost>gone", "c none"]), "top1:lost top1:none");
+    }
+
+    #[test]
+    fn rows_of_a_kind_stand_below_the_row_of_their_kind() {
+        let mut catalog = catalog();
+        let to = |table: u32, kind: &str| crate::catalog::Reference {
+            table: TableNo(table),
+            declared: true,
+            when: Some((ColumnNo(1), Value::Text(kind.to_owned()))),
+            ..catalog.tables[1].references[0].clone()
+        };
+        catalog.tables[1].references = vec![to(1, "a"), to(2, "b")];
+        let parse = |no: u128, table: usize, values: [&str; 2]| ParkedRow {
+            conflict: ConflictId(Uuid::from_u128(no)),
+            table: &catalog.tables[table],
+            row: values.map(|text| (!text.is_empty()).then(|| Value::Text(text.to_owned()))).to_vec(),
+        };
+        // The kind is the key here: `a` refers to a row of `t`, `b` to one of `c`; of the last one the kind is not known.
+        let top = parse(9, 0, ["x", "-"]);
+        let rows = [parse(0, 1, ["a", "x"]), parse(1, 1, ["b", "a"]), parse(2, 1, ["b", "x"]), parse(3, 1, ["", "a"])];
+        let branches: Vec<(usize, u32)> = tree(&catalog, &top, &rows).iter().map(|branch| (branch.index, branch.depth)).collect();
+        assert_eq!(branches, [(0, 1), (2, 1), (3, 1), (1, 2)]);
     }
 
     #[test]

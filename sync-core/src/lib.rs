@@ -2,7 +2,7 @@
 //!
 //! Reading order:
 //! - [`id`], [`value`], [`json`]: a newtype per identity, the one value model, canonical equality;
-//! - [`catalog`]: tables, columns, references, and how a row finds its scope;
+//! - [`catalog`]: tables, columns, references, and how a row finds its scope; [`mod@reference`]: what a row refers to;
 //! - [`change`]: rows, images, what a push carries and what the cloud answers;
 //! - [`policy`]: what becomes of a column that both sides changed;
 //! - [`reconcile`]: `(current, incoming) -> decision`, the cloud's half of the merge;
@@ -22,6 +22,7 @@ pub mod json;
 pub mod limits;
 pub mod policy;
 pub mod reconcile;
+pub mod reference;
 pub mod site;
 pub mod sync_log;
 pub mod value;

@@ -217,7 +217,7 @@ impl Taking<'_> {
     }
 
     fn source(&self) -> Source<'_> {
-        Source { site: self.site, replica: self.push.speaker.replica, push: self.push.no, author: &self.author }
+        Source { catalog: self.catalog, site: self.site, replica: self.push.speaker.replica, push: self.push.no, author: &self.author }
     }
 
     fn parking<'s>(&self, set: &'s Set<'_>, item: &'s Item<'_>, after: &'s After, place: &HashMap<usize, usize>) -> Option<Parking<'s>> {

@@ -1,7 +1,7 @@
 //! Which scopes rows belong to, as the database has it.
 
 use deadpool_postgres::GenericClient;
-use sync_core::catalog::Table;
+use sync_core::catalog::{Reference, Table};
 use sync_core::id::ScopeId;
 use sync_core::value::Value;
 
@@ -27,6 +27,32 @@ pub(crate) async fn of_rows(
     Ok(scopes)
 }
 
+/// The condition that a row of `table`, as `alias`, is of the kind that refers by this reference; nothing where every row is.
+pub(crate) fn of_kind(table: &Table, reference: &Reference, alias: &str) -> String {
+    let kind = reference.when.as_ref().and_then(|(column, wanted)| Some((table.column(*column)?, wanted)));
+    kind.map_or_else(String::new, |(column, wanted)| {
+        format!(" AND {alias}.{} = '{}'", quote(&column.name), wanted.to_text().replace('\'', "''"))
+    })
+}
+
+/// Finds the rows of `child` that refer to rows of `target` with these values of the target columns, as [`find`] does.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn referring(
+    db: &impl GenericClient,
+    child: &Table,
+    reference: &Reference,
+    target: &Table,
+    values: &[Vec<Value>],
+    select: &str,
+) -> Result<Vec<(usize, tokio_postgres::Row)>, StoreError> {
+    let values: Vec<Vec<Value>> = values.iter().map(|values| child.referring(reference, target, values)).collect();
+    let values: Vec<&[Value]> = values.iter().map(Vec::as_slice).collect();
+    let positions: Vec<usize> = reference.columns.iter().filter_map(|no| child.position(*no)).collect();
+    find_of(db, child, &positions, &values, select, &of_kind(child, reference, "t")).await
+}
+
 /// Finds rows by the values of some columns. `select` is read from `t`, from result column 1 on; each result comes with the number of the
 /// values that found it.
 ///
@@ -39,6 +65,17 @@ pub(crate) async fn find(
     values: &[&[Value]],
     select: &str,
 ) -> Result<Vec<(usize, tokio_postgres::Row)>, StoreError> {
+    find_of(db, table, positions, values, select, "").await
+}
+
+async fn find_of(
+    db: &impl GenericClient,
+    table: &Table,
+    positions: &[usize],
+    values: &[&[Value]],
+    select: &str,
+    and: &str,
+) -> Result<Vec<(usize, tokio_postgres::Row)>, StoreError> {
     if values.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,7 +86,7 @@ pub(crate) async fn find(
         format!("t.{} = {element}", quote(&column.name))
     });
     let conditions = conditions.collect::<Vec<_>>().join(" AND ");
-    let sql = format!("SELECT u.c0, {select} FROM {} t, {} WHERE {conditions}", table_sql(table), unnest("u", &types, 1));
+    let sql = format!("SELECT u.c0, {select} FROM {} t, {} WHERE {conditions}{and}", table_sql(table), unnest("u", &types, 1));
     let numbers: Vec<i32> = (0..values.len()).filter_map(|no| i32::try_from(no).ok()).collect();
     let mut params: Vec<Param<'_>> = vec![Box::new(numbers)];
     for (no, column) in columns.iter().enumerate() {

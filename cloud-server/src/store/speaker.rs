@@ -69,7 +69,7 @@ impl SiteIdentity {
     /// Whether the site may read and write rows of this scope: those it holds, and for a while those it is giving up.
     #[must_use]
     pub fn holds(&self, scope: &ScopeId) -> bool {
-        let of_a_site = scope.0.starts_with("site/");
+        let of_a_site = scope.0.starts_with("site/") || scope.0 == ScopeId::NOWHERE;
         scope.0 == ScopeId::GLOBAL
             || self.leaving.contains(scope)
             || match &self.scopes {

@@ -59,15 +59,9 @@ pub fn repoint(catalog: &Catalog, rows: &mut [(TableNo, Row)], table: TableNo, f
             let Some(child) = catalog.table(*own) else { continue };
             let before = row.clone();
             for reference in child.references.iter().filter(|reference| reference.table == no) {
-                let pairs: Vec<(usize, usize)> = reference
-                    .columns
-                    .iter()
-                    .zip(&reference.target)
-                    .filter_map(|(own, target)| Some((child.position(*own)?, table.position(*target)?)))
-                    .collect();
-                let refers = pairs.iter().all(|(own, target)| !before[*own].is_null() && before[*own] == from[*target]);
-                if refers && pairs.len() == reference.columns.len() {
-                    pairs.iter().for_each(|(own, target)| row[*own] = to[*target].clone());
+                let (Some(lost), Some(now)) = (table.named_by(reference, &from), table.named_by(reference, &to)) else { continue };
+                if child.referred(reference, table, &before) == Some(lost) {
+                    child.refer(reference, table, row, &now);
                 }
             }
             if *row != before {

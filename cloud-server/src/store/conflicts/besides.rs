@@ -155,10 +155,7 @@ pub(super) async fn referring(
     reference: &Reference,
     rows: &[&StoredRow],
 ) -> Result<Vec<StoredRow>, StoreError> {
-    let at: Vec<usize> = reference.target.iter().filter_map(|no| table.position(*no)).collect();
-    let values: Vec<Vec<Value>> = rows.iter().map(|stored| at.iter().map(|at| stored.row[*at].clone()).collect()).collect();
-    let values: Vec<&[Value]> = values.iter().map(Vec::as_slice).collect();
-    let positions: Vec<usize> = reference.columns.iter().filter_map(|no| child.position(*no)).collect();
-    let found = scope::find(db, child, &positions, &values, &select_list(child, "t")).await?;
+    let values: Vec<Vec<Value>> = rows.iter().filter_map(|stored| table.named_by(reference, &stored.row)).collect();
+    let found = scope::referring(db, child, reference, table, &values, &select_list(child, "t")).await?;
     found.iter().map(|(_, row)| read_row(child, row, 1)).collect()
 }

@@ -1,10 +1,11 @@
 //! What hangs from a conflict: rows that could not come in because this one did not.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 
 use conflict_ui_api::backend::Dependent;
 use deadpool_postgres::GenericClient;
-use sync_core::catalog::Catalog;
+use sync_core::catalog::{Catalog, Reference};
 use sync_core::change::Row;
 use sync_core::conflict::{ConflictKind, Effect, Resolution, decide};
 use sync_core::dependents::{ParkedRow, tree};
@@ -58,16 +59,21 @@ impl<'a> Family<'a> {
 /// A conflict's row as far as it is waited for, or waits itself: of an edit only what it changes.
 fn parked_row<'s>(stored: &'s Stored<'_>) -> ParkedRow<'s> {
     let known = stored.table.columns.iter().zip(&stored.local);
-    let row = known.map(|(column, value)| value.clone().filter(|_| stored.insert || stored.columns.contains(&column.no))).collect();
+    // What a row refers to is changed as a whole: its kind and each of the columns.
+    let changes = |no: ColumnNo| stored.columns.contains(&no);
+    let of_changed: BTreeSet<ColumnNo> =
+        stored.table.references.iter().filter(|reference| reference.deciding().any(changes)).flat_map(Reference::deciding).collect();
+    let waits = |no: ColumnNo| stored.insert || changes(no) || of_changed.contains(&no);
+    let row = known.map(|(column, value)| value.clone().filter(|_| waits(column.no))).collect();
     ParkedRow { conflict: ConflictId(stored.head.id), table: stored.table, row }
 }
 
 fn refers_to(stored: &Stored<'_>, top: &Stored<'_>) -> bool {
-    let value =
-        |of: &Stored<'_>, no: &ColumnNo| of.table.position(*no).and_then(|at| of.local[at].clone()).filter(|value| !value.is_null());
+    let value = |of: &Stored<'_>, no: ColumnNo| of.table.position(no).and_then(|at| of.local[at].clone());
     stored.table.references.iter().filter(|reference| reference.table == top.table.no).any(|reference| {
-        let mut pairs = reference.columns.iter().zip(&reference.target);
-        pairs.all(|(own, target)| value(stored, own).is_some_and(|own| Some(own) == value(top, target)))
+        let named = stored.table.referred_by(reference, top.table, |no| value(stored, no).map(Cow::Owned));
+        let offered: Option<Vec<_>> = reference.target.iter().map(|no| value(top, *no).filter(|value| !value.is_null())).collect();
+        named.is_some() && named == offered
     })
 }
 

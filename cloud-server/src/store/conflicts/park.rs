@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use sync_core::catalog::Table;
+use sync_core::catalog::{Catalog, Table};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ReplicaId};
 use sync_core::policy;
@@ -58,6 +58,7 @@ pub(crate) struct Parking<'a> {
 /// Where parked rows come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
+    pub(crate) catalog: &'a Catalog,
     pub(crate) site: &'a SiteIdentity,
     pub(crate) replica: ReplicaId,
     pub(crate) push: PushNo,
@@ -106,7 +107,7 @@ pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parki
     tx.take(&BTreeSet::from([source.site.own_scope()])).await?;
     let open = open_conflicts(tx, source.replica, list).await?;
     let mut drafts: Vec<Draft<'_>> = list.iter().map(|parking| draft(parking, open.get(&name(parking)))).collect();
-    hang(tx, source.replica, &mut drafts).await?;
+    hang(tx, source, &mut drafts).await?;
     let new_groups = give_groups(tx, source, &mut drafts).await?;
     let (joined, new): (Vec<&Draft<'_>>, Vec<&Draft<'_>>) = drafts.iter().partition(|draft| draft.joins);
     write(tx, source, &new, INSERT).await?;
@@ -115,13 +116,13 @@ pub(crate) async fn park(tx: &mut WriteTx<'_>, source: Source<'_>, list: &[Parki
 }
 
 /// Finds what each draft hangs from: a row of this push, or one that an earlier push parked. Always the top of the tree.
-async fn hang(tx: &WriteTx<'_>, replica: ReplicaId, drafts: &mut [Draft<'_>]) -> Result<(), StoreError> {
+async fn hang(tx: &WriteTx<'_>, source: Source<'_>, drafts: &mut [Draft<'_>]) -> Result<(), StoreError> {
     let asking = |draft: &Draft<'_>| draft.parking.root.is_none() && draft.parking.kind == ConflictKind::ForeignKey;
     let asked: Vec<(usize, (i32, String))> = (0..drafts.len())
         .filter(|index| asking(&drafts[*index]))
-        .flat_map(|index| refers_to(drafts[index].parking).into_iter().map(move |named| (index, named)))
+        .flat_map(|index| refers_to(source.catalog, drafts[index].parking).into_iter().map(move |named| (index, named)))
         .collect();
-    for (index, root, group) in group::earlier_roots(tx, replica, &asked).await? {
+    for (index, root, group) in group::earlier_roots(tx, source.replica, &asked).await? {
         if drafts[index].id != root {
             (drafts[index].root, drafts[index].group) = (Some(root), Some(group));
         }
@@ -137,14 +138,15 @@ async fn hang(tx: &WriteTx<'_>, replica: ReplicaId, drafts: &mut [Draft<'_>]) ->
 }
 
 /// The rows that a parked one names as its parents, as `sync_conflicts` would name them.
-fn refers_to(parking: &Parking<'_>) -> Vec<(i32, String)> {
+fn refers_to(catalog: &Catalog, parking: &Parking<'_>) -> Vec<(i32, String)> {
     let table = parking.table;
-    let value = |no: &ColumnNo| {
-        let pushed = parking.pushed.iter().find(|(pushed, _)| pushed == no).map(|(_, value)| *value);
-        pushed.or_else(|| parking.known.get(table.position(*no)?)?.as_ref()).filter(|value| !value.is_null()).cloned()
+    let value = |no: ColumnNo| {
+        let pushed = parking.pushed.iter().find(|(pushed, _)| *pushed == no).map(|(_, value)| *value);
+        pushed.or_else(|| parking.known.get(table.position(no)?)?.as_ref()).map(Cow::Borrowed)
     };
     let named = table.references.iter().filter_map(|reference| {
-        let key = Key(reference.columns.iter().map(value).collect::<Option<_>>()?);
+        let target = catalog.table(reference.table)?;
+        let key = reference.key(target, &table.referred_by(reference, target, value)?)?;
         Some((i32::try_from(reference.table.0).ok()?, key.to_string()))
     });
     named.collect()

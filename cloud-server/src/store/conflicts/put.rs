@@ -32,7 +32,7 @@ pub(super) struct Put<'a> {
 }
 
 impl Put<'_> {
-    /// The values that a reference names, or is named by.
+    /// The values that a reference names it by.
     fn values(&self, columns: &[ColumnNo]) -> Option<Vec<Value>> {
         let value = |no: &ColumnNo| self.table.position(*no).map(|at| self.row[at].clone()).filter(|value| !value.is_null());
         columns.iter().map(value).collect()
@@ -49,8 +49,8 @@ impl Put<'_> {
 
     /// Whether the row refers to that one by this reference.
     pub(super) fn names(&self, reference: &Reference, target: &Put<'_>) -> bool {
-        let own = self.values(&reference.columns);
-        target.table.no == reference.table && own.is_some() && own == target.values(&reference.target)
+        let own = (target.table.no == reference.table).then(|| self.table.referred(reference, target.table, &self.row)).flatten();
+        own.is_some() && own == target.values(&reference.target)
     }
 
     /// Whether rows can refer to these values of it already.
@@ -73,8 +73,9 @@ pub(super) fn refers(puts: &[Put<'_>]) -> Vec<Vec<usize>> {
             }
         }
     }
+    let tables: HashMap<TableNo, &Table> = puts.iter().map(|put| (put.table.no, put.table)).collect();
     let find = |put: &Put<'_>, reference: &Reference| {
-        let values = put.values(&reference.columns)?;
+        let values = put.table.referred(reference, tables.get(&reference.table)?, &put.row)?;
         targets.get(&(reference.table, reference.target.as_slice(), values)).copied()
     };
     let each = puts.iter().enumerate().map(|(place, put)| {
@@ -148,7 +149,8 @@ impl Settling<'_> {
                 return Ok(Err(Told::new(format!("the row of {} that its scope hangs from does not exist", put.table.name))));
             };
             let mut row = put.row.clone();
-            for reference in &put.table.references {
+            // Of a declared reference PostgreSQL does not ask.
+            for reference in put.table.references.iter().filter(|reference| !reference.declared) {
                 let later = refers[place].iter().any(|target| !written[*target] && put.names(reference, &puts[*target]));
                 for at in reference.columns.iter().filter(|_| later).filter_map(|no| put.table.position(*no)) {
                     if !put.table.columns[at].not_null && !put.table.key.contains(&put.table.columns[at].no) {

@@ -145,20 +145,18 @@ impl<'a> Plan<'a> {
 /// The row that stays does not come to refer to itself because two rows became one.
 fn not_itself(table: &Table, row: &mut Row, lost: &Row, before: &Row) {
     for reference in table.references.iter().filter(|reference| reference.table == table.no) {
-        let own: Vec<(usize, usize)> = reference
-            .columns
-            .iter()
-            .zip(&reference.target)
-            .filter_map(|(own, target)| Some((table.position(*own)?, table.position(*target)?)))
-            .collect();
-        let names = |row: &Row, other: &Row| own.iter().all(|(at, target)| !row[*at].is_null() && row[*at] == other[*target]);
+        let names = |row: &Row, other: &Row| {
+            let named = table.referred(reference, table, row);
+            named.is_some() && named == table.named_by(reference, other)
+        };
         let itself = names(row, row) && !names(before, before);
         if !names(row, lost) && !itself {
             continue;
         }
-        for (at, target) in &own {
-            let free = !table.columns[*at].not_null && !table.key.contains(&table.columns[*at].no);
-            row[*at] = if free { Value::Null } else { row[*target].clone() };
+        let Some(own) = table.named_by(reference, row) else { continue };
+        for (no, value) in reference.columns.iter().zip(table.referring(reference, table, &own)) {
+            let Some(at) = table.position(*no) else { continue };
+            row[at] = if table.columns[at].not_null || table.key.contains(no) { value } else { Value::Null };
         }
     }
 }

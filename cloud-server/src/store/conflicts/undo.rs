@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::GenericClient;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::change::Row;
 use sync_core::conflict::Resolution;
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
@@ -278,18 +278,23 @@ impl Settling<'_> {
     }
 }
 
+/// The references that PostgreSQL holds.
+fn held<'p>(put: &'p Put<'_>) -> impl Iterator<Item = &'p Reference> {
+    put.table.references.iter().filter(|reference| !reference.declared)
+}
+
 /// Whether a row can be written back before the rows that it refers to.
 fn can_do_without(back: &Back<'_>, place: usize, needs: &[usize]) -> bool {
     let put = &back.puts[place];
     let bare = cut(&back.puts, place, needs);
-    let missing = put.table.references.iter().any(|reference| needs.iter().any(|need| bare.names(reference, &back.puts[*need])));
+    let missing = held(put).any(|reference| needs.iter().any(|need| bare.names(reference, &back.puts[*need])));
     !missing
 }
 
 /// The row without the references that may be NULL, to rows that are not back yet.
 fn cut<'a>(puts: &[Put<'a>], place: usize, needs: &[usize]) -> Put<'a> {
     let mut put = puts[place].clone();
-    for reference in &put.table.references {
+    for reference in held(&puts[place]) {
         let missing = needs.iter().any(|need| puts[place].names(reference, &puts[*need]));
         for at in reference.columns.iter().filter(|_| missing).filter_map(|no| put.table.position(*no)) {
             if !put.table.columns[at].not_null && !put.table.key.contains(&put.table.columns[at].no) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sync_core::catalog::{Reference, Table};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{Key, ScopeId, TableNo};
+use sync_core::reference::is_text_of;
 use sync_core::value::Value;
 use sync_core::write::columns_to_json;
 
@@ -14,6 +15,7 @@ use super::set::{Fate, Park, Set};
 use crate::store::bulk::{self, key_types, unnest};
 use crate::store::error::StoreError;
 use crate::store::row::{Param, array, array_type, compared, key_arrays, quote, refs, table_sql};
+use crate::store::scope;
 use crate::store::tombstone::{key_text_sql, key_text_types, key_texts};
 use crate::store::tx::WriteTx;
 
@@ -41,7 +43,11 @@ impl Applying<'_, '_> {
         let values: Vec<Vec<Value>> =
             indexes.iter().filter_map(|index| target_values(table, reference, &self.set.items[*index].current.as_ref()?.row)).collect();
         let columns: Vec<_> = reference.target.iter().filter_map(|no| table.column(*no)).collect();
+        let values: Vec<Vec<Value>> = values.iter().map(|values| child.referring(reference, table, values)).collect();
         let referring: Vec<_> = reference.columns.iter().filter_map(|no| child.column(*no)).collect();
+        // As the referring column holds it where that is not the key's own type.
+        let columns: Vec<_> =
+            columns.iter().zip(&referring).map(|(target, own)| if is_text_of(own, target) { *own } else { *target }).collect();
         let gone: Vec<&Key> = deletes_of(self.set, child.no).into_iter().map(|index| self.set.items[index].cloud_key()).collect();
 
         let types: Vec<&str> = ["integer"].into_iter().chain(columns.iter().map(|column| array_type(&column.ty))).collect();
@@ -55,10 +61,11 @@ impl Applying<'_, '_> {
             format!("t.{} = {element}", quote(&column.name))
         });
         let sql = format!(
-            "SELECT u.c0, count(*) FROM {}, {} t WHERE {} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY u.c0",
+            "SELECT u.c0, count(*) FROM {}, {} t WHERE {}{} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY u.c0",
             unnest("u", &types, 1),
             table_sql(child),
             refers.collect::<Vec<_>>().join(" AND "),
+            scope::of_kind(child, reference, "t"),
             unnest("g", &key_types(child), types.len() + 1),
             same.collect::<Vec<_>>().join(" AND "),
         );

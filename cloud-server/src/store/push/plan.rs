@@ -41,7 +41,11 @@ impl Set<'_> {
             if !matches!(item.fate, Fate::Open) {
                 continue;
             }
+            let dangling = item.dangling_way().cloned();
             let fate = match refused(item, site, &new) {
+                Some(_) if dangling.is_some() && item.from().is_none_or(|scope| site.holds(scope)) => {
+                    Fate::Parked(Park::new(ConflictKind::ForeignKey, item.edited(), names_nothing(item, dangling.as_ref())))
+                }
                 None if item.current.as_ref().is_some_and(StoredRow::is_too_large) => {
                     // The site could not be told how the row is now: its edit waits there until somebody makes the value smaller.
                     warn_too_large(item);
@@ -64,9 +68,7 @@ impl Set<'_> {
             if !matches!(item.fate, Fate::Write(_)) || item.to.is_some() {
                 continue;
             }
-            let path = item.way().map(|(reference, _)| reference.columns.clone());
-            let columns = self.names(item.table, &path.unwrap_or_default());
-            let reason = format!("{columns} names a row that does not exist");
+            let reason = names_nothing(item, item.way().map(|(reference, _)| reference));
             let park = Park::new(ConflictKind::ForeignKey, item.edited(), reason);
             self.items[index].refuse(park);
         }
@@ -173,6 +175,18 @@ fn decide(item: &mut Item<'_>, counted: &BTreeSet<Uuid>, received: &str, reoffer
                 None => Fate::Parked(park),
             }
         }
+    }
+}
+
+/// Says that a row's scope hangs from one that is not there.
+fn names_nothing(item: &Item<'_>, reference: Option<&Reference>) -> String {
+    let columns = reference.into_iter().flat_map(|reference| &reference.columns).filter_map(|no| item.table.column(*no));
+    let columns = columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    match reference.and_then(|reference| item.catalog.table(reference.table)) {
+        Some(target) if reference.is_some_and(|reference| reference.declared) => {
+            format!("{columns} names a row of {} that does not exist", target.name)
+        }
+        _ => format!("{columns} names a row that does not exist"),
     }
 }
 

@@ -86,9 +86,8 @@ async fn lost(tx: &WriteTx<'_>, catalog: &Catalog, rows: &[RowChange]) -> Result
         let Some(table) = catalog.table(change.table) else { continue };
         asked.insert((table.no, change.key.clone()));
         for reference in &table.references {
-            for tuple in [Side::New, Side::Base].iter().filter_map(|side| tuple(table, change, reference, *side)) {
-                asked.extend(key_of(catalog, reference, &tuple).map(|key| (reference.table, key)));
-            }
+            let named = [Side::New, Side::Base].iter().filter_map(|side| named(catalog, table, change, reference, *side));
+            asked.extend(named.map(|key| (reference.table, key)));
         }
     }
     let numbers: Vec<i32> = asked.iter().map(|(no, _)| i32::try_from(no.0).unwrap_or_default()).collect();
@@ -147,19 +146,16 @@ fn value_mut<'c>(table: &Table, change: &'c mut RowChange, no: ColumnNo, side: S
     }
 }
 
-/// What the change refers to by this reference, as far as it says.
-fn tuple(table: &Table, change: &RowChange, reference: &Reference, side: Side) -> Option<Vec<Value>> {
-    let mut change = change.clone();
-    let values = reference.columns.iter().map(|no| value_mut(table, &mut change, *no, side).map(|value| value.clone()));
-    values.map(|value| value.filter(|value| !value.is_null())).collect()
-}
-
-/// The key that a reference names; `None` where it names a row by other columns.
-fn key_of(catalog: &Catalog, reference: &Reference, tuple: &[Value]) -> Option<Key> {
+/// The key of the row that the change refers to by this reference, as far as it says; `None` where it names one by other columns.
+fn named(catalog: &Catalog, table: &Table, change: &RowChange, reference: &Reference, side: Side) -> Option<Key> {
     let target = catalog.table(reference.table)?;
-    let value = |no: &ColumnNo| reference.target.iter().position(|own| own == no).and_then(|at| tuple.get(at)).cloned();
-    let fits = reference.target.len() == target.key.len();
-    target.key.iter().filter(|_| fits).map(value).collect::<Option<Vec<_>>>().filter(|key| key.len() == target.key.len()).map(Key)
+    let mut change = change.clone();
+    let mut known: BTreeMap<ColumnNo, Value> = BTreeMap::new();
+    for no in reference.deciding() {
+        known.insert(no, value_mut(table, &mut change, no, side)?.clone());
+    }
+    let values = table.referred_by(reference, target, |no| known.get(&no).map(Cow::Borrowed))?;
+    reference.key(target, &values)
 }
 
 /// Lets a change name the rows that its lost ones are now; the columns that it does so in.
@@ -168,12 +164,13 @@ fn repoint(catalog: &Catalog, table: &Table, change: &mut RowChange, merged: &Me
     for reference in &table.references {
         let Some(target) = catalog.table(reference.table) else { continue };
         for side in [Side::Base, Side::New] {
-            let named = tuple(table, change, reference, side).and_then(|tuple| key_of(catalog, reference, &tuple));
+            let named = named(catalog, table, change, reference, side);
             let Some(now) = named.and_then(|key| merged.get(&(reference.table, key))) else { continue };
-            for (own, no) in reference.columns.iter().zip(&reference.target) {
-                let value = target.key.iter().position(|key| key == no).and_then(|at| now.0.get(at));
-                let (Some(value), Some(place)) = (value, value_mut(table, change, *own, side)) else { continue };
-                *place = value.clone();
+            let value = |no: &ColumnNo| target.key.iter().position(|key| key == no).and_then(|at| now.0.get(at)).cloned();
+            let Some(now) = reference.target.iter().map(value).collect::<Option<Vec<_>>>() else { continue };
+            for (own, value) in reference.columns.iter().zip(table.referring(reference, target, &now)) {
+                let Some(place) = value_mut(table, change, *own, side) else { continue };
+                *place = value;
                 columns.insert(*own);
             }
         }

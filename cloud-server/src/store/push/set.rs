@@ -37,6 +37,7 @@ pub(super) struct Set<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Item<'a> {
     pub(super) change: &'a RowChange,
+    pub(super) catalog: &'a Catalog,
     pub(super) table: &'a Table,
     /// Where the table stands among all, parents first.
     pub(super) level: usize,
@@ -196,21 +197,18 @@ impl<'a> Item<'a> {
 
     /// What the row is to refer to by this reference; `None` where it refers to nothing.
     pub(super) fn refers_to(&self, reference: &Reference) -> Option<Vec<Value>> {
-        if let Some((column, wanted)) = &reference.when
-            && self.new_value(self.table.position(*column)?)?.as_ref() != wanted
-        {
-            return None;
-        }
-        let values = reference.columns.iter().map(|no| {
-            let value = self.new_value(self.table.position(*no)?)?.into_owned();
-            if value.is_null() { None } else { Some(value) }
-        });
-        values.collect()
+        let target = self.catalog.table(reference.table)?;
+        self.table.referred_by(reference, target, |no| self.new_value(self.table.position(no)?))
     }
 
     /// The reference through which the row finds its scope, with what it refers to; `None` where it names none.
     pub(super) fn way(&self) -> Option<(&Reference, Vec<Value>)> {
         self.table.ways().find_map(|reference| Some((reference, self.refers_to(reference)?)))
+    }
+
+    /// The declared reference through which the row would find its scope, where it names a row that is not there: the row would be nowhere.
+    pub(super) fn dangling_way(&self) -> Option<&Reference> {
+        self.way().map(|(reference, _)| reference).filter(|reference| reference.declared && self.to == Some(ScopeId::nowhere()))
     }
 
     /// Whether the row is known to name none of those.
@@ -221,12 +219,7 @@ impl<'a> Item<'a> {
 
     /// What the cloud's row refers to by this reference now.
     pub(super) fn referred_to(&self, reference: &Reference) -> Option<Vec<Value>> {
-        let row = &self.current.as_ref()?.row;
-        let values = reference.columns.iter().map(|no| {
-            let value = row[self.table.position(*no)?].clone();
-            if value.is_null() { None } else { Some(value) }
-        });
-        values.collect()
+        self.table.referred(reference, self.catalog.table(reference.table)?, &self.current.as_ref()?.row)
     }
 }
 
@@ -256,6 +249,7 @@ impl<'a> Set<'a> {
             let level = levels.get(&table.no).copied().unwrap_or_default();
             let mut item = Item {
                 change,
+                catalog,
                 table,
                 level,
                 current: None,
@@ -326,7 +320,8 @@ impl<'a> Set<'a> {
             let Some((reference, values)) = item.way() else { return item.reaches_nothing().then(ScopeId::nowhere) };
             match self.find(reference, &values) {
                 Some(parent) => index = parent,
-                None => return database(reference, &values),
+                // PostgreSQL does not hold a declared reference: the row can be there without the one that it names.
+                None => return database(reference, &values).or_else(|| reference.declared.then(ScopeId::nowhere)),
             }
         }
         None

@@ -42,8 +42,8 @@ fn depth(set: &Set<'_>, index: usize) -> usize {
     let mut at = index;
     for depth in 0..sync_core::limits::REFERENCE_DEPTH_MAX {
         let item = &set.items[at];
-        let own = item.table.references.iter().find(|reference| reference.table == item.table.no);
-        let above = own.and_then(|reference| set.find(reference, &item.refers_to(reference)?)).filter(|above| *above != at);
+        let mut own = item.table.references.iter().filter(|reference| reference.table == item.table.no);
+        let above = own.find_map(|reference| set.find(reference, &item.refers_to(reference)?)).filter(|above| *above != at);
         match above {
             Some(above) => at = above,
             None => return depth,
@@ -52,15 +52,13 @@ fn depth(set: &Set<'_>, index: usize) -> usize {
     0
 }
 
-/// Pairs of inserts of which the first refers to the second, which is written later: a circle.
-pub(super) fn forward_references(set: &Set<'_>, place: &HashMap<usize, usize>) -> Vec<(usize, usize)> {
+/// Pairs of inserts of which the first refers to the second, which is written later: a circle. Where a reference is declared, of any row that
+/// refers to an insert: PostgreSQL would take it, and it would be there already when the insert is refused.
+fn forward_references(set: &Set<'_>, place: &HashMap<usize, usize>) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     for (&index, &own) in place {
         let item = &set.items[index];
-        if !item.is_insert() {
-            continue;
-        }
-        for reference in &item.table.references {
+        for reference in item.table.references.iter().filter(|reference| reference.declared || item.is_insert()) {
             let target = item.refers_to(reference).and_then(|values| set.find(reference, &values));
             if let Some(target) = target
                 && set.items[target].is_insert()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sync_core::catalog::{Column, Table, Unique};
+use sync_core::catalog::{Column, Reference, Table, Unique};
 use sync_core::change::{Op, Row};
 use sync_core::id::{Key, ScopeId, TableNo};
 use sync_core::value::{ColumnType, Value};
@@ -10,7 +10,7 @@ use sync_core::value::{ColumnType, Value};
 use super::apply::Applying;
 use super::plan::new_tuple;
 use super::set::{Fate, Item};
-use super::units::{forward_references, given_up};
+use super::units::given_up;
 use crate::store::bulk::{self, RowWrite};
 use crate::store::error::StoreError;
 use crate::store::tx::WriteTx;
@@ -127,7 +127,7 @@ impl Applying<'_, '_> {
         }
         let place: HashMap<usize, usize> =
             batches.values().enumerate().flat_map(|(place, batch)| batch.iter().map(move |index| (*index, place))).collect();
-        let cut: Vec<usize> = forward_references(self.set, &place).into_iter().map(|(index, _)| index).collect();
+        let cut: Vec<usize> = place.keys().copied().filter(|index| self.is_cut(*index, &place)).collect();
         for ((_, no, positions), batch) in &batches {
             let Some(table) = self.set.catalog.table(*no) else { continue };
             let rows: Vec<Row> = batch.iter().map(|index| self.without_cut(*index, &place)).collect();
@@ -147,8 +147,7 @@ impl Applying<'_, '_> {
         let item = &self.set.items[index];
         let mut row = item.write().map(|write| write.row.clone()).unwrap_or_default();
         for reference in &item.table.references {
-            let target = item.refers_to(reference).and_then(|values| self.set.find(reference, &values));
-            let later = target.and_then(|target| place.get(&target)).is_some_and(|target| Some(target) > place.get(&index));
+            let later = self.comes_later(index, reference, place);
             for at in reference.columns.iter().filter_map(|no| item.table.position(*no)) {
                 if later && !item.table.columns[at].not_null {
                     row[at] = Value::Null;
@@ -156,6 +155,17 @@ impl Applying<'_, '_> {
             }
         }
         row
+    }
+
+    fn is_cut(&self, index: usize, place: &HashMap<usize, usize>) -> bool {
+        self.set.items[index].table.references.iter().any(|reference| self.comes_later(index, reference, place))
+    }
+
+    /// Whether a row names one that is inserted after it. Of a declared reference PostgreSQL does not ask.
+    fn comes_later(&self, index: usize, reference: &Reference, place: &HashMap<usize, usize>) -> bool {
+        let item = &self.set.items[index];
+        let target = item.refers_to(reference).filter(|_| !reference.declared).and_then(|values| self.set.find(reference, &values));
+        target.and_then(|target| place.get(&target)).is_some_and(|target| Some(target) > place.get(&index))
     }
 
     async fn update(&self, tx: &WriteTx<'_>, indexes: &[usize], cut: &[usize]) -> Result<(), StoreError> {

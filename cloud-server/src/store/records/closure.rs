@@ -15,6 +15,7 @@ use sync_core::value::Value;
 use super::query::Query;
 use crate::store::error::StoreError;
 use crate::store::row::{column_sql, quote, read_value, table_sql};
+use crate::store::scope::of_kind;
 
 /// Rows of one table, by key.
 pub(super) type Rows<'c> = (&'c Table, Vec<Key>);
@@ -60,7 +61,7 @@ pub(super) async fn walk<'c>(
             closure.scopes.extend(rows.iter().map(|row| row.scope.clone()));
             for (child, reference) in catalog.referrers(table.no) {
                 let Some(effect) = effect(child, reference, follow) else { continue };
-                let mut found = find(db, catalog, child, reference, &targets(table, reference, &rows), follow, locked).await?;
+                let mut found = find(db, catalog, child, reference, &targets(table, child, reference, &rows), follow, locked).await?;
                 closure.scopes.extend(found.iter().map(|row| row.scope.clone()));
                 match effect {
                     OnDelete::Cascade => {
@@ -123,11 +124,13 @@ pub(super) fn named_columns<'c>(catalog: &'c Catalog, table: &'c Table) -> Vec<&
     numbers.into_iter().filter_map(|no| table.column(no)).collect()
 }
 
-fn targets(table: &Table, reference: &Reference, rows: &[Found]) -> Vec<Vec<Value>> {
+/// What the referring columns hold of rows that refer to these.
+fn targets(table: &Table, child: &Table, reference: &Reference, rows: &[Found]) -> Vec<Vec<Value>> {
     let value =
         |row: &Found, no: &ColumnNo| row.named.iter().find(|(named, _)| named == no).map_or(Value::Null, |(_, value)| value.clone());
     debug_assert_eq!(reference.table, table.no);
-    rows.iter().map(|row| reference.target.iter().map(|no| value(row, no)).collect()).collect()
+    let named = rows.iter().map(|row| reference.target.iter().map(|no| value(row, no)).collect::<Vec<_>>());
+    named.map(|values| child.referring(reference, table, &values)).collect()
 }
 
 fn keys(rows: Vec<Found>) -> Vec<Key> {
@@ -146,7 +149,7 @@ async fn find(
     let columns: Vec<&Column> = reference.columns.iter().filter_map(|no| child.column(*no)).collect();
     let named = named_columns(catalog, child);
     let mut query = Query::default();
-    let mut conditions = vec![query.any_of(&columns, targets)];
+    let mut conditions = vec![format!("{}{}", query.any_of(&columns, targets), of_kind(child, reference, "t"))];
     let mark = child.soft_delete.and_then(|no| child.column(no)).map(|column| format!("t.{}", quote(&column.name)));
     match (follow, mark) {
         (Follow::Mark, Some(mark)) => conditions.push(format!("{mark} IS NOT TRUE")),

@@ -11,6 +11,7 @@ use sync_core::value::Value;
 use sync_core::write::{Draft, insert_row, update_row};
 use uuid::Uuid;
 
+use super::references;
 use super::refusal::{Tried, explain};
 use crate::store::bulk::{self, Lock, RowWrite, all_columns};
 use crate::store::error::StoreError;
@@ -64,6 +65,10 @@ pub(super) async fn run(
     let mut done = Imported::default();
     for set in &planned {
         write(catalog, &transaction, by, set, &mut done).await?;
+    }
+    for set in &planned {
+        let rows = set.rows.values().map(|row| (row.current.as_ref().map(|current| current.row.as_slice()), row.next.as_slice()));
+        references::check(&*transaction, catalog, set.table, &rows.collect::<Vec<_>>()).await?;
     }
     let checked = transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
     if let (Err(error), Some(set)) = (checked, planned.last()) {
@@ -190,10 +195,12 @@ async fn give_scopes(
         let found: Vec<_> = asked.iter().zip(found).filter_map(|(values, scope)| Some((values.to_vec(), scope?))).collect();
         known.extend(found);
         for (_, scope, values) in &mut named {
-            **scope = known.get(values).cloned().ok_or_else(|| {
-                let names = reference.columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str());
-                BackendError::BadReference { column: names.collect::<Vec<_>>().join(", "), target: parent.path.clone() }
-            })?;
+            **scope = match known.get(values) {
+                Some(scope) => scope.clone(),
+                // It may come with the data set yet, or have dangled before: that is asked once all is written.
+                None if reference.declared => ScopeId::nowhere(),
+                None => return Err(references::bad(table, reference, parent)),
+            };
         }
         settled.extend(named.into_iter().map(|(key, ..)| key.clone()));
     }

@@ -4,6 +4,7 @@ mod closure;
 mod import;
 mod list;
 mod query;
+mod references;
 mod refusal;
 mod write;
 

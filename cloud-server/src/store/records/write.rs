@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::closure::{Closure, Follow, Found, named_columns, walk};
 use super::query::Query;
+use super::references;
 use super::refusal::{Tried, explain};
 use crate::store::row::{StoredRow, quote, read_row, select_list, table_sql};
 use crate::store::scope;
@@ -53,7 +54,7 @@ impl<'a> Writer<'a> {
             // A key that the database makes is not known yet: the trigger takes that new scope.
             Some(_) if table.key_of(&row).0.iter().any(Value::is_null) => None,
             Some(scope) => Some(scope),
-            None => self.scope_above(&row).await?,
+            None => self.scope_above(None, &row).await?,
         };
         self.transaction.take(&scope.into_iter().collect()).await?;
         let given = |column: &Column| !column.default.as_ref().is_some_and(DefaultValue::is_made_later) || draft.contains_key(&column.no);
@@ -69,11 +70,13 @@ impl<'a> Writer<'a> {
             format!("({}) OVERRIDING SYSTEM VALUE VALUES ({})", names.join(", "), values.join(", "))
         };
         query.sql = format!("INSERT INTO {} AS t {what} RETURNING {}", table_sql(table), select_list(table, "t"));
-        self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)
+        let record = self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)?;
+        references::check(&*self.transaction, self.catalog, table, &[(None, &record.row)]).await?;
+        Ok(record)
     }
 
-    /// The scope of the row that a new row's scope path names; `None` where it names none.
-    async fn scope_above(&self, row: &[Value]) -> Result<Option<ScopeId>, BackendError> {
+    /// The scope of the row that a row's scope path names; `None` where it names none. `before`: as the row was; what dangled already may stay so.
+    async fn scope_above(&self, before: Option<&[Value]>, row: &[Value]) -> Result<Option<ScopeId>, BackendError> {
         let named = self.table.ways().find_map(|reference| {
             let parent = self.catalog.table(reference.table)?;
             Some((reference, parent, self.table.referred(reference, parent, row)?))
@@ -81,18 +84,19 @@ impl<'a> Writer<'a> {
         let Some((reference, parent, values)) = named else { return Ok(None) };
         let target: Vec<usize> = reference.target.iter().filter_map(|no| parent.position(*no)).collect();
         let found = scope::of_rows(&*self.transaction, parent, &target, &[&values]).await?.into_iter().next().flatten();
-        found.map(Some).ok_or_else(|| {
-            let names: Vec<_> =
-                reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
-            BackendError::BadReference { column: names.join(", "), target: parent.path.clone() }
-        })
+        let same = before.is_some_and(|before| self.table.referred(reference, parent, before).as_ref() == Some(&values));
+        match found {
+            None if reference.declared && same => Ok(Some(ScopeId::nowhere())),
+            None => Err(references::bad(self.table, reference, parent)),
+            found => Ok(found),
+        }
     }
 
     async fn update(&mut self, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record, BackendError> {
         let table = self.table;
         let hint = self.read(key, "").await?.ok_or_else(|| self.not_found(key))?;
         let next = update_row(self.catalog, table, &hint.row, draft).map_err(BackendError::Invalid)?;
-        let above = self.scope_above(&next).await?;
+        let above = self.scope_above(Some(&hint.row), &next).await?;
         self.transaction.take(&[hint.at.scope].into_iter().chain(above).collect()).await?;
         let current = super::record(self.lock(key, if_match, FOR_UPDATE).await?);
         let next = update_row(self.catalog, table, &current.row, draft).map_err(BackendError::Invalid)?;
@@ -112,7 +116,9 @@ impl<'a> Writer<'a> {
         }
         let condition = query.is_key(table, key);
         query.sql = update_sql(table, &sets, &condition);
-        self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)
+        let record = self.one(&query, Tried::Write).await?.map(super::record).ok_or(BackendError::Busy)?;
+        references::check(&*self.transaction, self.catalog, table, &[(Some(&current.row), &record.row)]).await?;
+        Ok(record)
     }
 
     fn refuse_engine_column(&self, no: ColumnNo, column: &Column) -> Result<(), BackendError> {
