@@ -52,6 +52,15 @@ impl Table {
         values.collect()
     }
 
+    /// Whether a row given as the values of `columns` means to refer to something by a reference, be it there or not: it is of the kind, and none of
+    /// the referring columns is NULL.
+    #[must_use]
+    pub fn refers(&self, reference: &Reference, row: &[Value]) -> bool {
+        let value = |no: ColumnNo| self.position(no).and_then(|at| row.get(at)).filter(|value| !value.is_null());
+        let of_kind = reference.when.as_ref().is_none_or(|(column, wanted)| value(*column) == Some(wanted));
+        of_kind && reference.columns.iter().all(|no| value(*no).is_some())
+    }
+
     /// What rows refer to a row of this table by, given as the values of `columns`: its values of the reference's target columns. `None` where
     /// one is NULL: nothing can refer to it by this reference.
     #[must_use]
@@ -158,7 +167,10 @@ mod tests {
             assert_eq!(comments.referred(to_asset, assets, &nothing), None, "{nothing:?}");
             assert_eq!(comments.referred(to_order, orders, &nothing), None, "{nothing:?}");
         }
-        assert_eq!(comments.referred(to_order, orders, &of(text("order"), text("07"))), None, "not the key's own text");
+        let padded = of(text("order"), text("07"));
+        assert_eq!(comments.referred(to_order, orders, &padded), None, "not the key's own text");
+        assert!(comments.refers(to_order, &padded) && !comments.refers(to_asset, &padded));
+        assert!(!comments.refers(to_order, &of(text("order"), Value::Null)));
     }
 
     #[test]

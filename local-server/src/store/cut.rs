@@ -284,16 +284,15 @@ impl<'a> Cut<'a> {
         for parent in &sql.parents {
             let touched = match &change.op {
                 Op::Insert(_) | Op::Rekey(..) => true,
-                Op::Update(edits) => edits.iter().any(|edit| parent.columns.contains(&edit.column)),
+                Op::Update(edits) => edits.iter().any(|edit| parent.reference.deciding().any(|no| no == edit.column)),
                 Op::Delete(_) => false,
             };
-            let values: Option<Vec<&Value>> = parent.columns.iter().map(|no| live.row.get(table.position(*no)?)).collect();
-            let Some(values) = values.filter(|values| touched && values.iter().all(|value| !value.is_null())) else { continue };
             let Some((parent_table, parent_sql)) = self.plan.table(parent.table) else { continue };
+            let Some(values) = table.referred(&parent.reference, parent_table, &live.row).filter(|_| touched) else { continue };
             let found: Option<(i64, Option<i64>)> = self
                 .connection
                 .prepare_cached(&parent.pending_insert)?
-                .query_row(params_from_iter(values.into_iter().map(Bound)), |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(params_from_iter(values.iter().map(Bound)), |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((parent_row, push)) = found.filter(|(row, _)| parent.table != table.no || Some(*row) != entry.rejoin_row) else {
                 continue;
@@ -324,13 +323,12 @@ impl<'a> Cut<'a> {
             if !(referrer.circular || self.blocked) || depth >= REFERENCE_DEPTH_MAX {
                 continue;
             }
-            let values: Option<Vec<&Value>> = referrer.target.iter().map(|no| base.get(table.position(*no)?)).collect();
-            let Some(values) = values.filter(|values| values.iter().all(|value| !value.is_null())) else { continue };
             let Some((from, from_sql)) = self.plan.table(referrer.table) else { continue };
+            let Some(values) = referrer.referring(from, table, base) else { continue };
             let children: Vec<i64> = self
                 .connection
                 .prepare_cached(&referrer.referred_before)?
-                .query_map(params_from_iter(values.into_iter().map(Bound)), |row| row.get(0))?
+                .query_map(params_from_iter(values.iter().map(Bound)), |row| row.get(0))?
                 .collect::<std::result::Result<_, _>>()
                 .map_err(DbError::from)?;
             for child in children {

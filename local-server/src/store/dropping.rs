@@ -71,16 +71,15 @@ fn referred(
         return Ok(());
     }
     for parent in &sql.parents {
-        let values: Option<Vec<&Value>> = parent.columns.iter().map(|no| row.get(table.position(*no)?)).collect();
-        let Some(values) = values.filter(|values| values.iter().all(|value| !value.is_null())) else { continue };
+        let Some((up, up_sql)) = plan.table(parent.table) else { continue };
+        let Some(values) = table.referred(&parent.reference, up, row) else { continue };
         let found: Option<(Option<String>, i64)> = connection
             .prepare_cached(&parent.scope)?
-            .query_row(params_from_iter(values.into_iter().map(Bound)), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params_from_iter(values.iter().map(Bound)), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match found {
             Some((Some(scope), _)) => scopes.push(ScopeId(scope)),
             Some((None, rejoin_row)) => {
-                let Some((up, up_sql)) = plan.table(parent.table) else { continue };
                 if let Some(live) = entry::by_row(connection, up, up_sql, rejoin_row)?.and_then(|entry| entry.row.live) {
                     referred(connection, plan, up, up_sql, &live.row, depth + 1, scopes)?;
                 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::id::{ColumnNo, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
+use sync_core::value::Value;
 
 use super::noted;
+use super::references::of_kind;
 use super::rows::{base_table, column_list, key_condition, live_list, live_table, quoted, theirs_table};
 
 /// A catalog with the SQL of its tables.
@@ -138,8 +140,8 @@ pub struct Scans {
 pub struct Referrer {
     /// The referring table.
     pub table: TableNo,
-    /// The columns of the row referred to, whose values are bound.
-    pub target: Vec<ColumnNo>,
+    /// The reference; what a row holds that refers by it is bound ([`Table::referring`]).
+    pub reference: Reference,
     /// Whether a dirty row (other than the `rejoin_row` bound last) refers to these values.
     pub any_dirty: String,
     /// The changed or deleted rows in no push that referred to these values before they were changed.
@@ -153,8 +155,8 @@ pub struct Referrer {
 pub struct Parent {
     /// The table referred to.
     pub table: TableNo,
-    /// The referring columns, whose values are bound.
-    pub columns: Vec<ColumnNo>,
+    /// The reference; what a row refers to by it is bound ([`Table::referred`]).
+    pub reference: Reference,
     /// The new row with these values: its `rejoin_row` and its push.
     pub pending_insert: String,
     /// The scope of the live row with these values, and its `rejoin_row`.
@@ -170,6 +172,14 @@ fn conditions(table: &Table, columns: &[ColumnNo], alias: &str) -> String {
     let terms = columns.iter().filter_map(|no| table.column(*no)).enumerate();
     let terms: Vec<_> = terms.map(|(at, column)| format!("{alias}{} = ?{}", quoted(&column.name), at + 1)).collect();
     terms.join(" AND ")
+}
+
+impl Referrer {
+    /// What a row of the referring table holds that refers to this row of `table`; `None` where none can.
+    #[must_use]
+    pub fn referring(&self, from: &Table, table: &Table, row: &[Value]) -> Option<Vec<Value>> {
+        table.named_by(&self.reference, row).map(|values| from.referring(&self.reference, table, &values))
+    }
 }
 
 impl TableSql {
@@ -227,7 +237,7 @@ fn parent(catalog: &Catalog, reference: &Reference) -> Option<Parent> {
     let wanted = conditions(target, &reference.target, "l.");
     Some(Parent {
         table: target.no,
-        columns: reference.columns.clone(),
+        reference: reference.clone(),
         pending_insert: format!(
             "SELECT b.rejoin_row, b.rejoin_push_no FROM {live} l JOIN {base} b ON b.rejoin_row = l.rejoin_row
              WHERE {wanted} AND b.rejoin_kind = 'insert' LIMIT 1"
@@ -256,19 +266,21 @@ fn is_circular(catalog: &Catalog, start: TableNo) -> bool {
 
 fn referrer(catalog: &Catalog, from: &Table, reference: &Reference) -> Referrer {
     let any_dirty = format!(
-        "SELECT EXISTS (SELECT 1 FROM {} l JOIN {} b ON b.rejoin_row = l.rejoin_row WHERE {} AND l.rejoin_row <> ?{})",
+        "SELECT EXISTS (SELECT 1 FROM {} l JOIN {} b ON b.rejoin_row = l.rejoin_row WHERE {}{} AND l.rejoin_row <> ?{})",
         live_table(from),
         base_table(from),
         conditions(from, &reference.columns, "l."),
+        of_kind(from, reference, "l."),
         reference.columns.len() + 1
     );
     let referred_before = format!(
-        "SELECT rejoin_row FROM {} WHERE {} AND rejoin_kind = 'change' AND rejoin_push_no IS NULL LIMIT {PUSH_ROWS_MAX}",
+        "SELECT rejoin_row FROM {} WHERE {}{} AND rejoin_kind = 'change' AND rejoin_push_no IS NULL LIMIT {PUSH_ROWS_MAX}",
         base_table(from),
-        conditions(from, &reference.columns, "")
+        conditions(from, &reference.columns, ""),
+        of_kind(from, reference, "")
     );
     let circular = is_circular(catalog, from.no) && is_circular(catalog, reference.table);
-    Referrer { table: from.no, target: reference.target.clone(), any_dirty, referred_before, circular }
+    Referrer { table: from.no, reference: reference.clone(), any_dirty, referred_before, circular }
 }
 
 impl DirtySql {

@@ -1,11 +1,13 @@
-//! References that SQLite cannot hold itself because they name a secondary unique key, which here is a partial index: checked and acted on
-//! by triggers, whatever `foreign_keys` says. Pure text.
+//! References that SQLite cannot hold itself: those that name a secondary unique key, which here is a partial index, and those that only
+//! `rejoin.toml` declares, which may be for rows of one kind and hold a key as text. They are checked and acted on by triggers, whatever
+//! `foreign_keys` says. Pure text.
 
-use sync_core::catalog::{Catalog, OnDelete, Reference, Table};
+use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
 use sync_core::id::ColumnNo;
+use sync_core::reference::is_text_of;
 
 use crate::store::rows::{live_table, quoted};
-use crate::store::schema::{is_declared, may_hold, names};
+use crate::store::schema::{is_declared, literal, may_hold, names, storage};
 
 /// The triggers of a table's own references, by name.
 #[must_use]
@@ -18,12 +20,26 @@ pub fn triggers(catalog: &Catalog, table: &Table) -> Vec<(String, String)> {
             for (what, sql) in
                 [("insert", text.inserted()), ("update", text.updated()), ("delete", text.deleted()), ("rename", text.renamed())]
             {
-                let name = format!("rejoin_ref_{what}_{}_{}", table.no, reference.name);
+                let name = format!("rejoin_ref_{what}_{}_{}", table.no, name(reference));
                 all.push((name.clone(), format!("CREATE TRIGGER {} {sql}", quoted(&name))));
             }
         }
     }
     all
+}
+
+/// A reference's name among those of its table: one column may refer to a table by several kinds.
+pub(super) fn name(reference: &Reference) -> String {
+    match &reference.when {
+        Some((_, kind)) => format!("{}={}", reference.name, kind.to_text()),
+        None => reference.name.clone(),
+    }
+}
+
+/// The condition that a row is of the kind that refers by this reference, with AND before it; nothing where every row is. `alias` ends in a dot.
+pub(super) fn of_kind(table: &Table, reference: &Reference, alias: &str) -> String {
+    let kind = reference.when.as_ref().and_then(|(column, wanted)| Some((table.column(*column)?, wanted)));
+    kind.map_or_else(String::new, |(column, wanted)| format!(" AND {alias}{} = {}", quoted(&column.name), literal(wanted)))
 }
 
 struct Text<'a> {
@@ -40,14 +56,15 @@ impl Text<'_> {
 
     fn updated(&self) -> String {
         let (live, refuse, given) = (live_table(self.table), self.refuse_orphan(), self.given());
-        let (columns, changed) = (names(self.table, &self.reference.columns), changed(self.table, &self.reference.columns));
+        let deciding: Vec<ColumnNo> = self.reference.deciding().collect();
+        let (columns, changed) = (names(self.table, &deciding), changed(self.table, &deciding));
         format!("AFTER UPDATE OF {columns} ON {live}\nWHEN {given} AND ({changed})\nBEGIN\n    {refuse};\nEND")
     }
 
     fn deleted(&self) -> String {
         let (live, referring) = (live_table(self.table), self.referring());
         let columns = || self.reference.columns.iter().filter_map(|no| self.table.column(*no));
-        let set = |value: &dyn Fn(&sync_core::catalog::Column) -> String| {
+        let set = |value: &dyn Fn(&Column) -> String| {
             let terms: Vec<_> = columns().map(|column| format!("{} = {}", quoted(&column.name), value(column))).collect();
             format!("UPDATE {live} SET {} WHERE {referring}", terms.join(", "))
         };
@@ -63,20 +80,49 @@ impl Text<'_> {
         format!("AFTER DELETE ON {}\nWHEN {}\nBEGIN\n    {action};\nEND", live_table(self.target), self.no_twin())
     }
 
+    /// A changed key: what is declared follows, as the cloud lets it; the database of a foreign key may say otherwise, so that it is refused.
     fn renamed(&self) -> String {
-        let (target, refuse) = (live_table(self.target), self.refuse_parent());
+        let target = live_table(self.target);
+        let action = if self.reference.declared { self.follow() } else { self.refuse_parent() };
         let (columns, changed) = (names(self.target, &self.reference.target), changed(self.target, &self.reference.target));
-        format!("AFTER UPDATE OF {columns} ON {target}\nWHEN ({changed}) AND {}\nBEGIN\n    {refuse};\nEND", self.no_twin())
+        format!("AFTER UPDATE OF {columns} ON {target}\nWHEN ({changed}) AND {}\nBEGIN\n    {action};\nEND", self.no_twin())
+    }
+
+    fn follow(&self) -> String {
+        let sets: Vec<String> =
+            self.pairs().map(|(own, target)| format!("{} = {}", quoted(&own.name), held("NEW.", own, target))).collect();
+        format!("UPDATE {} SET {} WHERE {}", live_table(self.table), sets.join(", "), self.referring())
+    }
+
+    /// The referring columns with those that they refer to.
+    fn pairs(&self) -> impl Iterator<Item = (&Column, &Column)> {
+        let pairs = self.reference.columns.iter().zip(&self.reference.target);
+        pairs.filter_map(|(own, target)| Some((self.table.column(*own)?, self.target.column(*target)?)))
+    }
+
+    /// That a row refers to another one; the aliases end in a dot.
+    fn same(&self, own_alias: &str, target_alias: &str) -> String {
+        let terms = self.pairs().map(|(own, target)| {
+            let (ours, theirs) = (format!("{own_alias}{}", quoted(&own.name)), format!("{target_alias}{}", quoted(&target.name)));
+            if !is_text_of(own, target) {
+                return if own_alias.is_empty() { format!("{ours} = {theirs}") } else { format!("{theirs} = {ours}") };
+            }
+            // Either way round an index serves; a text counts only in the key's own form.
+            let as_key = format!("CAST({ours} AS {})", storage(&target.ty).trim_end_matches(" COLLATE NOCASE"));
+            format!("{theirs} = {as_key} AND {ours} = {} COLLATE BINARY", held(target_alias, own, target))
+        });
+        terms.collect::<Vec<_>>().join(" AND ")
     }
 
     /// All referring columns are there: otherwise nothing is referred to.
     fn given(&self) -> String {
         let columns = self.reference.columns.iter().filter_map(|no| self.table.column(*no));
-        columns.map(|column| format!("NEW.{} IS NOT NULL", quoted(&column.name))).collect::<Vec<_>>().join(" AND ")
+        let given = columns.map(|column| format!("NEW.{} IS NOT NULL", quoted(&column.name))).collect::<Vec<_>>().join(" AND ");
+        given + &of_kind(self.table, self.reference, "NEW.")
     }
 
     fn refuse_orphan(&self) -> String {
-        let same = equal(self.target, &self.reference.target, "", self.table, &self.reference.columns, "NEW.");
+        let same = self.same("NEW.", "");
         format!(
             "SELECT RAISE(ABORT, 'FOREIGN KEY constraint failed') WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {same})",
             live_table(self.target)
@@ -89,30 +135,24 @@ impl Text<'_> {
     }
 
     fn referring(&self) -> String {
-        equal(self.table, &self.reference.columns, "", self.target, &self.reference.target, "OLD.")
+        self.same("", "OLD.") + &of_kind(self.table, self.reference, "")
     }
 
     /// No other row, held or not, has the values that OLD had.
     fn no_twin(&self) -> String {
-        let same = equal(self.target, &self.reference.target, "t.", self.target, &self.reference.target, "OLD.");
-        format!("NOT EXISTS (SELECT 1 FROM {} t WHERE {same} AND t.rejoin_row <> OLD.rejoin_row)", live_table(self.target))
+        let columns = self.reference.target.iter().filter_map(|no| self.target.column(*no)).map(|column| quoted(&column.name));
+        let same: Vec<String> = columns.map(|name| format!("t.{name} = OLD.{name}")).collect();
+        format!("NOT EXISTS (SELECT 1 FROM {} t WHERE {} AND t.rejoin_row <> OLD.rejoin_row)", live_table(self.target), same.join(" AND "))
     }
+}
+
+/// What the referring column holds of a key's column; the alias ends in a dot.
+fn held(alias: &str, own: &Column, target: &Column) -> String {
+    let name = format!("{alias}{}", quoted(&target.name));
+    if is_text_of(own, target) { format!("CAST({name} AS TEXT)") } else { name }
 }
 
 fn changed(table: &Table, columns: &[ColumnNo]) -> String {
     let columns = columns.iter().filter_map(|no| table.column(*no)).map(|column| quoted(&column.name));
     columns.map(|name| format!("NEW.{name} IS NOT OLD.{name}")).collect::<Vec<_>>().join(" OR ")
-}
-
-fn equal(
-    left: &Table,
-    left_columns: &[ColumnNo],
-    left_alias: &str,
-    right: &Table,
-    right_columns: &[ColumnNo],
-    right_alias: &str,
-) -> String {
-    let pairs = left_columns.iter().zip(right_columns).filter_map(|(l, r)| Some((left.column(*l)?, right.column(*r)?)));
-    let terms = pairs.map(|(l, r)| format!("{left_alias}{} = {right_alias}{}", quoted(&l.name), quoted(&r.name)));
-    terms.collect::<Vec<_>>().join(" AND ")
 }

@@ -140,11 +140,15 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
     for index in &table.indexes {
         add(format!("rejoin_index_{}_{}", table.no, index.name), "", &live, &names(table, &index.columns), "");
     }
+    let mut served: Vec<Vec<ColumnNo>> = Vec::new();
     for reference in &table.references {
-        let starts = |columns: &[ColumnNo]| columns.starts_with(&reference.columns);
-        // A partial index serves no foreign key, so uniques do not count.
-        if !starts(&table.key) && !table.indexes.iter().any(|index| starts(&index.columns)) {
-            add(format!("rejoin_ref_{}_{}", table.no, reference.name), "", &live, &names(table, &reference.columns), "");
+        let deciding: Vec<ColumnNo> = reference.deciding().collect();
+        let starts = |columns: &[ColumnNo]| columns.starts_with(&reference.columns) || columns.starts_with(&deciding);
+        // A partial index serves no foreign key, so uniques do not count. The kinds of one column share an index.
+        let kinds = reference.when.is_some() && served.contains(&deciding);
+        if !kinds && !starts(&table.key) && !table.indexes.iter().any(|index| starts(&index.columns)) {
+            add(format!("rejoin_ref_{}_{}", table.no, reference.name), "", &live, &names(table, &deciding), "");
+            served.push(deciding);
         }
     }
     if table.engine && table.name == "sync_conflicts" {
@@ -187,11 +191,12 @@ pub fn may_hold(catalog: &Catalog, table: &Table, reference: &Reference) -> bool
     })
 }
 
-/// Whether SQLite itself holds a reference: it names a key. Secondary unique keys are partial indexes here, see
-/// [`references`](crate::store::references).
+/// Whether SQLite itself holds a reference: a foreign key that names a key. Secondary unique keys are partial indexes here, and of a reference
+/// that only `rejoin.toml` declares SQLite knows nothing: see [`references`](crate::store::references).
 #[must_use]
 pub fn is_declared(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
-    may_hold(catalog, table, reference) && catalog.table(reference.table).is_some_and(|target| target.key == reference.target)
+    let names_key = catalog.table(reference.table).is_some_and(|target| target.key == reference.target);
+    !reference.declared && names_key && may_hold(catalog, table, reference)
 }
 
 /// The references that SQLite holds, as table constraints.

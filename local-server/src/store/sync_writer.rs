@@ -219,16 +219,15 @@ impl<'a> SyncWriter<'a> {
 
     fn is_referred_to(&self, table: &Table, sql: &TableSql, live: &Live, rejoin_row: i64) -> Result<bool> {
         for referrer in &sql.referrers {
-            let any_dirty = self.plan.table(referrer.table).and_then(|(_, from)| from.dirty.as_ref()).map(|dirty| dirty.any_dirty.as_str());
-            let any_dirty = match any_dirty {
-                Some(any) => self.connection.prepare_cached(any)?.query_row([], |row| row.get(0))?,
+            let Some((from, from_sql)) = self.plan.table(referrer.table) else { continue };
+            let any_dirty = match &from_sql.dirty {
+                Some(dirty) => self.connection.prepare_cached(&dirty.any_dirty)?.query_row([], |row| row.get(0))?,
                 None => false,
             };
-            let values: Option<Vec<&Value>> = referrer.target.iter().map(|no| live.row.get(table.position(*no)?)).collect();
-            let Some(values) = values.filter(|values| any_dirty && values.iter().all(|value| !value.is_null())) else { continue };
+            let Some(values) = referrer.referring(from, table, &live.row).filter(|_| any_dirty) else { continue };
             // A row may refer to itself; that does not keep it. In another table the number means nothing.
             let me = if referrer.table == table.no { rejoin_row } else { 0 };
-            let bound: Vec<Bound<'_>> = values.into_iter().map(Bound).collect();
+            let bound: Vec<Bound<'_>> = values.iter().map(Bound).collect();
             let params = bound.iter().map(|value| value as &dyn ToSql).chain([&me as &dyn ToSql]);
             if self.connection.prepare_cached(&referrer.any_dirty)?.query_row(params_from_iter(params), |row| row.get(0))? {
                 return Ok(true);

@@ -18,12 +18,13 @@ pub(super) type Written<'r> = (Option<&'r [Value]>, &'r [Value]);
 pub(super) async fn check(db: &impl GenericClient, catalog: &Catalog, table: &Table, rows: &[Written<'_>]) -> Result<(), BackendError> {
     for reference in table.references.iter().filter(|reference| reference.declared) {
         let Some(target) = catalog.table(reference.table) else { continue };
-        let new = |(before, next): &Written<'_>| {
-            let named = table.referred(reference, target, next)?;
-            let same = before.is_some_and(|before| table.referred(reference, target, before).as_ref() == Some(&named));
-            (!same).then_some(named)
+        let changed = |(before, next): &&Written<'_>| {
+            let same = |at: usize| before.is_some_and(|before| before[at] == next[at]);
+            table.refers(reference, next) && !reference.deciding().filter_map(|no| table.position(no)).all(same)
         };
-        let named: Vec<Vec<Value>> = rows.iter().filter_map(new).collect();
+        let named: Option<Vec<Vec<Value>>> = rows.iter().filter(changed).map(|(_, next)| table.referred(reference, target, next)).collect();
+        // A text that is no key of the table's names nothing either.
+        let named = named.ok_or_else(|| bad(table, reference, target))?;
         let positions: Vec<usize> = reference.target.iter().filter_map(|no| target.position(*no)).collect();
         let named: Vec<&[Value]> = named.iter().map(Vec::as_slice).collect();
         if scope::of_rows(db, target, &positions, &named).await?.iter().any(Option::is_none) {

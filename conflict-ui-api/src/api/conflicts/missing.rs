@@ -1,5 +1,7 @@
 //! The rows that a parked row refers to and that the cloud does not have.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::conflict::ConflictKind;
@@ -47,11 +49,6 @@ pub(super) async fn of(backend: &dyn Backend, catalog: &Catalog, conflict: &Conf
 /// The row that a reference names; `None` where it names none, or by other columns than the key's.
 fn named<'a>(catalog: &'a Catalog, table: &Table, reference: &Reference, row: &[Option<Value>]) -> Option<(&'a Table, Key)> {
     let target = catalog.table(reference.table)?;
-    let of_key = |key: &sync_core::id::ColumnNo| {
-        let at = reference.target.iter().position(|no| no == key)?;
-        let value = row.get(table.position(*reference.columns.get(at)?)?)?.clone()?;
-        (!value.is_null()).then_some(value)
-    };
-    let key: Option<Vec<Value>> = target.key.iter().map(of_key).collect();
-    (reference.target.len() == target.key.len()).then_some((target, Key(key?)))
+    let values = table.referred_by(reference, target, |no| row.get(table.position(no)?)?.as_ref().map(Cow::Borrowed))?;
+    Some((target, reference.key(target, &values)?))
 }

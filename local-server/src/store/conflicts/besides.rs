@@ -15,6 +15,7 @@ use sync_core::write::row_from_json;
 
 use super::{Source, current};
 use crate::store::error::Result;
+use crate::store::references::of_kind;
 use crate::store::rows::{Bound, HeldState, base_table, column_list, live_table, quoted, read_row, theirs_table};
 
 /// The rows besides, without those that go by themselves.
@@ -135,8 +136,9 @@ fn walk<'a>(connection: &Connection, catalog: &'a Catalog, table: &'a Table, row
 /// The rows of `child`, as the cloud has them, that refer to this row: clean ones, the newest images of dirty ones, and the images on which
 /// dirty ones are based where no newer one is known.
 fn referring(connection: &Connection, table: &Table, child: &Table, reference: &Reference, row: &[Value]) -> Result<Vec<Row>> {
-    let values: Option<Vec<&Value>> = reference.target.iter().map(|no| row.get(table.position(*no)?)).collect();
-    let Some(values) = values.filter(|values| values.iter().all(|value| !value.is_null())) else { return Ok(Vec::new()) };
+    let Some(values) = table.named_by(reference, row).map(|values| child.referring(reference, table, &values)) else {
+        return Ok(Vec::new());
+    };
     let refers: Vec<String> = reference
         .columns
         .iter()
@@ -145,7 +147,8 @@ fn referring(connection: &Connection, table: &Table, child: &Table, reference: &
         .map(|(at, column)| format!("x.{} = ?{}", quoted(&column.name), at + 1))
         .collect();
     let same: Vec<String> = child.key_columns().map(|column| quoted(&column.name)).map(|name| format!("n.{name} = x.{name}")).collect();
-    let (columns, refers, same) = (column_list(child, "x."), refers.join(" AND "), same.join(" AND "));
+    let refers = refers.join(" AND ") + &of_kind(child, reference, "x.");
+    let (columns, same) = (column_list(child, "x."), same.join(" AND "));
     let (live, base, theirs) = (live_table(child), base_table(child), theirs_table(child));
     let sql = format!(
         "SELECT {columns} FROM {live} x WHERE {refers} AND x.rejoin_tick IS NOT NULL AND x.rejoin_held <> {ghost}
@@ -157,7 +160,7 @@ fn referring(connection: &Connection, table: &Table, child: &Table, reference: &
         ghost = HeldState::Ghost as i64
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values.into_iter().map(Bound)))?;
+    let mut rows = statement.query(params_from_iter(values.iter().map(Bound)))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(read_row(child, row, 0)?);

@@ -14,6 +14,7 @@ use sync_core::value::Value;
 
 use super::Result;
 use crate::store::error::StoreError;
+use crate::store::references::of_kind;
 use crate::store::rows::{Bound, HeldState, LiveRow, from_sql, live_table, quoted};
 
 /// Rows of one table, by `rejoin_row`.
@@ -64,7 +65,7 @@ pub(super) fn walk<'c>(
         for (table, rows) in level {
             for (child, reference) in catalog.referrers(table.no) {
                 let Some(effect) = effect(child, reference, follow) else { continue };
-                let mut found = find(connection, catalog, child, reference, &rows, follow)?;
+                let mut found = find(connection, catalog, (table, child), reference, &rows, follow)?;
                 match effect {
                     OnDelete::Cascade => {
                         found.retain(|row| seen.insert((child.no, row.rejoin_row)));
@@ -122,7 +123,7 @@ fn numbers(steps: &[Step]) -> Vec<i64> {
 fn find(
     connection: &Connection,
     catalog: &Catalog,
-    child: &Table,
+    (table, child): (&Table, &Table),
     reference: &Reference,
     parents: &[Step],
     follow: Follow<'_>,
@@ -130,7 +131,7 @@ fn find(
     let named = named_columns(catalog, child);
     let columns = reference.columns.iter().filter_map(|no| child.column(*no));
     let mut conditions: Vec<_> = columns.enumerate().map(|(at, column)| format!("{} = ?{}", quoted(&column.name), at + 1)).collect();
-    conditions.push(format!("rejoin_held <> {}", HeldState::Ghost as i64));
+    conditions.push(format!("rejoin_held <> {}{}", HeldState::Ghost as i64, of_kind(child, reference, "")));
     let mark = child.soft_delete.and_then(|no| child.column(no)).map(|column| quoted(&column.name));
     let mut deleted_at = None;
     match (follow, mark) {
@@ -146,8 +147,9 @@ fn find(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = Vec::new();
     for parent in parents {
-        let value = |no: &ColumnNo| parent.named.iter().find(|(named, _)| named == no).map_or(&Value::Null, |(_, value)| value);
-        let target: Vec<Bound<'_>> = reference.target.iter().map(value).map(Bound).collect();
+        let value = |no: &ColumnNo| parent.named.iter().find(|(named, _)| named == no).map_or(Value::Null, |(_, value)| value.clone());
+        let values = child.referring(reference, table, &reference.target.iter().map(value).collect::<Vec<_>>());
+        let target: Vec<Bound<'_>> = values.iter().map(Bound).collect();
         let mut params: Vec<&dyn ToSql> = target.iter().map(|value| value as &dyn ToSql).collect();
         params.extend(deleted_at.iter().map(|at| at as &dyn ToSql));
         let mut rows = statement.query(params.as_slice())?;

@@ -179,23 +179,24 @@ impl Writer<'_> {
     /// References that are new must name live rows, also those that SQLite does not declare.
     fn check_references(&self, table: &Table, row: &[Value], before: Option<&[Value]>) -> Result<()> {
         for reference in &table.references {
-            let positions: Vec<usize> = reference.columns.iter().filter_map(|no| table.position(*no)).collect();
-            let nothing = positions.iter().any(|at| row[*at].is_null());
-            let same = before.is_some_and(|before| positions.iter().all(|at| before[*at] == row[*at]));
-            if !nothing && !same && !self.there(table, reference, row, &positions)? {
-                let names: Vec<_> = positions.iter().map(|at| table.columns[*at].name.as_str()).collect();
-                let target = self.catalog.table(reference.table).map_or_else(String::new, |target| target.path.clone());
-                return Err(BackendError::BadReference { column: names.join(", "), target });
+            let Some(target) = self.catalog.table(reference.table) else { continue };
+            let same = |at: usize| before.is_some_and(|before| before[at] == row[at]);
+            if !table.refers(reference, row) || reference.deciding().filter_map(|no| table.position(no)).all(same) {
+                continue;
+            }
+            let named = table.referred(reference, target, row);
+            if !named.map_or(Ok(false), |named| self.there(table, reference, target, row, &named))? {
+                let names = reference.columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str());
+                let column = names.collect::<Vec<_>>().join(", ");
+                return Err(BackendError::BadReference { column, target: target.path.clone() });
             }
         }
         Ok(())
     }
 
-    fn there(&self, table: &Table, reference: &Reference, row: &[Value], positions: &[usize]) -> Result<bool> {
-        let Some(target) = self.catalog.table(reference.table) else { return Ok(true) };
+    fn there(&self, table: &Table, reference: &Reference, target: &Table, row: &[Value], named: &[Value]) -> Result<bool> {
         // A row may refer to itself.
-        let own = |(no, at): (&sync_core::id::ColumnNo, &usize)| table.position(*no).is_some_and(|own| row[own] == row[*at]);
-        if target.no == table.no && reference.target.iter().zip(positions).all(own) {
+        if target.no == table.no && table.named_by(reference, row).as_deref() == Some(named) {
             return Ok(true);
         }
         // A row that is not here may be at the cloud, which judges.
@@ -211,8 +212,7 @@ impl Writer<'_> {
             HeldState::Ghost as i64
         );
         let mut statement = self.connection.prepare_cached(&sql).map_err(StoreError::from)?;
-        let values = positions.iter().map(|at| Bound(&row[*at]));
-        Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(StoreError::from)?)
+        Ok(statement.query_row(params_from_iter(named.iter().map(Bound)), |row| row.get(0)).map_err(StoreError::from)?)
     }
 
     /// What the wire cannot carry is refused here and not weeks later.
