@@ -29,15 +29,17 @@ ALTER TABLE rejoin.tables ADD COLUMN filenode oid;
 -- Whether the column stays at the cloud: it looks like a secret, or rejoin.toml says so.
 ALTER TABLE rejoin.columns ADD COLUMN left_out boolean NOT NULL DEFAULT false;
 
--- A declared reference may hold as text what the key is: the key, so that its index is used; NULL for a text that is no such key.
+-- A declared reference may hold as text what the key is: the key, so that its index is used; NULL for a text that is not the key's own,
+-- but a uuid may be in capitals.
 CREATE FUNCTION rejoin.as_uuid(held text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN held OPERATOR(pg_catalog.~) '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN held::pg_catalog.uuid END
+    SELECT CASE WHEN held OPERATOR(pg_catalog.~)
+        '^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12})$' THEN held::pg_catalog.uuid END
 $$;
 CREATE FUNCTION rejoin.as_bigint(held text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN held OPERATOR(pg_catalog.~) '^[+-]?[0-9]{1,18}$' THEN held::pg_catalog.int8
-                WHEN held OPERATOR(pg_catalog.~) '^[+-]?[0-9]{19}$' THEN
+    SELECT CASE WHEN held OPERATOR(pg_catalog.~) '^(0|-?[1-9][0-9]{0,17})$' THEN held::pg_catalog.int8
+                WHEN held OPERATOR(pg_catalog.~) '^-?[1-9][0-9]{18}$' THEN
                     CASE WHEN held::pg_catalog.numeric OPERATOR(pg_catalog.>=) -9223372036854775808
                           AND held::pg_catalog.numeric OPERATOR(pg_catalog.<=) 9223372036854775807 THEN held::pg_catalog.int8 END END
 $$;

@@ -83,6 +83,18 @@ impl Table {
         held.collect()
     }
 
+    /// As [`Table::referring`], in every form that counts: a uuid in text is spelt in small letters or in capitals.
+    #[must_use]
+    pub fn spellings(&self, reference: &Reference, target: &Table, values: &[Value]) -> Vec<Vec<Value>> {
+        let small = self.referring(reference, target, values);
+        let capitals = small.iter().zip(values).map(|(held, value)| match (held, value) {
+            (Value::Text(text), Value::Uuid(_)) => Value::Text(text.to_uppercase()),
+            _ => held.clone(),
+        });
+        let capitals: Vec<Value> = capitals.collect();
+        if capitals == small { vec![small] } else { vec![small, capitals] }
+    }
+
     /// Lets a row given as the values of `columns` refer to a row of `target` with these values of the target columns. Its kind stays.
     pub fn refer(&self, reference: &Reference, target: &Table, row: &mut [Value], values: &[Value]) {
         for (no, value) in reference.columns.iter().zip(self.referring(reference, target, values)) {
@@ -99,13 +111,15 @@ pub fn is_text_of(own: &Column, target: &Column) -> bool {
     own.ty == ColumnType::Text && target.ty != ColumnType::Text
 }
 
-/// The value of the target's type that a declared reference holds; a text counts only in the very form that the key's text has.
+/// The value of the target's type that a declared reference holds; a text counts only in the very form that the key's text has, but that of a uuid
+/// may be in capitals.
 fn key_value(own: &Column, target: &Column, value: Cow<'_, Value>) -> Option<Value> {
     if own.ty == target.ty {
         return Some(value.into_owned());
     }
     let text = value.to_text();
-    target.ty.parse(&text).ok().filter(|parsed| parsed.to_text() == text)
+    let same = |parsed: &Value| parsed.to_text() == text || matches!(parsed, Value::Uuid(_)) && parsed.to_text().to_uppercase() == text;
+    target.ty.parse(&text).ok().filter(same)
 }
 
 #[cfg(test)]
@@ -158,7 +172,7 @@ mod tests {
         assert_eq!(comments.referred(to_order, orders, &asset), None, "another kind");
         assert_eq!(comments.referred(to_order, orders, &of(text("order"), text("7"))), Some(vec![Value::Int(7)]));
         for nothing in [
-            of(text("asset"), text(&id.to_uppercase())),
+            of(text("asset"), text(&id.replace("00aa", "00aA"))),
             of(text("asset"), text("7")),
             of(text("asset"), Value::Null),
             of(Value::Null, text(id)),
@@ -167,6 +181,10 @@ mod tests {
             assert_eq!(comments.referred(to_asset, assets, &nothing), None, "{nothing:?}");
             assert_eq!(comments.referred(to_order, orders, &nothing), None, "{nothing:?}");
         }
+        let capitals = of(text("asset"), text(&id.to_uppercase()));
+        let named = comments.referred(to_asset, assets, &capitals).unwrap();
+        assert_eq!(comments.spellings(to_asset, assets, &named), [[text(id)], [text(&id.to_uppercase())]]);
+        assert_eq!(comments.spellings(to_order, orders, &[Value::Int(7)]), [[text("7")]]);
         let padded = of(text("order"), text("07"));
         assert_eq!(comments.referred(to_order, orders, &padded), None, "not the key's own text");
         assert!(comments.refers(to_order, &padded) && !comments.refers(to_asset, &padded));

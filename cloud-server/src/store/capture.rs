@@ -4,6 +4,7 @@
 //! - `insert`, `update` (BEFORE, per row): give scope, tick and version to what does not carry a stamp that counts;
 //! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
 //! - `claim` (AFTER INSERT, per statement): stamps what named the row by a declared reference before it was there;
+//! - `rules`, `rules_key` (AFTER DELETE, AFTER UPDATE, per statement): hold what declared references say (see [`rules`]);
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
 //! - `drift` (BEFORE, per statement): notices that names moved on since (see [`drift`]);
 //! - `edited` (AFTER UPDATE, per statement, where the table has columns of the policy `newest`): notes when they were edited;
@@ -12,13 +13,14 @@
 //! No condition names a user's column: PostgreSQL would refuse to change its type or to drop it. Functions name them, and are bound late.
 //!
 //! The functions run as the owner of the tables, so that a role that may write a table needs no right on the engine's. For that they
-//! fix their search_path; `restamp` and `claim`, under which users' triggers run, cannot and spell every operator in full instead.
+//! fix their search_path; `restamp`, `claim` and `rules`, under which users' triggers run, cannot and spell every operator in full instead.
 
 pub(crate) mod apply;
 pub(crate) mod drift;
 mod edited;
 mod history;
 pub(crate) mod mend;
+mod rules;
 mod source;
 mod ways;
 
@@ -65,6 +67,7 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     functions.extend(source.drift());
     functions.extend(source.restamp());
     functions.extend(source.claim());
+    functions.extend(source.rules());
     functions.extend(source.history());
     functions.extend(source.edited());
     let triggers = source.triggers();

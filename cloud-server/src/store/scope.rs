@@ -47,10 +47,15 @@ pub(crate) async fn referring(
     values: &[Vec<Value>],
     select: &str,
 ) -> Result<Vec<(usize, tokio_postgres::Row)>, StoreError> {
-    let values: Vec<Vec<Value>> = values.iter().map(|values| child.referring(reference, target, values)).collect();
+    let spelt = values.iter().enumerate().flat_map(|(at, values)| {
+        let spellings = child.spellings(reference, target, values);
+        spellings.into_iter().map(move |values| (at, values))
+    });
+    let (places, values): (Vec<usize>, Vec<Vec<Value>>) = spelt.unzip();
     let values: Vec<&[Value]> = values.iter().map(Vec::as_slice).collect();
     let positions: Vec<usize> = reference.columns.iter().filter_map(|no| child.position(*no)).collect();
-    find_of(db, child, &positions, &values, select, &of_kind(child, reference, "t")).await
+    let found = find_of(db, child, &positions, &values, select, &of_kind(child, reference, "t")).await?;
+    Ok(found.into_iter().filter_map(|(at, row)| Some((*places.get(at)?, row))).collect())
 }
 
 /// Finds rows by the values of some columns. `select` is read from `t`, from result column 1 on; each result comes with the number of the

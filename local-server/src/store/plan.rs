@@ -9,7 +9,7 @@ use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
 
 use super::noted;
-use super::references::of_kind;
+use super::references::refers;
 use super::rows::{base_table, column_list, key_condition, live_list, live_table, quoted, theirs_table};
 
 /// A catalog with the SQL of its tables.
@@ -224,7 +224,7 @@ impl TableSql {
             referrers: catalog
                 .referrers(table.no)
                 .filter(|(from, _)| !from.engine)
-                .map(|(from, reference)| referrer(catalog, from, reference))
+                .map(|(from, reference)| referrer(catalog, from, reference, table))
                 .collect(),
             parents: table.references.iter().filter_map(|reference| parent(catalog, reference)).collect(),
         }
@@ -264,20 +264,18 @@ fn is_circular(catalog: &Catalog, start: TableNo) -> bool {
     false
 }
 
-fn referrer(catalog: &Catalog, from: &Table, reference: &Reference) -> Referrer {
+fn referrer(catalog: &Catalog, from: &Table, reference: &Reference, table: &Table) -> Referrer {
     let any_dirty = format!(
-        "SELECT EXISTS (SELECT 1 FROM {} l JOIN {} b ON b.rejoin_row = l.rejoin_row WHERE {}{} AND l.rejoin_row <> ?{})",
+        "SELECT EXISTS (SELECT 1 FROM {} l JOIN {} b ON b.rejoin_row = l.rejoin_row WHERE {} AND l.rejoin_row <> ?{})",
         live_table(from),
         base_table(from),
-        conditions(from, &reference.columns, "l."),
-        of_kind(from, reference, "l."),
+        refers(from, reference, table, "l."),
         reference.columns.len() + 1
     );
     let referred_before = format!(
-        "SELECT rejoin_row FROM {} WHERE {}{} AND rejoin_kind = 'change' AND rejoin_push_no IS NULL LIMIT {PUSH_ROWS_MAX}",
+        "SELECT rejoin_row FROM {} WHERE {} AND rejoin_kind = 'change' AND rejoin_push_no IS NULL LIMIT {PUSH_ROWS_MAX}",
         base_table(from),
-        conditions(from, &reference.columns, ""),
-        of_kind(from, reference, "")
+        refers(from, reference, table, "")
     );
     let circular = is_circular(catalog, from.no) && is_circular(catalog, reference.table);
     Referrer { table: from.no, reference: reference.clone(), any_dirty, referred_before, circular }

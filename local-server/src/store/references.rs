@@ -5,6 +5,7 @@
 use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
 use sync_core::id::ColumnNo;
 use sync_core::reference::is_text_of;
+use sync_core::value::ColumnType;
 
 use crate::store::rows::{live_table, quoted};
 use crate::store::schema::{is_declared, literal, may_hold, names, storage};
@@ -37,7 +38,7 @@ pub(super) fn name(reference: &Reference) -> String {
 }
 
 /// The condition that a row is of the kind that refers by this reference, with AND before it; nothing where every row is. `alias` ends in a dot.
-pub(super) fn of_kind(table: &Table, reference: &Reference, alias: &str) -> String {
+fn of_kind(table: &Table, reference: &Reference, alias: &str) -> String {
     let kind = reference.when.as_ref().and_then(|(column, wanted)| Some((table.column(*column)?, wanted)));
     kind.map_or_else(String::new, |(column, wanted)| format!(" AND {alias}{} = {}", quoted(&column.name), literal(wanted)))
 }
@@ -109,7 +110,7 @@ impl Text<'_> {
             }
             // Either way round an index serves; a text counts only in the key's own form.
             let as_key = format!("CAST({ours} AS {})", storage(&target.ty).trim_end_matches(" COLLATE NOCASE"));
-            format!("{theirs} = {as_key} AND {ours} = {} COLLATE BINARY", held(target_alias, own, target))
+            format!("{theirs} = {as_key} AND {}", spelt(&ours, &held(target_alias, own, target), own, target))
         });
         terms.collect::<Vec<_>>().join(" AND ")
     }
@@ -144,6 +145,27 @@ impl Text<'_> {
         let same: Vec<String> = columns.map(|name| format!("t.{name} = OLD.{name}")).collect();
         format!("NOT EXISTS (SELECT 1 FROM {} t WHERE {} AND t.rejoin_row <> OLD.rejoin_row)", live_table(self.target), same.join(" AND "))
     }
+}
+
+/// That a referring column holds what refers to a key, in one of the forms that count: a uuid in text may be in capitals.
+fn spelt(ours: &str, held: &str, own: &Column, target: &Column) -> String {
+    if is_text_of(own, target) && target.ty == ColumnType::Uuid {
+        format!("{ours} IN ({held}, upper({held}))")
+    } else if is_text_of(own, target) {
+        format!("{ours} = {held} COLLATE BINARY")
+    } else {
+        format!("{ours} = {held}")
+    }
+}
+
+/// The conditions that a row of `table` refers by this reference to a row of `target`, of which what it would hold is bound from ?1 on
+/// ([`Table::referring`]). `alias` ends in a dot.
+pub(super) fn refers(table: &Table, reference: &Reference, target: &Table, alias: &str) -> String {
+    let columns = reference.columns.iter().zip(&reference.target);
+    let columns = columns.filter_map(|(own, wanted)| Some((table.column(*own)?, target.column(*wanted)?))).enumerate();
+    let terms: Vec<String> =
+        columns.map(|(at, (own, wanted))| spelt(&format!("{alias}{}", quoted(&own.name)), &format!("?{}", at + 1), own, wanted)).collect();
+    terms.join(" AND ") + &of_kind(table, reference, alias)
 }
 
 /// What the referring column holds of a key's column; the alias ends in a dot.

@@ -65,6 +65,9 @@ fn sqlite_itself_knows_nothing_of_them() {
 #[test]
 fn a_row_must_name_one_that_is_there_of_its_kind() {
     let connection = opened();
+    connection
+        .execute_batch(&format!("INSERT INTO comments (id, kind, entity) VALUES ('A', 'asset', '{}')", ASSET.to_uppercase()))
+        .unwrap();
     for (kind, entity) in
         [("asset", "0191f7a4-0000-7000-8000-0000000000bb"), ("order", "9"), ("order", "07"), ("person", ASSET), ("asset", "7")]
     {
@@ -84,6 +87,9 @@ fn a_row_must_name_one_that_is_there_of_its_kind() {
 #[test]
 fn their_delete_rules_are_held() {
     let connection = opened();
+    connection
+        .execute_batch(&format!("INSERT INTO comments (id, kind, entity) VALUES ('A', 'asset', '{}')", ASSET.to_uppercase()))
+        .unwrap();
     connection.execute_batch("DELETE FROM assets").unwrap();
     assert_eq!(left(&connection), "n=x o=7 p=ann q=7");
     connection.execute_batch("DELETE FROM orders WHERE id = 7").unwrap();

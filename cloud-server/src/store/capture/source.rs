@@ -40,7 +40,7 @@ impl Source<'_> {
         format!("rejoin.{of}_{}", self.table.no)
     }
 
-    fn function(&self, of: &str, settings: &str, body: &str) -> String {
+    pub(super) fn function(&self, of: &str, settings: &str, body: &str) -> String {
         let mut tag = "$rejoin$".to_owned();
         while body.contains(&tag) {
             tag.insert(1, '_');
@@ -372,6 +372,7 @@ END
             let form = format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS claimed FOR EACH STATEMENT {}", function("claim"));
             triggers.push(("claim", form));
         }
+        triggers.extend(self.rule_triggers(&table, &function("rules")));
         triggers.extend(self.history_triggers(&table, &function("history")));
         if self.edited().is_some() {
             let tables = "REFERENCING OLD TABLE AS rows_before NEW TABLE AS rows_after";

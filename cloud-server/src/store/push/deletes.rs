@@ -39,11 +39,16 @@ impl Applying<'_, '_> {
 
     /// The rows to delete that rows of `child` refer to which are not to be deleted themselves, with their number.
     async fn unseen(&self, tx: &WriteTx<'_>, table: &Table, child: &Table, reference: &Reference) -> Result<Vec<(usize, i64)>, StoreError> {
-        let indexes = deletes_of(self.set, table.no);
-        let values: Vec<Vec<Value>> =
-            indexes.iter().filter_map(|index| target_values(table, reference, &self.set.items[*index].current.as_ref()?.row)).collect();
+        let named = deletes_of(self.set, table.no).into_iter().filter_map(|index| {
+            let values = target_values(table, reference, &self.set.items[index].current.as_ref()?.row)?;
+            Some((index, values))
+        });
+        let spelt = named.flat_map(|(index, values)| {
+            let spellings = child.spellings(reference, table, &values);
+            spellings.into_iter().map(move |values| (index, values))
+        });
+        let (indexes, values): (Vec<usize>, Vec<Vec<Value>>) = spelt.unzip();
         let columns: Vec<_> = reference.target.iter().filter_map(|no| table.column(*no)).collect();
-        let values: Vec<Vec<Value>> = values.iter().map(|values| child.referring(reference, table, values)).collect();
         let referring: Vec<_> = reference.columns.iter().filter_map(|no| child.column(*no)).collect();
         // As the referring column holds it where that is not the key's own type.
         let columns: Vec<_> =

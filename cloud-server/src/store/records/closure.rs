@@ -130,7 +130,7 @@ fn targets(table: &Table, child: &Table, reference: &Reference, rows: &[Found]) 
         |row: &Found, no: &ColumnNo| row.named.iter().find(|(named, _)| named == no).map_or(Value::Null, |(_, value)| value.clone());
     debug_assert_eq!(reference.table, table.no);
     let named = rows.iter().map(|row| reference.target.iter().map(|no| value(row, no)).collect::<Vec<_>>());
-    named.map(|values| child.referring(reference, table, &values)).collect()
+    named.flat_map(|values| child.spellings(reference, table, &values)).collect()
 }
 
 fn keys(rows: Vec<Found>) -> Vec<Key> {

@@ -15,7 +15,7 @@ use sync_core::write::row_from_json;
 
 use super::{Source, current};
 use crate::store::error::Result;
-use crate::store::references::of_kind;
+use crate::store::references::refers;
 use crate::store::rows::{Bound, HeldState, base_table, column_list, live_table, quoted, read_row, theirs_table};
 
 /// The rows besides, without those that go by themselves.
@@ -139,15 +139,8 @@ fn referring(connection: &Connection, table: &Table, child: &Table, reference: &
     let Some(values) = table.named_by(reference, row).map(|values| child.referring(reference, table, &values)) else {
         return Ok(Vec::new());
     };
-    let refers: Vec<String> = reference
-        .columns
-        .iter()
-        .filter_map(|no| child.column(*no))
-        .enumerate()
-        .map(|(at, column)| format!("x.{} = ?{}", quoted(&column.name), at + 1))
-        .collect();
+    let refers = refers(child, reference, table, "x.");
     let same: Vec<String> = child.key_columns().map(|column| quoted(&column.name)).map(|name| format!("n.{name} = x.{name}")).collect();
-    let refers = refers.join(" AND ") + &of_kind(child, reference, "x.");
     let (columns, same) = (column_list(child, "x."), same.join(" AND "));
     let (live, base, theirs) = (live_table(child), base_table(child), theirs_table(child));
     let sql = format!(

@@ -14,7 +14,7 @@ use sync_core::value::Value;
 
 use super::Result;
 use crate::store::error::StoreError;
-use crate::store::references::of_kind;
+use crate::store::references::refers;
 use crate::store::rows::{Bound, HeldState, LiveRow, from_sql, live_table, quoted};
 
 /// Rows of one table, by `rejoin_row`.
@@ -129,9 +129,7 @@ fn find(
     follow: Follow<'_>,
 ) -> std::result::Result<Vec<Step>, StoreError> {
     let named = named_columns(catalog, child);
-    let columns = reference.columns.iter().filter_map(|no| child.column(*no));
-    let mut conditions: Vec<_> = columns.enumerate().map(|(at, column)| format!("{} = ?{}", quoted(&column.name), at + 1)).collect();
-    conditions.push(format!("rejoin_held <> {}{}", HeldState::Ghost as i64, of_kind(child, reference, "")));
+    let mut conditions = vec![refers(child, reference, table, ""), format!("rejoin_held <> {}", HeldState::Ghost as i64)];
     let mark = child.soft_delete.and_then(|no| child.column(no)).map(|column| quoted(&column.name));
     let mut deleted_at = None;
     match (follow, mark) {
