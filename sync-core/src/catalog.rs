@@ -334,16 +334,17 @@ impl Catalog {
         let mut rest: Vec<&Table> = self.tables.iter().collect();
         while !rest.is_empty() {
             let open: BTreeSet<TableNo> = rest.iter().map(|table| table.no).collect();
-            let first = |cut: &dyn Fn(&Table, &Reference) -> bool| {
-                let waits = |table: &Table, reference: &Reference| {
-                    reference.table != table.no && open.contains(&reference.table) && !cut(table, reference)
+            let waits = |table: &Table, reference: &Reference| reference.table != table.no && open.contains(&reference.table);
+            let ready = |table: &Table| !table.references.iter().any(|reference| waits(table, reference));
+            let next = rest.iter().position(|table| ready(table)).unwrap_or_else(|| {
+                let circle: Vec<usize> = (0..rest.len()).filter(|at| self.is_circular(rest[*at], &open)).collect();
+                let first = |cut: &dyn Fn(&Table, &Reference) -> bool| {
+                    let is_cut = |table: &Table| table.references.iter().all(|reference| !waits(table, reference) || cut(table, reference));
+                    circle.iter().copied().find(|at| is_cut(rest[*at]))
                 };
-                rest.iter().position(|table| !table.references.iter().any(|reference| waits(table, reference)))
-            };
-            let next = first(&|_, _| false)
-                .or_else(|| first(&|_, reference| reference.declared))
-                .or_else(|| first(&Table::may_be_null))
-                .unwrap_or(0);
+                let declared = first(&|_, reference| reference.declared);
+                declared.or_else(|| first(&Table::may_be_null)).or_else(|| circle.first().copied()).unwrap_or(0)
+            });
             done.push(rest.remove(next));
         }
         done
@@ -367,6 +368,23 @@ impl Catalog {
             rest = later;
         }
         done
+    }
+
+    /// Whether a table refers to itself over others, all of them open.
+    fn is_circular(&self, start: &Table, open: &BTreeSet<TableNo>) -> bool {
+        let mut reached: BTreeSet<TableNo> = BTreeSet::new();
+        let mut next = vec![start];
+        while let Some(table) = next.pop() {
+            for reference in table.references.iter().filter(|reference| reference.table != table.no && open.contains(&reference.table)) {
+                if reference.table == start.no {
+                    return true;
+                }
+                if reached.insert(reference.table) {
+                    next.extend(self.table(reference.table));
+                }
+            }
+        }
+        false
     }
 
     /// The root table, if the system has one.
@@ -588,5 +606,12 @@ mod tests {
         assert_eq!(order(&[(1, &["~2"]), (2, &["?1"])]), [1, 2]);
         assert_eq!(order(&[(1, &["2"]), (2, &["?1"])]), [2, 1]);
         assert_eq!(order(&[(1, &["2"]), (2, &["1"]), (3, &[])]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn what_only_waits_for_a_circle_comes_after_it() {
+        assert_eq!(order(&[(1, &["~3"]), (2, &["?3"]), (3, &["2"])]), [2, 3, 1]);
+        assert_eq!(order(&[(1, &["?3"]), (2, &["?3"]), (3, &["2"])]), [2, 3, 1]);
+        assert_eq!(order(&[(1, &["~4"]), (2, &["?3"]), (3, &["2"]), (4, &["3"])]), [2, 3, 4, 1]);
     }
 }

@@ -62,6 +62,14 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 pub const CONFLICT_PAGE_BYTES: usize = 8 << 20;
 /// Conflicts that are read at once for such a page.
 pub const CONFLICT_PAGE_ROWS: usize = 25;
+/// Names in one `include=`.
+pub const INCLUDE_NAMES_MAX: usize = 8;
+/// Levels of one `include=`: `comments.author` has two.
+pub const INCLUDE_DEPTH_MAX: usize = 2;
+/// Rows that are included of what refers to one record.
+pub const INCLUDE_ROWS_MAX: usize = 100;
+/// Lookups that one answer's `include=` may take.
+pub const INCLUDE_LOOKUPS_MAX: usize = 1_000;
 /// Rows in one page of an API list where nothing is asked.
 pub const LIST_ROWS_DEFAULT: usize = 50;
 

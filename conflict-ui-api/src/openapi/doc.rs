@@ -131,10 +131,15 @@ pub const LISTED: &[Parameter] = &[
     parameter("cursor", "string", "where the answer before ended"),
     parameter("deleted", "bool", "soft-deleted ones too"),
     parameter("place", "bool", "say where each record is"),
+    parameter("include", "string", "what stands beside each record, as rack,comments.author: what it refers to, what refers to it"),
 ];
 
 /// Of one record.
-pub const SHOWN: &[Parameter] = &[parameter("deleted", "bool", "a soft-deleted one too"), parameter("place", "bool", "say where it is")];
+pub const SHOWN: &[Parameter] = &[
+    parameter("deleted", "bool", "a soft-deleted one too"),
+    parameter("place", "bool", "say where it is"),
+    parameter("include", "string", "what stands beside it, as rack,comments.author: what it refers to, what refers to it"),
+];
 
 /// Which reference the children go by.
 pub const VIA: &[Parameter] = &[parameter("via", "string", "the column by which the children refer, where there are several")];

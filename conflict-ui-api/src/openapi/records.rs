@@ -5,6 +5,7 @@ use sync_core::catalog::{Catalog, Column, ListForm, Table};
 use sync_core::value::ColumnType;
 
 use crate::api::path::RESERVED;
+use crate::api::records::include;
 
 /// What a schema is of.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,11 @@ pub(super) fn schemas(catalog: &Catalog, table: &Table) -> [(String, Json); 3] {
     let all: Vec<_> = columns.keys().chain(whole.keys()).cloned().collect();
     let place = json!({ "type": "string", "enum": ["cloud", "here", "held", "parked"] });
     whole.insert("rejoin".to_owned(), json!({ "type": "object", "readOnly": true, "properties": { "place": place } }));
+    let names = include::names_of(catalog, table);
+    if !names.is_empty() {
+        let about = format!("With include: {}.", names.join(", "));
+        whole.insert(include::MEMBER.to_owned(), json!({ "type": "object", "readOnly": true, "description": about }));
+    }
     let change = reference(table, Part::Change);
     let about = format!("{}.{}", table.schema, table.name);
     [

@@ -3,6 +3,7 @@
 pub mod cursor;
 pub mod draft;
 pub mod etag;
+pub mod include;
 pub mod nested;
 pub(crate) mod page;
 pub mod query;
@@ -13,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+use self::include::{Include, Including};
 use self::query::Pairs;
 use self::shape::record_json;
 use super::body::Object;
@@ -48,15 +50,20 @@ pub async fn create(
 
 /// `GET /api/{table}/{id}`.
 pub async fn get(State(state): State<ApiState>, at: AtRecord, Query(pairs): Query<Pairs>, headers: HeaderMap) -> Answer<Response> {
-    let flags = query::read_single(&pairs, &["deleted", "place"])?;
+    let flags = query::read_single(&pairs, &["deleted", "place", "include"])?;
+    let include = Include::read(&at.of.catalog, at.of.table(), flags.include.unwrap_or_default())?;
     let found = state.backend.get(at.of.table().no, &at.key).await?;
     let record = found.filter(|record| flags.deleted || !at.of.table().is_soft_deleted(&record.row));
     let record = record.ok_or_else(|| Problem::not_found(at.of.call(&at.key)))?;
-    // Where a record is can change while it stays the same.
-    if !flags.place && etag::is_known(&headers, &etag::of(at.of.table(), &record)) {
+    // Where a record is, and what is included, can change while it stays the same.
+    if !flags.place && include.is_empty() && etag::is_known(&headers, &etag::of(at.of.table(), &record)) {
         return Ok((StatusCode::NOT_MODIFIED, record_headers(&at.of, &record)).into_response());
     }
-    Ok((record_headers(&at.of, &record), Json(record_json(&at.of.catalog, at.of.table(), &record, flags.place))).into_response())
+    let mut json = record_json(&at.of.catalog, at.of.table(), &record, flags.place);
+    if !include.is_empty() {
+        Including::new(&state, &at.of.catalog, flags.deleted).put(at.of.table(), &record.row, &include, &mut json).await?;
+    }
+    Ok((record_headers(&at.of, &record), Json(json)).into_response())
 }
 
 /// `PATCH /api/{table}/{id}`, and PUT alike: columns that the body does not name stay as they are.

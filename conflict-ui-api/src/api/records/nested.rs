@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::{OriginalUri, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use sync_core::catalog::{Reference, Table};
+use sync_core::catalog::{Catalog, JsonCase, Reference, Table};
 use sync_core::id::ColumnNo;
 use sync_core::value::Value;
 
@@ -61,9 +61,15 @@ async fn resolve(
     let found = state.backend.get(table.no, &parent.key).await?;
     let row = found.filter(|record| deleted || !table.is_soft_deleted(&record.row)).map(|record| record.row);
     let row = row.ok_or_else(|| Problem::not_found(parent.of.call(&parent.key)))?;
-    let target = reference.target.iter().map(|no| table.position(*no).and_then(|at| row.get(at)).cloned().unwrap_or(Value::Null));
-    let values = reference.columns.iter().copied().zip(target).collect();
+    let values = naming(children.table(), reference, table, &row);
     Ok((children, values))
+}
+
+/// The columns of a child, with their values, by which it refers to this row of `parent` and to no other: its kind too, where it must be of one.
+pub(super) fn naming(child: &Table, reference: &Reference, parent: &Table, row: &[Value]) -> Vec<(ColumnNo, Value)> {
+    let target = reference.target.iter().map(|no| parent.position(*no).and_then(|at| row.get(at)).cloned().unwrap_or(Value::Null));
+    let held = child.referring(reference, parent, &target.collect::<Vec<_>>());
+    reference.when.iter().cloned().chain(reference.columns.iter().copied().zip(held)).collect()
 }
 
 fn children_of(parent: &InTable, name: &str) -> Answer<InTable> {
@@ -85,21 +91,29 @@ fn children_of(parent: &InTable, name: &str) -> Answer<InTable> {
 /// "the connections of this device" and "the connections to this device" are two lists.
 fn reference_of<'a>(children: &'a InTable, parent: &Table, via: Option<&str>) -> Answer<&'a Reference> {
     let child = children.table();
-    let named: Vec<(String, &Reference)> = child
-        .references
-        .iter()
-        .filter(|reference| reference.table == parent.no)
-        .filter_map(|reference| Some((child.column(*reference.columns.first()?)?.name.clone(), reference)))
-        .collect();
-    let case = children.catalog.api.case;
-    let chosen = match (via, named.as_slice()) {
-        (None, [(_, only)]) => Some(*only),
-        (None, _) => None,
-        (Some(via), named) => named.iter().find(|(name, _)| name == via || case.apply(name) == via).map(|(_, reference)| *reference),
-    };
-    chosen.ok_or_else(|| {
-        let columns: Vec<_> = named.iter().map(|(name, _)| case.apply(name)).collect();
-        let detail = format!("{} refer to {} by {}: say which with via", child.path, parent.path, columns.join(", "));
+    chosen(&children.catalog, child, parent, via).map_err(|names| {
+        let detail = format!("{} refer to {} by {}: say which with via", child.path, parent.path, names.join(", "));
         Problem::query(vec![Fault::parameter("via", "unknown", detail)])
     })
+}
+
+/// The reference by which `child` names `parent`; the names of all there are where `via` does not say which. One is named by its first column, and
+/// by its kind where a column refers to the same table by several: `entity_id:asset`.
+pub(super) fn chosen<'a>(catalog: &Catalog, child: &'a Table, parent: &Table, via: Option<&str>) -> Result<&'a Reference, Vec<String>> {
+    let case = catalog.api.case;
+    let all: Vec<&Reference> = child.references.iter().filter(|reference| reference.table == parent.no).collect();
+    let name = |reference: &Reference, case: JsonCase| {
+        let column = reference.columns.first().and_then(|no| child.column(*no)).map(|column| case.apply(&column.name)).unwrap_or_default();
+        let several = all.iter().filter(|other| other.columns.first() == reference.columns.first()).count() > 1;
+        match reference.when.as_ref().filter(|_| several) {
+            Some((_, kind)) => format!("{column}:{}", kind.to_text()),
+            None => column,
+        }
+    };
+    let found = match (via, all.as_slice()) {
+        (None, [only]) => Some(*only),
+        (None, _) => None,
+        (Some(via), all) => all.iter().copied().find(|reference| name(reference, JsonCase::AsIs) == via || name(reference, case) == via),
+    };
+    found.ok_or_else(|| all.iter().map(|reference| name(reference, case)).collect())
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use sync_core::catalog::ListForm;
 
 use super::cursor;
+use super::include::Including;
 use super::query::Listing;
 use super::shape::record_json;
 use crate::api::path::InTable;
@@ -22,7 +23,13 @@ pub(super) async fn answer(state: &ApiState, of: &InTable, mut listing: Listing,
     records.truncate(size);
     let last = records.last().filter(|_| more);
     let next = last.map(|record| cursor::behind(of.table(), &listing.query, record));
-    let rows = records.iter().map(|record| record_json(&of.catalog, of.table(), record, listing.place)).collect();
+    let mut rows: Vec<Value> = records.iter().map(|record| record_json(&of.catalog, of.table(), record, listing.place)).collect();
+    if !listing.include.is_empty() {
+        let mut including = Including::new(state, &of.catalog, listing.query.deleted);
+        for (record, json) in records.iter().zip(&mut rows) {
+            including.put(of.table(), &record.row, &listing.include, json).await?;
+        }
+    }
     let mut response = Json(form(of, rows, next.as_deref())).into_response();
     if let Some(link) = next.and_then(|next| next_link(uri, &next)) {
         response.headers_mut().insert(header::LINK, link);

@@ -6,11 +6,12 @@ use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
 use sync_core::value::{ColumnType, Value};
 
 use super::cursor;
+use super::include::Include;
 use crate::backend::{ListQuery, Sort, SortKey};
 use crate::problem::{Answer, Fault, Problem};
 
 /// The parameters that are not filters. A column of such a name is filtered by `name[eq]`.
-const PARAMETERS: [&str; 6] = ["sort", "limit", "cursor", "deleted", "place", "via"];
+const PARAMETERS: [&str; 7] = ["sort", "limit", "cursor", "deleted", "place", "via", "include"];
 
 /// The pairs of a query string, decoded.
 pub type Pairs = Vec<(String, String)>;
@@ -21,6 +22,8 @@ pub struct Listing {
     pub query: ListQuery,
     /// Whether each record says where it is.
     pub place: bool,
+    /// What stands beside each record.
+    pub include: Include,
 }
 
 /// Reads the query of a list. `fixed`: filters that the path sets.
@@ -50,10 +53,11 @@ pub fn read(catalog: &Catalog, table: &Table, pairs: &Pairs, fixed: Vec<(ColumnN
         return Err(Problem::query(faults));
     }
     query.after = flags.cursor.map(|text| cursor::read(table, &query, text)).transpose()?;
-    Ok(Listing { query, place: flags.place })
+    let include = Include::read(catalog, table, flags.include.unwrap_or_default())?;
+    Ok(Listing { query, place: flags.place, include })
 }
 
-/// The parameters `deleted` and `place` of a request for one record; there are no others.
+/// The parameters of a request for one record; there are no others than those allowed.
 ///
 /// # Errors
 /// Every parameter that is unknown, given twice, or has a wrong value.
@@ -78,6 +82,8 @@ pub struct Flags<'a> {
     pub place: bool,
     /// The column by which a child refers to its parent.
     pub via: Option<&'a str>,
+    /// What is to stand beside each record.
+    pub include: Option<&'a str>,
 }
 
 impl<'a> Flags<'a> {
@@ -93,6 +99,7 @@ impl<'a> Flags<'a> {
                 "limit" => flags.limit = Some(value),
                 "cursor" => flags.cursor = Some(value),
                 "via" => flags.via = Some(value),
+                "include" => flags.include = Some(value),
                 "deleted" => flags.deleted = truth(name, value, &mut faults),
                 "place" => flags.place = truth(name, value, &mut faults),
                 _ => {}
