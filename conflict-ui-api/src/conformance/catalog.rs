@@ -181,7 +181,21 @@ fn every_type() -> Catalog {
         .integer("to_code", false, None)
         .references(&["from_region", "from_code"], &places.table, OnDelete::Restrict)
         .references(&["to_region", "to_code"], &places.table, OnDelete::SetNull);
-    let tables = [samples, places, trips].into_iter().map(|draft| draft.table).collect();
+    let mut crates = bare_table(4, "crates").integer("id", true, None).text("label", true);
+    crates.table.key = vec![ColumnNo(1)];
+    let remarks = bare_table(5, "remarks")
+        .uuid_key()
+        .text("kind", true)
+        .text("entity_id", false)
+        .column("cause_id", ColumnType::Uuid, "uuid", false, None)
+        .text("body", false);
+    let own = remarks.table.clone();
+    let remarks = remarks
+        .declared("entity_id", Some("sample"), &samples.table, OnDelete::Cascade)
+        .declared("entity_id", Some("crate"), &crates.table, OnDelete::SetNull)
+        .declared("cause_id", None, &own, OnDelete::Restrict)
+        .index(&["kind", "entity_id"]);
+    let tables = [samples, places, trips, crates, remarks].into_iter().map(|draft| draft.table).collect();
     Catalog { version: CatalogVersion(1), system: "every-type".into(), api: ApiStyle::default(), tables }
 }
 
@@ -334,6 +348,16 @@ impl Draft {
         let columns = self.numbers(names);
         let name = format!("{}_{}_fkey", self.table.name, names.join("_"));
         self.table.references.push(Reference::foreign_key(name, columns, target.no, target.key.clone(), on_delete));
+        self
+    }
+
+    /// A reference that only `rejoin.toml` declares, for rows of one `kind` or for all.
+    fn declared(mut self, column: &str, kind: Option<&str>, target: &Table, on_delete: OnDelete) -> Self {
+        let columns = self.numbers(&[column]);
+        let when = kind.and_then(|kind| Some((*self.numbers(&["kind"]).first()?, Value::Text(kind.to_owned()))));
+        let name = format!("public.{}.{column}>public.{}", self.table.name, target.name);
+        let reference = Reference::foreign_key(name, columns, target.no, target.key.clone(), on_delete);
+        self.table.references.push(Reference { declared: true, when, ..reference });
         self
     }
 

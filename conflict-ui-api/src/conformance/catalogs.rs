@@ -30,7 +30,10 @@ fn describe(catalog: &Catalog, table: &Table) -> String {
     let refer = |reference: &Reference| {
         let target = catalog.table(reference.table).unwrap();
         let to: Vec<_> = reference.target.iter().map(|no| target.column(*no).unwrap().name.clone()).collect();
-        format!("({}) -> {}({}) {:?}", names(&reference.columns), target.name, to.join(","), reference.on_delete)
+        let when = reference.when.as_ref().map(|(no, kind)| format!(" where {} is {kind:?}", names(&[*no])));
+        let declared = if reference.declared { " declared" } else { "" };
+        let (own, when) = (names(&reference.columns), when.unwrap_or_default());
+        format!("({own}) -> {}({}) {:?}{declared}{when}", target.name, to.join(","), reference.on_delete)
     };
     let scope = match &table.scope {
         ScopeRule::Through(_) => format!("through {}", table.ways().map(refer).collect::<Vec<_>>().join(", ")),

@@ -42,3 +42,15 @@ CREATE TABLE trips (
     FOREIGN KEY (from_region, from_code) REFERENCES places ON DELETE RESTRICT,
     FOREIGN KEY (to_region, to_code) REFERENCES places ON DELETE SET NULL
 );
+
+CREATE TABLE crates (id integer PRIMARY KEY, label text NOT NULL);
+
+-- About a sample or a crate, as `kind` says; the database declares none of its references.
+CREATE TABLE remarks (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    entity_id text,
+    cause_id uuid,
+    body text
+);
+CREATE INDEX remarks_kind_entity_id_idx ON remarks (kind, entity_id);

@@ -29,6 +29,7 @@ mod suite;
 
 pub mod accounts;
 pub mod catalogs;
+pub mod declared;
 pub mod imports;
 pub mod lists;
 pub mod nested;
