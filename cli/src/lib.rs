@@ -13,6 +13,7 @@ mod logs;
 mod migrate;
 mod output;
 mod policy;
+mod schema;
 mod settings;
 mod signals;
 mod site;
@@ -73,6 +74,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Show and run the migrations of a cloud's database
     Migrate(migrate::MigrateArgs),
+    /// Foresee what a migration of your own would do to the sites
+    Schema(schema::SchemaArgs),
     /// How a server stands
     Status(status::StatusArgs),
     /// Show and check the servers' settings
@@ -144,6 +147,7 @@ async fn client_command(command: Command, matches: &ArgMatches, config: Option<&
         Command::Policy(args) => policy::run(args, json).await,
         Command::Import(args) => import::run(args, json).await,
         Command::Migrate(args) => migrate::run(args, matches, config, json).await,
+        Command::Schema(args) => schema::run(args, matches, config, json).await,
         Command::Status(args) => status::run(args, json).await,
         Command::Cloud(_) | Command::Site(_) | Command::Demo(_) | Command::Config(_) => Ok(()),
     }

@@ -69,7 +69,7 @@ pub(crate) async fn run(args: MigrateArgs, matches: &ArgMatches, config: Option<
 
 /// The URL of a private PostgreSQL, and the cluster where it had to be started. Whoever only reads makes none, and may look into one that
 /// a cloud runs; under a running cloud nothing is migrated.
-async fn private(folder: &Path, only_reads: bool) -> Result<(String, Option<Cluster>)> {
+pub(crate) async fn private(folder: &Path, only_reads: bool) -> Result<(String, Option<Cluster>)> {
     let failed = |error: PostgresError| Failure::failed(error.to_string());
     if only_reads && !Cluster::exists(folder) {
         let detail = "--database-url names another database, `rejoin migrate up` or `rejoin cloud` makes a private one";

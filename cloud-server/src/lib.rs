@@ -10,6 +10,7 @@ pub mod config;
 mod conformance;
 mod core;
 mod events;
+pub mod foresee;
 mod http;
 pub mod notify;
 pub mod postgres;

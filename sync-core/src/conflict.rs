@@ -159,9 +159,21 @@ pub enum DecideError {
         "the schema no longer has what the site edited: close the conflict with CLOUD_WINS, or write the value into another column with MANUAL"
     )]
     Gone,
+    /// What the site gave a column is nothing that it can hold any more.
+    #[error("{0} cannot hold what the site gave it any more: give a value with MANUAL, or close the conflict with CLOUD_WINS")]
+    Outgrown(String),
     /// A value of the key of a row that is there.
     #[error("{0} is part of the row's key, which no decision changes")]
     ReadOnly(String),
+}
+
+/// The first clashed column whose value can be read no more.
+fn outgrown(table: &Table, parked: &Parked<'_>) -> Option<String> {
+    let unread = |column: &&Column| {
+        let at = table.position(column.no);
+        parked.clashed.contains(&column.no) && at.is_some_and(|at| parked.local.get(at).is_none_or(Option::is_none))
+    };
+    table.columns.iter().find(unread).map(|column| column.name.clone())
 }
 
 /// What a decision writes, given the row as it is at the cloud now. Pure: the caller has compared ETag and revision before.
@@ -212,6 +224,9 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             Ok(Effect::Write(row))
         }
         (Resolution::LocalWins, _) if parked.kind == ConflictKind::Schema && parked.clashed.is_empty() => Err(DecideError::Gone),
+        (Resolution::LocalWins, Some(_)) if parked.kind == ConflictKind::Schema && outgrown(table, parked).is_some() => {
+            Err(DecideError::Outgrown(outgrown(table, parked).unwrap_or_default()))
+        }
         (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => {
             Ok(match table.soft_delete_position() {
                 // The site only marked the row as deleted: so does the decision.

@@ -20,6 +20,7 @@ pub mod dependents;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod motion;
 pub mod policy;
 pub mod reconcile;
 pub mod reference;

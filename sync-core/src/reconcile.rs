@@ -32,6 +32,8 @@ pub struct Current<'a> {
     pub counted: &'a BTreeSet<Uuid>,
     /// When the push was received, as canonical timestamptz text: no edit counts as later than this.
     pub received: &'a str,
+    /// Columns of which the change gives values that they held under an older catalog and cannot hold any more.
+    pub outgrown: &'a [ColumnNo],
 }
 
 impl<'a> Current<'a> {
@@ -39,7 +41,7 @@ impl<'a> Current<'a> {
     #[must_use]
     pub fn new(row: Option<&'a Row>, at: Option<&'a At>, tombstone: bool) -> Self {
         static NONE: BTreeSet<Uuid> = BTreeSet::new();
-        Self { row, at, tombstone, image: None, times: &[], counted: &NONE, received: "" }
+        Self { row, at, tombstone, image: None, times: &[], counted: &NONE, received: "", outgrown: &[] }
     }
 }
 
@@ -117,7 +119,7 @@ fn park(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -
 /// tombstone (it may have been taken and deleted since). Additions count all the same: each has its id.
 #[must_use]
 pub fn reconcile(table: &Table, current: Current<'_>, change: &RowChange, reoffer: bool) -> Reconciled {
-    let (known, gone) = gone::split(table, change);
+    let (known, gone) = gone::split(table, change, current.outgrown);
     let reconciled = reconcile_known(table, current, &known, reoffer);
     if gone.is_empty() { reconciled } else { gone::keep(table, reconciled, gone) }
 }

@@ -38,6 +38,13 @@ impl Binaries {
         self.dir.join(name)
     }
 
+    /// A client program (`pg_dump`, `psql`): beside the server's, where those are only links beside what the links name, else of PATH.
+    pub(crate) fn client(&self, name: &str) -> PathBuf {
+        let beside = |folder: &Path| Some(folder.join(name)).filter(|program| program.is_file());
+        let linked = || std::fs::canonicalize(self.program("initdb")).ok().and_then(|program| beside(program.parent()?));
+        beside(&self.dir).or_else(linked).unwrap_or_else(|| PathBuf::from(name))
+    }
+
     fn of(dir: &Path) -> Option<Self> {
         if !dir.join("initdb").is_file() {
             return None;

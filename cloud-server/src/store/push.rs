@@ -142,6 +142,7 @@ impl Taking<'_> {
         last: bool,
     ) -> Result<(PushResult, Vec<(TableNo, Key)>), StoreError> {
         set.look_up_gone(tx).await?;
+        set.look_up_outgrown(tx).await?;
         set.look(tx, self.site).await?;
         let mut scopes = set.scopes(self.site);
         scopes.insert(self.site.own_scope());
@@ -248,7 +249,7 @@ impl Taking<'_> {
             // What parks for the schema's sake cannot be offered again.
             held: matches!(item.fate, Fate::Parked(_))
                 && item.is_insert()
-                && park.kind != ConflictKind::Schema
+                && !park.is_for_good()
                 && !(park.kind == ConflictKind::InsertInsert && own.is_some()),
             root: park.root.and_then(|root| place.get(&root).copied()),
         })

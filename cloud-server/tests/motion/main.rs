@@ -9,7 +9,9 @@ mod site;
 mod anew;
 mod decisions;
 mod feeds;
+mod foresee;
 mod keys;
+mod parks;
 mod renames;
 
 use cloud::Cloud;

@@ -1,4 +1,5 @@
-//! Edits of columns that the table no longer has: they park, and the rest of the change is decided without them.
+//! Edits of columns that the table no longer has, or that cannot hold the value any more: they park, and the rest of the change is decided
+//! without them.
 
 use std::borrow::Cow;
 
@@ -9,9 +10,9 @@ use crate::conflict::ConflictKind;
 use crate::id::ColumnNo;
 use crate::value::Value;
 
-/// The change without columns that are gone, and those of them that it gave something. A delete gives nothing.
-pub(super) fn split<'a>(table: &Table, change: &'a RowChange) -> (Cow<'a, RowChange>, Vec<ColumnNo>) {
-    let is_known = |no: ColumnNo| table.column(no).is_some();
+/// The change without columns that are gone or outgrown, and those of them that it gave something. A delete gives nothing.
+pub(super) fn split<'a>(table: &Table, change: &'a RowChange, outgrown: &[ColumnNo]) -> (Cow<'a, RowChange>, Vec<ColumnNo>) {
+    let is_known = |no: ColumnNo| table.column(no).is_some() && !outgrown.contains(&no);
     let added = change.additions.iter().map(|addition| addition.column);
     if change.values().map(|(no, _)| no).chain(added.clone()).all(is_known) {
         return (Cow::Borrowed(change), Vec::new());
@@ -55,10 +56,16 @@ pub(super) fn keep(table: &Table, reconciled: Reconciled, gone: Vec<ColumnNo>) -
     Reconciled { decision, ..reconciled }
 }
 
-/// Why they park; whoever knows the columns' names puts them in.
+/// Why they park; whoever knows the names of columns that are gone puts them in.
 pub(super) fn reason(table: &Table, gone: &[ColumnNo]) -> String {
-    let numbers: Vec<_> = gone.iter().map(|no| format!("column number {no}")).collect();
-    format!("{} no longer has {}", table.name, numbers.join(", "))
+    let missing: Vec<_> = gone.iter().filter(|no| table.column(**no).is_none()).map(|no| format!("column number {no}")).collect();
+    let missing = (!missing.is_empty()).then(|| format!("{} no longer has {}", table.name, missing.join(", ")));
+    let outgrown = gone.iter().filter_map(|no| table.column(*no)).map(|column| {
+        let required = if column.not_null { " and must have a value" } else { "" };
+        let length = column.max_length.map(|length| format!(" of at most {length} characters")).unwrap_or_default();
+        format!("{} takes {}{length} now{required}", column.name, column.ty.describe())
+    });
+    missing.into_iter().chain(outgrown).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -104,6 +111,20 @@ mod tests {
         assert_eq!(decide(Op::Update(vec![edit(2, 5, 5), edit(3, 1, 7)])), Decision::Write(vec![row[0].clone(), Value::Int(7)]));
         let whole = Op::Delete(vec![(ColumnNo(1), row[0].clone()), (ColumnNo(2), Value::Int(9)), (ColumnNo(3), Value::Int(1))]);
         assert_eq!(decide(whole), Decision::Delete);
+    }
+
+    #[test]
+    fn a_value_that_its_column_cannot_hold_any_more_parks_and_the_rest_is_written() {
+        let row = vec![Value::Text("k".into()), Value::Int(1)];
+        let edit = Edit { column: ColumnNo(3), base: Value::Text("one".into()), new: Value::Text("two".into()) };
+        let outgrown = [ColumnNo(3)];
+        let current = Current { outgrown: &outgrown, ..Current::new(Some(&row), None, false) };
+        let Decision::Park { kind: ConflictKind::Schema, clashed, write: None, reason, .. } =
+            reconcile(&table(), current, &change(Op::Update(vec![edit])), false).decision
+        else {
+            panic!("parks")
+        };
+        assert_eq!((clashed, reason.as_str()), (vec![ColumnNo(3)], "c3 takes a 64-bit integer now"));
     }
 
     #[test]

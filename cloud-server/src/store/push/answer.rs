@@ -73,7 +73,7 @@ impl After {
                 // Where the key itself is taken, the cloud's row takes it at the site as well.
                 let taken = park.kind == ConflictKind::InsertInsert && matches!(self.image(site, item), Confirmed::Image(_));
                 // Where there is no table any more, nothing can be offered again.
-                if taken || park.kind == ConflictKind::Schema { Verdict::Parked(conflict) } else { Verdict::Held(conflict) }
+                if taken || park.is_for_good() { Verdict::Parked(conflict) } else { Verdict::Held(conflict) }
             }
             (Fate::Parked(_) | Fate::Write(_), Some(conflict)) => Verdict::Parked(conflict),
             (Fate::Write(_) | Fate::Delete, None) => Verdict::Accepted,

@@ -136,7 +136,19 @@ impl Applying<'_, '_> {
             return;
         };
         let kind = if item.is_delete() && refusal.kind == ConflictKind::ForeignKey { ConflictKind::DeleteUpdate } else { refusal.kind };
-        let park = Park { blocker, ..Park::new(kind, item.edited(), refusal.reason.clone()) };
+        let required = refusal
+            .required
+            .as_ref()
+            .and_then(|name| item.table.column_named(name))
+            .filter(|column| item.lacking.contains(&column.no) || item.outgrown.contains(&column.no));
+        let park = match required {
+            // The row was made when it could do without.
+            Some(column) => {
+                let reason = format!("{} must have a value now", column.name);
+                Park { lacks: true, ..Park::new(ConflictKind::Schema, vec![column.no], reason) }
+            }
+            None => Park { blocker, ..Park::new(kind, item.edited(), refusal.reason.clone()) },
+        };
         self.set.park(index, park);
     }
 }

@@ -1,5 +1,6 @@
 //! What the schema no longer has: a site that was away may still send edits of tables and columns that were dropped meanwhile. They park as
-//! `schema`, under the names that they had, with the rest of the row taken where there is one.
+//! `schema`, under the names that they had, with the rest of the row taken where there is one. So does a value that its column could hold
+//! under an older catalog, and an insert that could do without a value then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +57,37 @@ pub(super) fn park_of(table: &Table) -> Park {
     Park::new(ConflictKind::Schema, Vec::new(), format!("the table {} is no longer synced", table.name))
 }
 
+/// Whether a column can hold a value.
+fn fits(column: &Column, value: &Value) -> bool {
+    let long = matches!((column.max_length, value), (Some(max), Value::Text(text)) if text.chars().count() > max as usize);
+    (!value.is_null() || !column.not_null) && !long && column.ty.accept(value.clone()).is_ok_and(|canonical| canonical == *value)
+}
+
+/// What a change says of a column.
+fn given<'i>(item: &'i Item<'_>, no: ColumnNo) -> impl Iterator<Item = &'i Value> {
+    item.change.values().filter(move |(given, _)| *given == no).map(|(_, value)| value)
+}
+
+/// The columns that an edit, or an insert with a value, gives what they cannot hold. A key is never one of them.
+fn unfit<'i>(item: &'i Item<'_>) -> impl Iterator<Item = ColumnNo> + 'i {
+    let insert = item.is_insert();
+    let unfit = move |no: ColumnNo, value: &Value| {
+        let column = item.table.column(no).filter(|_| !item.table.key.contains(&no) && !(insert && value.is_null()));
+        column.is_some_and(|column| !fits(column, value)) && item.change.gives(no)
+    };
+    item.change.values().filter(move |(no, value)| unfit(*no, value)).map(|(no, _)| no)
+}
+
+/// The columns that an insert leaves empty and that must have a value.
+fn lacking<'i>(item: &'i Item<'_>) -> impl Iterator<Item = ColumnNo> + 'i {
+    let empty = |column: &&Column| {
+        let mut given = given(item, column.no).peekable();
+        if given.peek().is_none() { column.default.is_none() } else { given.all(Value::is_null) }
+    };
+    let required = item.table.columns.iter().filter(|column| item.is_insert() && column.not_null && !item.table.key.contains(&column.no));
+    required.filter(empty).map(|column| column.no)
+}
+
 impl Set<'_> {
     /// Whether the row's table is gone: there is nothing to read or write then.
     pub(super) fn is_gone(&self, item: &Item<'_>) -> bool {
@@ -89,6 +121,37 @@ impl Set<'_> {
             if let Some(gone) = self.gone.get(&item.table.no) {
                 item.added_to_gone = sums(item, gone);
             }
+        }
+        Ok(())
+    }
+
+    /// Looks up which values the rows give that only an older catalog allowed.
+    pub(super) async fn look_up_outgrown(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
+        let mut asked: BTreeSet<(TableNo, ColumnNo)> = BTreeSet::new();
+        for item in self.items.iter().filter(|item| matches!(item.fate, Fate::Open)) {
+            asked.extend(unfit(item).chain(lacking(item)).map(|no| (item.table.no, no)));
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let (tables, columns): (Vec<i32>, Vec<i32>) = asked.iter().map(|(table, no)| (table.0.cast_signed(), no.0.cast_signed())).unzip();
+        let sql = "SELECT DISTINCT u.table_no, u.no, c FROM unnest($1::integer[], $2::integer[]) u(table_no, no), rejoin.catalogs k,
+                       jsonb_array_elements(k.body -> 'tables') t LEFT JOIN LATERAL (
+                           SELECT c FROM jsonb_array_elements(t -> 'columns') c WHERE (c ->> 'no')::bigint = u.no) c ON true
+                   WHERE (t ->> 'no')::bigint = u.table_no";
+        let mut once: BTreeMap<(TableNo, ColumnNo), Vec<Option<Column>>> = BTreeMap::new();
+        for row in tx.query(sql, &[&tables, &columns]).await? {
+            let [table, no] = [0, 1].map(|at| row.get::<_, i32>(at).cast_unsigned());
+            let column = row.try_get::<_, Option<serde_json::Value>>(2)?.map(read).transpose()?;
+            once.entry((TableNo(table), ColumnNo(no))).or_default().push(column);
+        }
+        for item in &mut self.items {
+            let versions = |no: ColumnNo| once.get(&(item.table.no, no)).map_or(&[][..], Vec::as_slice);
+            let held = |no: ColumnNo| versions(no).iter().flatten().any(|then| given(item, no).all(|value| fits(then, value)));
+            let free = |no: ColumnNo| versions(no).iter().any(|then| then.as_ref().is_none_or(|then| !then.not_null));
+            let outgrown: Vec<ColumnNo> = unfit(item).filter(|no| held(*no)).collect();
+            let lacking: Vec<ColumnNo> = lacking(item).filter(|no| free(*no)).collect();
+            (item.outgrown, item.lacking) = (outgrown, lacking);
         }
         Ok(())
     }

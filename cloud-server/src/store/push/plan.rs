@@ -160,6 +160,7 @@ fn decide(item: &mut Item<'_>, counted: &BTreeSet<Uuid>, received: &str, reoffer
         times: &item.times,
         counted,
         received,
+        outgrown: &item.outgrown,
     };
     let version = next_version(item, item.change);
     let reconciled = reconcile(item.table, current, item.change, reoffer);

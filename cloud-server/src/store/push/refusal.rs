@@ -17,6 +17,8 @@ pub(crate) struct Refusal {
     pub(crate) constraint: Option<String>,
     /// The table that the database named.
     pub(crate) table: Option<(String, String)>,
+    /// The column that must have a value.
+    pub(crate) required: Option<String>,
 }
 
 /// Reads a failure as a refusal of rows; `None` where it is a fault of the database or of ours.
@@ -28,7 +30,9 @@ pub(crate) fn refusal(catalog: &Catalog, error: &StoreError) -> Option<Refusal> 
     }
     let kind = kind(said.code());
     let table = said.schema().zip(said.table()).map(|(schema, table)| (schema.to_owned(), table.to_owned()));
-    let mut refusal = Refusal { kind, reason: said.message().to_owned(), constraint: said.constraint().map(ToOwned::to_owned), table };
+    let required = said.column().filter(|_| *said.code() == SqlState::NOT_NULL_VIOLATION).map(ToOwned::to_owned);
+    let constraint = said.constraint().map(ToOwned::to_owned);
+    let mut refusal = Refusal { kind, reason: said.message().to_owned(), constraint, table, required };
     if let Some(words) = refusal.table_of(catalog).and_then(|table| words(catalog, table, &refusal, said)) {
         refusal.reason = words;
     }

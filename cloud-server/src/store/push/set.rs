@@ -58,6 +58,10 @@ pub(super) struct Item<'a> {
     pub(super) losses: Vec<Loss>,
     /// What was to be added to columns that are gone, by column.
     pub(super) added_to_gone: Vec<(ColumnNo, Value)>,
+    /// Columns that it gives values which they held under an older catalog and cannot hold any more.
+    pub(super) outgrown: Vec<ColumnNo>,
+    /// Columns without which it could be inserted under an older catalog, and that must have a value now.
+    pub(super) lacking: Vec<ColumnNo>,
 }
 
 /// What is to become of a pushed row, and in the end what became of it.
@@ -101,11 +105,18 @@ pub(super) struct Park {
     pub(super) blocker: Option<Key>,
     /// The policy that decided for the cloud: the site's side is recorded as lost, and nobody has to decide.
     pub(super) policy: Option<Policy>,
+    /// Whether the row only lacks a value: it can be offered again once it has one.
+    pub(super) lacks: bool,
 }
 
 impl Park {
     pub(super) fn new(kind: ConflictKind, clashed: Vec<ColumnNo>, reason: impl Into<String>) -> Self {
-        Self { kind, clashed, reason: reason.into(), root: None, within_root: false, blocker: None, policy: None }
+        Self { kind, clashed, reason: reason.into(), root: None, within_root: false, blocker: None, policy: None, lacks: false }
+    }
+
+    /// Whether nothing of the row can ever be offered again: what it is of is gone.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.kind == ConflictKind::Schema && !self.lacks
     }
 }
 
@@ -261,6 +272,8 @@ impl<'a> Set<'a> {
                 merged: Vec::new(),
                 losses: Vec::new(),
                 added_to_gone: Vec::new(),
+                outgrown: Vec::new(),
+                lacking: Vec::new(),
             };
             if !change.additions.is_empty() && (item.is_insert() || item.is_delete()) {
                 return Err(format!("{} {} adds to a row that it inserts or deletes", table.name, change.key));

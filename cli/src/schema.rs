@@ -1,0 +1,89 @@
+//! `rejoin schema`: what a migration of the user's own would do, before it is run.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Subcommand};
+use cloud_server::foresee::{ForeseeError, Foresight, foresee};
+use cloud_server::settings::Settings as SchemaSettings;
+use cloud_server::store::error::StoreError;
+
+use crate::cloud::{self, DatabaseArgs};
+use crate::exit::{Exit, Failure, Result};
+use crate::migrate::private;
+use crate::output;
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rejoin schema plan migrations/0042.sql --database-url postgres://app@db/app --settings rejoin.toml\n  \
+    rejoin schema plan change.sql --data rejoin-cloud --json\n\n\
+    The migration is tried on an empty copy of the schema in a PostgreSQL of its own; the database itself is only read."
+)]
+pub(crate) struct SchemaArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say what a migration would do to the catalog, the rows and the sites
+    Plan {
+        /// The migration, as psql takes it
+        file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+}
+
+pub(crate) async fn run(args: SchemaArgs, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
+    let Action::Plan { file, .. } = args.action;
+    let (_, matches) = matches.subcommand().ok_or_else(|| Failure::usage("plan"))?;
+    let settings = Settings::load("cloud", matches, config)?;
+    if !file.is_file() {
+        return Err(Failure::usage(format!("there is no file {}", file.display())));
+    }
+    let wrong = |error: String| Failure::new(Exit::Config, error);
+    let schema = match settings.path("settings") {
+        Some(path) => SchemaSettings::load(&path).map_err(|error| wrong(error.to_string()))?,
+        None => match cloud::system(&settings)? {
+            Some(system) => system.settings().map_err(|error| wrong(error.to_string()))?,
+            None => return Err(wrong("--settings names the rejoin.toml under which the database is synced".to_owned())),
+        },
+    };
+    let (url, cluster) = match settings.text("database-url") {
+        Some(url) => (url, None),
+        None => private(&settings.required_path("data")?.join("postgres"), true).await?,
+    };
+    let folder = tempfile::tempdir().map_err(|error| Failure::failed(error.to_string()))?;
+    let foreseen = foresee(&url, &schema, &file, folder.path()).await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await.map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    let foreseen = foreseen.map_err(failure)?;
+    if json { output::json(&foreseen) } else { print(&foreseen) }
+}
+
+fn print(foreseen: &Foresight) -> Result {
+    if foreseen.changes.is_empty() {
+        output::line("The catalog stays as it is: sites notice nothing.")?;
+    }
+    for told in &foreseen.changes {
+        output::line(&told.title)?;
+        let rows = if told.rows_fed > 0 { format!(" ({} rows)", told.rows_fed) } else { String::new() };
+        output::line(&format!("    {}{rows}", told.says))?;
+        if let Some(warning) = &told.warning {
+            output::line(&format!("    ! {warning}"))?;
+        }
+    }
+    output::line(&format!("Sent again: {} rows", foreseen.rows_fed))?;
+    foreseen.warnings.iter().try_for_each(|warning| output::line(&format!("Note: {warning}")))
+}
+
+fn failure(error: ForeseeError) -> Failure {
+    let exit = match &error {
+        ForeseeError::Url(_) => Exit::Config,
+        ForeseeError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
