@@ -83,7 +83,7 @@ impl Writer<'_> {
         let row = self.connection.last_insert_rowid();
         let key =
             self.connection.prepare_cached(&sql).and_then(|mut statement| statement.query_row([row], |row| Ok(read_key(table, row, 0))));
-        Ok(key.map_err(StoreError::from)?.map_err(StoreError::from)?)
+        Ok(key.map_err(StoreError::from)??)
     }
 
     fn update(&self, table: &Table, key: &Key, draft: &Draft, if_match: Option<&[String]>) -> Result<Record> {
