@@ -152,3 +152,28 @@ async fn a_row_goes_where_the_first_of_its_ways_leads_and_a_row_that_names_nothi
     }
     assert_eq!([at(&one), at(&two), at(&all)], [false, false, false]);
 }
+
+#[tokio::test]
+async fn a_pushed_row_goes_with_what_it_names_and_never_nowhere() {
+    let cloud = cloud().await;
+    let (p1, p2, s) = (id('p', 1), id('p', 2), id('s', 1));
+    cloud.production(&p1, &[]).await;
+    cloud.production(&p2, &[&s]).await;
+    let note = id('b', 1);
+    cloud.run(&format!("INSERT INTO notes (id, production_id) VALUES ('{note}', '{p1}')")).await;
+    let (mut one, mut two, mut all) = (cloud.site("a", &[&p1]).await, cloud.site("b", &[&p2]).await, cloud.site("c", &["*"]).await);
+    for site in [&mut one, &mut two, &mut all] {
+        site.pull().await;
+    }
+    let away = one.update("notes", &note, &json!({"production_id": null, "kind": null}));
+    assert_eq!(verdict(&one.push_one(away).await), "parked");
+    assert!(one.reasons().await[0].contains("lead to no row that a site holds"), "{:?}", one.reasons().await);
+    assert_eq!(verdict(&all.push_one(all.insert("notes", &json!({"id": id('b', 3), "line": "x"}))).await), "held");
+    let (source, about) = (id('s', 2), id('b', 4));
+    let rows = vec![
+        two.insert("sources", &json!({"id": source, "production_id": p2, "name": "s", "slot": 2, "number": 2})),
+        two.insert("notes", &json!({"id": about, "kind": "source", "about": source})),
+    ];
+    assert_eq!(verdicts(&two.push(rows).await), ["exact", "exact"]);
+    assert_eq!(cloud.one::<String>(&format!("SELECT rejoin_scope FROM notes WHERE id = '{about}'")).await, format!("productions/{p2}"));
+}
