@@ -24,10 +24,11 @@ pub(super) fn leave_out(
         match table.column_named(name.get_ref()) {
             None => return Err(error("is not there")),
             Some(column) if column.ty.is_none() => return Err(error("is made by PostgreSQL and not synced")),
-            Some(column) if key == "without" => match bond(table, column) {
-                Some(bond @ (Bond::Key | Bond::Reference)) => return Err(error(bond.words())),
-                _ => {}
-            },
+            Some(column) if key == "without" => {
+                if let Some(bond @ (Bond::Key | Bond::Reference)) = bond(table, column) {
+                    return Err(error(bond.words()));
+                }
+            }
             Some(_) => {}
         }
     }
