@@ -71,7 +71,7 @@ pub(super) fn hide_column(column: &Column, no: ColumnNo) -> Column {
 
 /// A table as it is hidden under this number.
 pub(super) fn hide_table(table: &Table, no: TableNo) -> Table {
-    let columns = table.columns.iter().map(|column| Column { policy: Policy::Manual, default: None, ..column.clone() });
+    let columns = table.columns.iter().map(|column| Column { policy: Policy::Manual, not_null: false, default: None, ..column.clone() });
     Table {
         no,
         schema: "public".to_owned(),

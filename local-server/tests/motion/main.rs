@@ -5,4 +5,5 @@
 mod cases;
 #[path = "../store/fixture.rs"]
 mod fixture;
+mod random;
 mod site;

@@ -222,6 +222,7 @@ impl Filling<'_> {
         let fits = format!("(l.{name} IS NULL OR {live} IS NOT NULL) AND (b.{name} IS NULL OR {base} IS NOT NULL)");
         let other = visible.map(|visible| format!(" AND NOT {}", visible.edited(""))).unwrap_or_default();
         let takes = format!("coalesce({edited} AND {fits}{other}, 0)");
+        cell.may_be_null = true;
         cell.live = format!("CASE WHEN {takes} THEN {live} ELSE {} END", cell.live);
         cell.base = format!("CASE WHEN {takes} THEN {base} ELSE {} END", cell.base);
         let stays = format!("{edited} AND NOT {takes}");

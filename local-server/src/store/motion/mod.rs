@@ -82,7 +82,7 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     }
     for table in &after.tables {
         noted::follow_policies(connection, table)?;
-        if let Some(old) = before.table(table.no) {
+        if let Some(old) = extended.table(table.no) {
             uniques::hold(connection, old, table)?;
             note_generation(connection, old, table)?;
         }
@@ -299,7 +299,6 @@ impl Motion<'_> {
         let body = self.stored.get(&(old.no, ColumnNo(0))).cloned();
         self.connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1", [old.no.0])?;
         self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1", [old.no.0])?;
-        self.connection.execute("DELETE FROM rejoin_unknown WHERE table_no = ?1", [old.no.0])?;
         for notes in ["rejoin_additions", "rejoin_times"] {
             self.connection.execute(&format!("DELETE FROM {notes} WHERE table_no = ?1"), [old.no.0])?;
         }
@@ -313,6 +312,7 @@ impl Motion<'_> {
             self.live(&before, old, &hidden, &cells, &dirty)?;
             self.run(&format!("ALTER TABLE {} RENAME TO {}", before.live, live_table(&hidden)))?;
             self.drop_companions(&before)?;
+            self.connection.execute("UPDATE OR REPLACE rejoin_unknown SET table_no = ?2 WHERE table_no = ?1", (old.no.0, no.0))?;
             match body {
                 Some(body) => self.store_text(no, ColumnNo(0), &body)?,
                 None => self.store(no, ColumnNo(0), old)?,
@@ -320,6 +320,7 @@ impl Motion<'_> {
             tracing::info!(table = old.name, "edits that are not sent yet are of a table that is gone, or has another key");
             return Ok(());
         }
+        self.connection.execute("DELETE FROM rejoin_unknown WHERE table_no = ?1", [old.no.0])?;
         self.run(&format!("DROP TABLE {}", before.live))?;
         self.drop_companions(&before)
     }
