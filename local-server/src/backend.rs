@@ -17,7 +17,7 @@ use sync_core::write::Draft;
 use tokio::sync::{broadcast, watch};
 
 use crate::daemon::Daemon;
-use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, edits, records, status};
+use crate::store::{Database, DbError, StoreError, accounts, conflicts, digests, edits, install, records, status};
 
 /// The site behind the API.
 #[derive(Clone)]
@@ -76,22 +76,40 @@ impl Backend for SiteBackend {
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Record>> {
         let (catalog, query) = (self.catalog()?, query.clone());
-        self.read(move |connection| records::list(connection, &catalog, &query)).await
+        self.read(move |connection| {
+            install::check_current(connection, &catalog)?;
+            records::list(connection, &catalog, &query)
+        })
+        .await
     }
 
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
         let (catalog, key) = (self.catalog()?, key.clone());
-        self.read(move |connection| records::get(connection, &catalog, table, &key)).await
+        self.read(move |connection| {
+            install::check_current(connection, &catalog)?;
+            records::get(connection, &catalog, table, &key)
+        })
+        .await
     }
 
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
         let (catalog, by, write) = (self.catalog()?, by.clone(), write.clone());
-        self.db.write(move |connection| records::write(connection, &catalog, &by, table, &write)).await
+        self.db
+            .write(move |connection| {
+                install::check_current(connection, &catalog)?;
+                records::write(connection, &catalog, &by, table, &write)
+            })
+            .await
     }
 
     async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
         let (catalog, by, rows) = (self.catalog()?, by.clone(), rows.to_vec());
-        self.db.write(move |connection| records::import(connection, &catalog, &by, &rows)).await
+        self.db
+            .write(move |connection| {
+                install::check_current(connection, &catalog)?;
+                records::import(connection, &catalog, &by, &rows)
+            })
+            .await
     }
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
@@ -121,7 +139,13 @@ impl Backend for SiteBackend {
 
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
         let (catalog, command) = (self.catalog()?, ResolveCommand { by: by.name.clone(), ..command.clone() });
-        let conflict: Conflict = self.db.write(move |connection| conflicts::decide(connection, &catalog, &command)).await?;
+        let conflict: Conflict = self
+            .db
+            .write(move |connection| {
+                install::check_current(connection, &catalog)?;
+                conflicts::decide(connection, &catalog, &command)
+            })
+            .await?;
         self.decided(Some(&conflict));
         Ok(conflict)
     }
@@ -136,6 +160,7 @@ impl Backend for SiteBackend {
         let dry_run = decision.dry_run;
         let (tell, mut told) = watch::channel((0, 0));
         let job = self.db.write(move |connection| {
+            install::check_current(connection, &catalog)?;
             let mut progress = |done, of| {
                 tell.send_replace((done, of));
             };

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cloud_server::postgres::Cluster;
 use rejoin_tests::Api;
 use rejoin_tests::process::Server;
 use rejoin_tests::world::digests;
@@ -115,6 +116,35 @@ async fn a_site_killed_in_the_middle_of_an_apply() {
 
         let site = pair.site(None).await;
         assert_eq!(count(&site.api()).await, before, "{point}: a part of the pull is visible");
+        pair.assert_converged(&site).await;
+        assert_eq!(site.terminate().await, Some(0));
+    }
+}
+
+/// kill -9 of a site while it takes another catalog: the old one is whole, and the next run takes the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_killed_in_the_middle_of_a_migration() {
+    let mut pair = Pair::new().await;
+    let site = pair.site(None).await;
+    site.api().post("/api/sync/run", json!({"direction": "BIDIRECTIONAL"})).await.ok();
+    site.terminate().await;
+    for (point, was, now) in [("migrate-middle", "note", "remark"), ("migrated", "remark", "comment")] {
+        let mut site = pair.site(Some(point)).await;
+        let made = make_work(&site.api()).await;
+        let alter =
+            format!("ALTER TABLE sources ADD first_{now} timestamptz NOT NULL DEFAULT now(); ALTER TABLE sources RENAME {was} TO {now}");
+        let url = Cluster::url_of_running(&pair.dir.path().join("cloud/postgres"), cloud_server::app::DATABASE).unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&alter).await.unwrap();
+        pair.restart_cloud().await;
+        let api = site.api();
+        let dying = tokio::spawn(async move { api.try_post("/api/sync/run", json!({"direction": "BIDIRECTIONAL"})).await });
+        assert!(site.ended(Duration::from_secs(30)).await, "{point} was not reached:\n{}", site.log());
+        let _ = dying.await;
+
+        let site = pair.site(None).await;
+        assert!(count(&site.api()).await >= made, "{point}: the old tables are whole");
         pair.assert_converged(&site).await;
         assert_eq!(site.terminate().await, Some(0));
     }

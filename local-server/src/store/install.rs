@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use sync_core::catalog::{Catalog, Table};
 
+use crate::store::db::DbError;
 use crate::store::error::{Result, StoreError};
 use crate::store::rows::quoted;
 use crate::store::{capture, motion, references, schema};
@@ -35,10 +36,19 @@ pub fn install(connection: &Connection, before: Option<&Catalog>, catalog: &Cata
         }
     }
     refresh(connection, catalog, site)?;
-    let body = serde_json::to_string(catalog).map_err(|error| StoreError::Db(crate::store::DbError::Catalog(error)))?;
+    let body = serde_json::to_string(catalog).map_err(|error| StoreError::Db(DbError::Catalog(error)))?;
     connection.execute("DELETE FROM rejoin_catalog", [])?;
     connection.execute("INSERT INTO rejoin_catalog (version, body) VALUES (?1, ?2)", (catalog.version.0, body))?;
     Ok(())
+}
+
+/// Whether the tables are still those of this catalog, which the caller looked up before its transaction began.
+///
+/// # Errors
+/// [`DbError::Busy`]: another one was taken meanwhile, under which names may mean something else; the database.
+pub fn check_current(connection: &Connection, catalog: &Catalog) -> std::result::Result<(), DbError> {
+    let version: i64 = connection.prepare_cached("SELECT version FROM rejoin_catalog")?.query_row([], |row| row.get(0))?;
+    if version == catalog.version.0 { Ok(()) } else { Err(DbError::Busy) }
 }
 
 /// Programs of this machine may have tables of their own in the file.

@@ -259,3 +259,45 @@ fn what_programs_keep_in_the_file_goes_along_as_far_as_it_means_something() {
     assert_eq!(site.text("SELECT id FROM seen"), "k2");
     assert_eq!(site.text("SELECT tbl_name FROM sqlite_schema WHERE name = 'mine'"), "t");
 }
+
+#[test]
+fn what_a_raised_generation_does_not_bring_is_gone_and_an_edit_of_it_is_one_of_a_deleted_row() {
+    use local_server::store::apply::{self, PULL_FIRST};
+    use local_server::store::{hidden, identity};
+    use sync_core::id::{ChangeId, CloudEpoch, ScopeId, Tick};
+    use sync_core::wire::message::{Cursor, Page, PulledRow, TableRows};
+    let mut site = opened();
+    site.run("UPDATE t SET a = 9 WHERE id = 'k1'; UPDATE t SET a = 9 WHERE id = 'k2'; DELETE FROM c; INSERT INTO t (id) VALUES ('k4')");
+    as_sync(&site.connection, "INSERT INTO t (id, a, version, rejoin_scope, rejoin_tick) VALUES ('k5', 5, 3, 'global', 9)");
+    site.take(|catalog| t(catalog).generation = 1);
+    assert_eq!(site.text("SELECT table_no || '.' || generation FROM rejoin_generations"), "1.1");
+    let row = |id: &str, tick| PulledRow {
+        scope: 0,
+        values: vec![Value::Text(id.into()), Value::Int(1), Value::Text("one".into()), Value::Null],
+        version: 8,
+        updated_at: "2026-01-02T00:00:00.000000Z".into(),
+        modified_by: None,
+        synced_at: Some("2026-01-02T00:00:00.000000Z".into()),
+        tick: Tick(tick),
+    };
+    let head = Cursor { scope: ScopeId("global".into()), tick: Tick(12), change: ChangeId(uuid::Uuid::nil()), mac: String::new() };
+    let rows =
+        TableRows { table: site.catalog.tables[0].no, columns: (1..5).map(ColumnNo).collect(), rows: vec![row("k1", 12), row("k6", 12)] };
+    let page = Page {
+        cloud_epoch: CloudEpoch(uuid::Uuid::nil()),
+        catalog: site.catalog.version,
+        heads: vec![head],
+        gone: vec![],
+        tables: vec![rows],
+        next: None,
+    };
+    site.sync(|connection| {
+        let plan = hidden::plan(connection, site.catalog.clone().into()).unwrap();
+        identity::set_fact(connection, PULL_FIRST, "1").unwrap();
+        apply::apply(connection, &plan, Some(&page), "2026-01-02T00:00:00.000000Z").unwrap();
+    });
+    // k3 and k5 were clean and are gone; of k2, which was edited, there is a tombstone beside it; k4 was made here.
+    assert_eq!(site.text("SELECT group_concat(id || coalesce(a, ''), ' ' ORDER BY id) FROM t"), "k19 k29 k4 k61");
+    assert_eq!(site.text("SELECT id || rejoin_state FROM rejoin_theirs_1 WHERE rejoin_state <> 'live'"), "k2deleted");
+    assert_eq!(site.text("SELECT count(*) || '' FROM rejoin_generations"), "0");
+}
