@@ -75,7 +75,10 @@ fn a_value_that_fits_the_new_type_goes_on_and_one_that_does_not_stays_hidden_and
 fn a_new_column_is_never_an_edit_and_a_default_that_only_the_cloud_knows_is_asserted_by_nobody() {
     let mut site = opened();
     site.run("UPDATE t SET a = 9 WHERE id = 'k1'; DELETE FROM t WHERE id = 'k3'; INSERT INTO t (id) VALUES ('k4')");
-    let with = |no, name: &str, ty, default| Column { not_null: true, default: Some(default), ..column(no, name, ty) };
+    let with = |no, name: &str, ty, default: DefaultValue| {
+        let added = if let DefaultValue::Constant(value) = &default { Some(value.clone()) } else { None };
+        Column { not_null: true, added, default: Some(default), ..column(no, name, ty) }
+    };
     site.take(|catalog| {
         t(catalog).columns.push(with(5, "made", ColumnType::Timestamptz, DefaultValue::Now));
         t(catalog).columns.push(with(6, "code", ColumnType::Text, DefaultValue::Constant(Value::Text("x".into()))));
@@ -184,7 +187,11 @@ fn a_table_that_is_left_out_and_taken_in_again_has_its_edits_back() {
     site.take(|catalog| {
         let mut c = c.clone();
         c.columns[2].name = "amount".into();
-        c.columns.push(Column { default: Some(DefaultValue::Constant(Value::Int(0))), ..column(4, "more", ColumnType::Int8) });
+        c.columns.push(Column {
+            default: Some(DefaultValue::Constant(Value::Int(0))),
+            added: Some(Value::Int(0)),
+            ..column(4, "more", ColumnType::Int8)
+        });
         catalog.tables.push(c);
     });
     let words = all_words(&site.pushed());
@@ -235,7 +242,11 @@ fn a_conflict_holds_its_row_over_a_migration_and_is_not_offered_again() {
     assert!(site.pushed().is_empty());
     site.take(|catalog| {
         set_type(catalog, 3, ColumnType::Int4);
-        t(catalog).columns.push(Column { default: Some(DefaultValue::Constant(Value::Int(1))), ..column(5, "extra", ColumnType::Int8) });
+        t(catalog).columns.push(Column {
+            default: Some(DefaultValue::Constant(Value::Int(1))),
+            added: Some(Value::Int(1)),
+            ..column(5, "extra", ColumnType::Int8)
+        });
     });
     assert!(site.pushed().is_empty(), "{:?}", all_words(&site.pushed()));
     assert_eq!(site.text("SELECT b || ' ' || rejoin_held FROM t WHERE id = 'k4'"), "44 1");

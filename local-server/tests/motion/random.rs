@@ -139,7 +139,13 @@ fn change(dice: &mut Dice, catalog: &mut Catalog, left_out: &mut Vec<Table>) {
                         _ => None,
                     };
                     let not_null = default.is_some() || dice.once_in(4);
-                    table.columns.push(Column { default, not_null, ..column(no, &format!("n{no}"), drawn) });
+                    let added = match &default {
+                        Some(DefaultValue::Constant(value)) if !dice.once_in(4) => Some(value.clone()),
+                        // The default came after the column, or the column was given another value then.
+                        _ if dice.once_in(2) => Some(value(dice, &drawn)).filter(|added| !added.is_null()),
+                        _ => None,
+                    };
+                    table.columns.push(Column { default, not_null, added, ..column(no, &format!("n{no}"), drawn) });
                 }
                 7 if table.columns.len() > 3 => {
                     let gone = table.columns.remove(spot).no;
@@ -152,7 +158,9 @@ fn change(dice: &mut Dice, catalog: &mut Catalog, left_out: &mut Vec<Table>) {
                 8 | 9 => {
                     let no = table.columns[spot].no;
                     if !table.references.iter().any(|reference| reference.columns.contains(&no)) {
-                        (table.columns[spot].ty, table.columns[spot].default) = (drawn, None);
+                        let column = &mut table.columns[spot];
+                        column.added = column.added.as_ref().and_then(|added| convert(&drawn, added));
+                        (column.ty, column.default) = (drawn, None);
                     }
                 }
                 10 => table.columns[spot].not_null = !table.columns[spot].not_null,
@@ -335,11 +343,10 @@ fn check_clean(before: &Site, was: &BTreeMap<(TableNo, i64), BTreeMap<ColumnNo, 
         let (from, to) = (before.catalog.table(row.0).unwrap(), after.catalog.table(row.0).unwrap());
         for (no, value) in values {
             let (was, now) = (from.column(no), to.column(no).unwrap());
-            let wanted = match (was, &now.default) {
-                (Some(was), _) if was.ty == now.ty => old[&no].clone(),
-                (Some(_), _) => convert(&now.ty, &old[&no]).unwrap_or(Value::Null),
-                (None, Some(DefaultValue::Constant(value))) => value.clone(),
-                (None, _) => Value::Null,
+            let wanted = match was {
+                Some(was) if was.ty == now.ty => old[&no].clone(),
+                Some(_) => convert(&now.ty, &old[&no]).unwrap_or(Value::Null),
+                None => now.added.clone().unwrap_or(Value::Null),
             };
             let kept =
                 matches!((&value, old.get(&no), &now.ty), (Value::Text(label), Some(old), ColumnType::Enum(_)) if *label == old.to_text());

@@ -104,6 +104,7 @@ fn a_new_table_and_a_new_nullable_column_are_added_without_a_false_edit() {
     after.version.0 += 1;
     let mut venue = column(7, "venue", ColumnType::Text);
     venue.default = Some(DefaultValue::Constant(Value::Text("hall".into())));
+    venue.added = Some(Value::Text("hall".into()));
     after.tables[0].columns.push(venue);
     after.tables.push(table(6, "rooms", vec![column(1, "id", ColumnType::Text)]));
     install(&connection, Some(&before), &after, "venue").unwrap();

@@ -1,7 +1,7 @@
 //! A push and its answer in the columns and types of now: a catalog may have come since the push was cut.
 
 use rusqlite::Connection;
-use sync_core::catalog::{Column, DefaultValue, Table};
+use sync_core::catalog::{Column, Table};
 use sync_core::change::{Confirmed, Edit, Op, Row, RowAnswer, RowChange, State};
 use sync_core::id::ColumnNo;
 use sync_core::value::{ColumnType, Value};
@@ -104,10 +104,9 @@ impl Today<'_> {
         let mut today = Row::with_capacity(table.columns.len());
         for column in &table.columns {
             let told = then.iter().position(|no| *no == column.no).and_then(|at| row.get(at));
-            today.push(match (told, &column.default) {
-                (Some(value), _) => self.value(column, value),
-                (None, Some(DefaultValue::Constant(value))) => value.clone(),
-                (None, _) => Value::Null,
+            today.push(match told {
+                Some(value) => self.value(column, value),
+                None => column.added.clone().unwrap_or(Value::Null),
             });
         }
         today

@@ -187,25 +187,23 @@ impl Filling<'_> {
         Ok((Cell { column: column.clone(), live, base, theirs, may_be_null: true, unknown: Some(unknown) }, misfit))
     }
 
+    /// Rows that were here before hold what the cloud says they do; what was made here gets the default.
     fn added(&self, column: &Column) -> Cell {
-        let made = column.default.as_ref().and_then(|default| schema::default_sql(column, default));
-        let null = || "NULL".to_owned();
-        let cell = |live, base, theirs| Cell { column: column.clone(), live, base, theirs, may_be_null: true, unknown: None };
-        match (&column.default, made) {
-            (Some(DefaultValue::Constant(_)), Some(value)) => Cell {
-                may_be_null: false,
-                ..cell(
-                    value.clone(),
-                    format!("CASE b.rejoin_kind WHEN 'change' THEN {value} END"),
-                    format!("CASE t.rejoin_state WHEN 'live' THEN {value} END"),
-                )
-            },
-            // What the cloud has made of the default for the rows that it knows, only the feed can say.
-            (Some(DefaultValue::Now | DefaultValue::Uuid), Some(value)) if !self.old.engine => {
-                Cell { unknown: Some("1".to_owned()), ..cell(format!("CASE b.rejoin_kind WHEN 'insert' THEN {value} END"), null(), null()) }
-            }
-            (Some(DefaultValue::Cloud), _) => Cell { unknown: Some("1".to_owned()), ..cell(null(), null(), null()) },
-            _ => cell(null(), null(), null()),
+        let made = column.default.as_ref().and_then(|default| schema::default_sql(column, default)).unwrap_or_else(|| "NULL".to_owned());
+        let held = column.added.as_ref().map_or_else(|| "NULL".to_owned(), schema::literal);
+        let later = matches!(column.default, Some(DefaultValue::Now | DefaultValue::Uuid | DefaultValue::Cloud));
+        let live = match self.old.engine {
+            true => held.clone(),
+            false => format!("CASE b.rejoin_kind WHEN 'insert' THEN {made} ELSE {held} END"),
+        };
+        Cell {
+            column: column.clone(),
+            live,
+            base: format!("CASE b.rejoin_kind WHEN 'change' THEN {held} END"),
+            theirs: format!("CASE t.rejoin_state WHEN 'live' THEN {held} END"),
+            may_be_null: true,
+            // What the cloud has made of such a default, only the feed can say.
+            unknown: (later && column.added.is_none()).then(|| "1".to_owned()),
         }
     }
 

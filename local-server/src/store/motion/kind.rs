@@ -71,8 +71,8 @@ pub(super) fn added<'a>(old: &'a Table, new: &'a Table) -> impl Iterator<Item = 
 /// Whether every row gets the same value, so that SQLite need not write any.
 fn can_add(column: &Column) -> bool {
     match &column.default {
-        None | Some(DefaultValue::Cloud | DefaultValue::Leased) => !column.not_null,
-        Some(DefaultValue::Constant(value)) => !column.not_null || !value.is_null(),
+        None | Some(DefaultValue::Cloud | DefaultValue::Leased) => !column.not_null && column.added.is_none(),
+        Some(DefaultValue::Constant(value)) => !value.is_null() && column.added.as_ref() == Some(value),
         Some(DefaultValue::Now | DefaultValue::Uuid) => false,
     }
 }
