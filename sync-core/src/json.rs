@@ -6,19 +6,35 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::{JSON_DEPTH_MAX, VALUE_BYTES_MAX};
 use crate::value::canonical_decimal;
 
-/// The canonical form of a JSON text; `None` where it is not JSON, holds a NUL, or nests deeper than [`JSON_DEPTH_MAX`].
+/// The canonical form of a JSON text; `None` where it is not JSON, holds a NUL, nests deeper than [`JSON_DEPTH_MAX`], or has so many
+/// exponents that it would be far larger than any message when they are written out.
 #[must_use]
 pub fn canonical(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
-    write(text.trim(), 0, &mut out)?;
+    write(text.trim(), 0, text.len() * 2 + VALUE_BYTES_MAX, &mut out)?;
     Some(out)
 }
 
-fn write(text: &str, depth: usize, out: &mut String) -> Option<()> {
-    if depth > JSON_DEPTH_MAX {
+/// A JSON text that has no canonical form, as it is written; `None` where it is not JSON or holds a NUL, which `jsonb` refuses.
+#[must_use]
+pub fn of_any_depth(text: &str) -> Option<String> {
+    let text = text.trim();
+    let has_nul =
+        || text.match_indices("\\u0000").any(|(at, _)| text[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0);
+    (as_written(text).is_some() && !has_nul()).then(|| text.to_owned())
+}
+
+/// A JSON text as it is written, for `json`, which keeps it; `None` where it is not JSON.
+#[must_use]
+pub fn as_written(text: &str) -> Option<String> {
+    serde_json::from_str::<&RawValue>(text).is_ok().then(|| text.to_owned())
+}
+
+fn write(text: &str, depth: usize, room: usize, out: &mut String) -> Option<()> {
+    if depth > JSON_DEPTH_MAX || out.len() > room {
         return None;
     }
     match text.as_bytes().first()? {
@@ -32,7 +48,7 @@ fn write(text: &str, depth: usize, out: &mut String) -> Option<()> {
                 }
                 write_string(name, out)?;
                 out.push(':');
-                write(member.get(), depth + 1, out)?;
+                write(member.get(), depth + 1, room, out)?;
             }
             out.push('}');
         }
@@ -43,7 +59,7 @@ fn write(text: &str, depth: usize, out: &mut String) -> Option<()> {
                 if index > 0 {
                     out.push(',');
                 }
-                write(item.get(), depth + 1, out)?;
+                write(item.get(), depth + 1, room, out)?;
             }
             out.push(']');
         }
@@ -82,6 +98,11 @@ mod tests {
     fn a_number_beyond_any_float_keeps_its_digits() {
         assert_eq!(canonical("123456789012345678901234567890.5").unwrap(), "123456789012345678901234567890.5");
         assert!(canonical("1e400").unwrap().starts_with('1'));
+    }
+
+    #[test]
+    fn exponents_do_not_fill_the_memory() {
+        assert_eq!(canonical(&format!("[{}]", vec!["1e131072"; 20_000].join(","))), None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use sync_core::id::{Key, ScopeId, Tick};
 use sync_core::value::Value;
 
 use super::error::StoreError;
-use super::row::{Param, StoredRow, array, array_type, compared, key_arrays, quote, read_some, refs, select_some, table_sql, written};
+use super::row::{
+    Param, StoredRow, array, array_type, compared, key_arrays, overwritten, quote, read_some, refs, select_some, table_sql, written,
+};
 
 /// How rows are locked as they are read. Never waits: a row that somebody holds is [`StoreError::Busy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +139,7 @@ pub(crate) async fn update_columns(
     let (count, stamps) = (columns.len(), columns.len() + STAMP_TYPES.len());
     let types: Vec<&str> =
         columns.iter().map(|(_, column)| array_type(&column.ty)).chain(STAMP_TYPES).chain(["text"]).chain(key_types(table)).collect();
-    let values = columns.iter().enumerate().map(|(no, (_, column))| written(column, &format!("u.c{no}"))).chain(stamp_values(count));
+    let values = columns.iter().enumerate().map(|(no, (_, column))| overwritten(column, &format!("u.c{no}"))).chain(stamp_values(count));
     let names = columns.iter().map(|(_, column)| quote(&column.name)).chain(stamp_names(table));
     let sql = format!(
         "UPDATE {} t SET {} FROM {} WHERE t.rejoin_scope = u.c{stamps} AND {}",

@@ -85,12 +85,20 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
 
 /// A key value's canonical text, whatever the session's settings.
 fn key_text(ty: &ColumnType, value: &str) -> String {
+    let moment = |form: &str, of: &str| {
+        // The first day of our era, in the type's own form.
+        let era = format!("CASE WHEN {of} < '0001-01-01' THEN ' BC' ELSE '' END");
+        format!("CASE WHEN isfinite({value}) THEN to_char({of}, '{form}') || {era} ELSE {value}::text END")
+    };
     match ty {
-        ColumnType::Timestamptz => format!(r#"to_char({value} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#),
-        ColumnType::Timestamp => format!(r#"to_char({value}, 'YYYY-MM-DD"T"HH24:MI:SS.US')"#),
-        ColumnType::Date => format!("to_char({value}, 'YYYY-MM-DD')"),
+        ColumnType::Timestamptz => moment(r#"YYYY-MM-DD"T"HH24:MI:SS.US"Z""#, &format!("{value} AT TIME ZONE 'UTC'")),
+        ColumnType::Timestamp => moment(r#"YYYY-MM-DD"T"HH24:MI:SS.US"#, value),
+        ColumnType::Date => moment("YYYY-MM-DD", value),
         ColumnType::Time => format!("to_char({value}, 'HH24:MI:SS.US')"),
         ColumnType::Numeric => format!("trim_scale({value})::text"),
+        ColumnType::Money => format!("{value}::numeric::text"),
+        // The cast would always write the mask.
+        ColumnType::Inet => format!("format('%s', {value})"),
         ColumnType::Bytea => format!(r"'\x' || encode({value}, 'hex')"),
         _ => format!("{value}::text"),
     }

@@ -20,7 +20,7 @@ const HEARD_MAX: usize = 64;
 
 /// The text forms that the row codec reads; and no wait for ever behind a session that forgot to commit.
 const SESSION: &str = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; \
-     SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET client_min_messages = warning; SET lock_timeout = '5s'; \
+     SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET xmloption = content; SET array_nulls = on; SET standard_conforming_strings = on; SET client_min_messages = warning; SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '60s'";
 
 /// The cloud's database.

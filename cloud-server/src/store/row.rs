@@ -3,8 +3,6 @@
 //! Types that the driver knows simply travel in binary; every other type is read as its text form and parsed by [`ColumnType::parse`], and
 //! written as text cast to the column's type. Every identifier comes from the catalog and is quoted here.
 
-use std::borrow::Cow;
-
 use sync_core::catalog::{Column, Table};
 use sync_core::change::{At, Row, Stamp};
 use sync_core::id::{Key, ScopeId, Tick};
@@ -52,11 +50,7 @@ pub(crate) fn refs<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn ToSql + Sync)> {
 /// What a select list reads of the column of `alias`.
 pub(crate) fn column_sql(column: &Column, alias: &str) -> String {
     let name = format!("{alias}.{}", quote(&column.name));
-    match column.ty {
-        ColumnType::Array(_) => format!("to_jsonb({name})::text"),
-        _ if is_binary(&column.ty) => name,
-        _ => format!("{name}::text"),
-    }
+    if is_binary(&column.ty) { name } else { format!("{name}::text") }
 }
 
 /// The columns that stand behind the table's own in every select list: scope, tick, version, `updated_at`, `last_modified_by`, `synced_at`.
@@ -140,9 +134,9 @@ pub(crate) fn read_value(table: &Table, column: &Column, from: &tokio_postgres::
         ColumnType::Bytea => from.try_get::<_, Option<Vec<u8>>>(at)?.map(Value::Bytes),
         _ => match from.try_get::<_, Option<&str>>(at)? {
             None => None,
-            Some(text) => {
-                Some(column.ty.parse(text).map_err(|error| StoreError::Corrupt(format!("{}.{}: {error}", table.name, column.name)))?)
-            }
+            Some(text) => Some(
+                column.ty.parse_postgres(text).map_err(|error| StoreError::Corrupt(format!("{}.{}: {error}", table.name, column.name)))?,
+            ),
         },
     };
     Ok(value.unwrap_or(Value::Null))
@@ -167,21 +161,40 @@ pub(crate) fn array_type(ty: &ColumnType) -> &'static str {
     }
 }
 
-/// Makes an element of the bound array a value of the column. Text is left to PostgreSQL's assignment rules: an explicit cast to
-/// `varchar(n)` would cut it silently.
+/// Makes an element of the bound array a value of the column. What has a length is left to PostgreSQL's assignment rules: an explicit cast
+/// to `varchar(n)` or `bit(n)` would cut it silently.
 pub(crate) fn written(column: &Column, element: &str) -> String {
-    match column.ty {
-        ColumnType::Text => element.to_owned(),
-        _ if is_binary(&column.ty) => element.to_owned(),
+    match &column.ty {
+        ColumnType::Text | ColumnType::Char => element.to_owned(),
+        ColumnType::Bits => format!("{element}::bit varying"),
+        ColumnType::Array(of) if column.sql_type.ends_with(")[]") => match **of {
+            ColumnType::Text => format!("{element}::character varying[]"),
+            ColumnType::Char => format!("{element}::bpchar[]"),
+            ColumnType::Bits => format!("{element}::bit varying[]"),
+            _ => format!("{element}::{}", column.sql_type),
+        },
+        ty if is_binary(ty) => element.to_owned(),
         _ => format!("{element}::{}", column.sql_type),
     }
+}
+
+/// What a column of an existing row gets: what only differs in spelling (`1.50` and `1.5`, `-0` and `0`) stays as the cloud has it.
+pub(crate) fn overwritten(column: &Column, element: &str) -> String {
+    let (name, value) = (quote(&column.name), written(column, element));
+    let spelled = |ty: &ColumnType| matches!(ty, ColumnType::Numeric | ColumnType::Json | ColumnType::Float4 | ColumnType::Float8);
+    match &column.ty {
+        ColumnType::Array(of) if spelled(of) => {}
+        ty if spelled(ty) => {}
+        _ => return value,
+    }
+    format!("CASE WHEN t.{name} = {value} THEN t.{name} ELSE {value} END")
 }
 
 /// Makes an element of the bound array comparable with the column, so that its index serves.
 pub(crate) fn compared(column: &Column, element: &str) -> String {
     match column.ty {
         ColumnType::Text if column.sql_type.starts_with("character varying") => element.to_owned(),
-        ColumnType::Text if column.sql_type.starts_with("character(") => format!("{element}::bpchar"),
+        ColumnType::Char => format!("{element}::bpchar"),
         _ if is_binary(&column.ty) => element.to_owned(),
         _ => format!("{element}::{}", column.sql_type),
     }
@@ -207,49 +220,9 @@ pub(crate) fn array<'a>(column: &Column, values: impl Iterator<Item = &'a Value>
         ColumnType::Float8 => boxed(each(values, |value| if let Value::Float(real) = value { Some(real.get()) } else { None })),
         ColumnType::Uuid => boxed(each(values, |value| if let Value::Uuid(id) = value { Some(*id) } else { None })),
         ColumnType::Bytea => boxed(each(values, |value| if let Value::Bytes(bytes) = value { Some(bytes.as_slice()) } else { None })),
-        ColumnType::Array(element) => boxed(each(values, |value| array_literal(element, &value.to_text()))),
-        _ => boxed(each(values, |value| Some(value.to_text()))),
+        ty => boxed(each(values, |value| Some(ty.postgres_text(value)))),
     };
     bound.ok_or_else(|| StoreError::Corrupt(format!("a value for {} is not {}", column.name, column.ty.describe())))
-}
-
-/// PostgreSQL's array literal of a JSON array: `[1,null,"a\"b"]` is `{"1",NULL,"a\"b"}`.
-fn array_literal(element: &ColumnType, json: &str) -> Option<Cow<'static, str>> {
-    let items: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
-    let mut out = String::with_capacity(json.len() + 2);
-    write_array(element, &items, &mut out);
-    Some(Cow::Owned(out))
-}
-
-fn write_array(element: &ColumnType, items: &[serde_json::Value], out: &mut String) {
-    use serde_json::Value as Json;
-    out.push('{');
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        let text = match item {
-            Json::Null => {
-                out.push_str("NULL");
-                continue;
-            }
-            Json::Array(inner) if *element != ColumnType::Json => {
-                write_array(element, inner, out);
-                continue;
-            }
-            Json::String(text) if *element != ColumnType::Json => Cow::Borrowed(text.as_str()),
-            other => Cow::Owned(other.to_string()),
-        };
-        out.push('"');
-        for letter in text.chars() {
-            if matches!(letter, '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(letter);
-        }
-        out.push('"');
-    }
-    out.push('}');
 }
 
 /// Binds keys: one array for each key column.
@@ -277,15 +250,6 @@ pub(crate) fn wire_bytes(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_array_literal_keeps_nulls_quotes_and_nesting() {
-        let literal = |element, json| array_literal(&element, json).unwrap().into_owned();
-        assert_eq!(literal(ColumnType::Text, r#"["a","NULL",null,"b\"c\\d",""]"#), r#"{"a","NULL",NULL,"b\"c\\d",""}"#);
-        assert_eq!(literal(ColumnType::Int4, "[[1,2],[3,null]]"), r#"{{"1","2"},{"3",NULL}}"#);
-        assert_eq!(literal(ColumnType::Json, r#"[{"a":[1]},"x"]"#), r#"{"{\"a\":[1]}","\"x\""}"#);
-        assert_eq!(literal(ColumnType::Text, "[]"), "{}");
-    }
 
     #[test]
     fn an_identifier_is_quoted_whatever_it_holds() {

@@ -164,7 +164,7 @@ fn every_type() -> Catalog {
         ("an_enum", ColumnType::Enum(vec!["CALM".into(), "LOUD".into(), "AWAY".into()]), "public.mood"),
         ("an_array", ColumnType::Array(Box::new(ColumnType::Int4)), "integer[]"),
         ("a_text_array", ColumnType::Array(Box::new(ColumnType::Text)), "text[]"),
-        ("an_other", ColumnType::Other, "inet"),
+        ("an_other", ColumnType::Other, "int4range"),
     ] {
         samples = nullable(samples, name, ty, sql);
     }

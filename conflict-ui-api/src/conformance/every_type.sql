@@ -23,7 +23,7 @@ CREATE TABLE samples (
     an_enum mood,
     an_array integer[],
     a_text_array text[],
-    an_other inet
+    an_other int4range
 );
 
 CREATE TABLE places (

@@ -107,13 +107,13 @@ fn of_type(ty: &ColumnType) -> Json {
         ColumnType::Uuid => json!({ "type": "string", "format": "uuid" }),
         ColumnType::Timestamptz => json!({ "type": "string", "format": "date-time" }),
         ColumnType::Date => json!({ "type": "string", "format": "date" }),
-        ColumnType::Json => json!({}),
+        ColumnType::Json | ColumnType::JsonText => json!({}),
         ColumnType::Enum(labels) => json!({ "type": "string", "enum": labels }),
-        ColumnType::Array(element) => json!({ "type": "array", "items": of_type(element) }),
-        ColumnType::Text => json!({ "type": "string" }),
-        ColumnType::Timestamp | ColumnType::Time | ColumnType::Bytea | ColumnType::Other => {
-            json!({ "type": "string", "description": ty.describe() })
-        }
+        // Arrays of several dimensions nest, and one that does not begin at 1 is an object of `items` and `lower`.
+        ColumnType::Array(element) => json!({ "type": ["array", "object"], "items": {}, "description": element.describe() }),
+        ColumnType::Text | ColumnType::Char => json!({ "type": "string" }),
+        ColumnType::Money => json!({ "type": ["string", "number"], "description": ty.describe() }),
+        _ => json!({ "type": "string", "description": ty.describe() }),
     }
 }
 

@@ -115,7 +115,9 @@ pub fn from_sql(ty: &ColumnType, stored: ValueRef<'_>) -> std::result::Result<Va
         // A label that only a newer cloud knows is kept; the cloud judges what a program here made up.
         (ColumnType::Enum(_), ValueRef::Text(bytes)) => ColumnType::Text.accept(Value::Text(text(bytes)?)),
         (ColumnType::Bytea, ValueRef::Text(bytes)) => Ok(Value::Bytes(bytes.to_vec())),
-        (ColumnType::Text | ColumnType::Other | ColumnType::Enum(_), ValueRef::Integer(number)) => Ok(Value::Text(number.to_string())),
+        (ColumnType::Text | ColumnType::Char | ColumnType::Bits | ColumnType::Other | ColumnType::Enum(_), ValueRef::Integer(number)) => {
+            Ok(Value::Text(number.to_string()))
+        }
         (_, ValueRef::Null) => Ok(Value::Null),
         (_, ValueRef::Integer(number)) => ty.accept(Value::Int(number)),
         (_, ValueRef::Real(number)) => ty.accept(Value::Float(sync_core::value::Real::new(number))),

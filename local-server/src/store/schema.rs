@@ -25,7 +25,7 @@ pub const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'";
 /// Milliseconds since 1970, in twelve hexadecimal digits.
 const MILLIS: &str = "printf('%012x', CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER))";
 
-/// The declared type of a column: its affinity, and for uuids that their spelling does not matter.
+/// The declared type of a column: its affinity, and for uuids and `char(n)` that their spelling does not matter.
 #[must_use]
 pub fn storage(ty: &ColumnType) -> &'static str {
     match ty {
@@ -33,6 +33,7 @@ pub fn storage(ty: &ColumnType) -> &'static str {
         ColumnType::Float4 | ColumnType::Float8 => "REAL",
         ColumnType::Bytea => "BLOB",
         ColumnType::Uuid => "TEXT COLLATE NOCASE",
+        ColumnType::Char => "TEXT COLLATE RTRIM",
         _ => "TEXT",
     }
 }

@@ -13,6 +13,8 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 pub(super) fn merge(base: &Value, cloud: &Value, local: &Value) -> Option<Value> {
     let (Value::Text(cloud), Value::Text(local)) = (cloud, local) else { return None };
     let base = if let Value::Text(base) = base { Some(base.as_str()) } else { None };
+    // What nests deeper has no canonical form, and is not walked through either.
+    (canonical(cloud).is_some() && canonical(local).is_some()).then_some(())?;
     canonical(&objects(base, cloud, local)?).map(Value::Text)
 }
 

@@ -31,14 +31,18 @@ pub(super) fn order(ty: &ColumnType, left: &Value, right: &Value) -> Option<Orde
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => left.get().partial_cmp(&right.get()),
         (Value::Text(left), Value::Text(right)) if *ty == ColumnType::Numeric => Some(decimal(left)?.cmp(&decimal(right)?)),
-        // Canonical times are of one width, so that their text sorts as they do; those that are not (infinity, a year of five digits) have no
-        // order here.
+        // Canonical times are of one width, so that their text sorts as they do; those that are not (infinity, a year of five digits, one
+        // before Christ) have no order here.
         (Value::Text(left), Value::Text(right)) if *ty != ColumnType::Text => {
-            (left.len() == right.len() && left.starts_with(|c: char| c.is_ascii_digit())).then(|| left.cmp(right))
+            (left.len() == right.len() && [left, right].iter().all(|text| is_of_our_era(text))).then(|| left.cmp(right))
         }
         (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
         _ => None,
     }
+}
+
+fn is_of_our_era(time: &str) -> bool {
+    time.starts_with(|c: char| c.is_ascii_digit()) && !time.ends_with("BC")
 }
 
 /// The value with an amount added. NULL stays NULL: there is nothing to add to.

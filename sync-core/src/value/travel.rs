@@ -96,7 +96,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let value = match member.as_ref().map(|(kind, text)| (kind.as_str(), text)) {
             Some(("bytes", text)) => ColumnType::Bytea.parse(text),
             Some(("uuid", text)) => ColumnType::Uuid.parse(text),
-            Some(("float", text)) => ColumnType::Float8.parse(text),
+            // The second is how serde_json hands over a number with a point, since it keeps all its digits.
+            Some(("float" | "$serde_json::private::Number", text)) => ColumnType::Float8.parse(text),
             _ => return Err(de::Error::custom("an object that is no value")),
         };
         value.map_err(de::Error::custom)

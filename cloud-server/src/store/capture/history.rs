@@ -127,7 +127,7 @@ fn value(column: &Column, alias: &str) -> String {
     let name = format!("{alias}.{}", quote(&column.name));
     match column.ty {
         ColumnType::Numeric => format!("{name}::text"),
-        ColumnType::Json if column.sql_type != "jsonb" => format!("{name}::text"),
+        ColumnType::JsonText => format!("{name}::text"),
         _ => name,
     }
 }
@@ -139,12 +139,12 @@ fn kept(column: &Column, alias: &str) -> String {
 /// Whether a column differs. Compared by its text where PostgreSQL has no equality for it, as bytes where a collation could have a weaker one.
 fn differ(column: &Column, one: &str, other: &str) -> String {
     let name = quote(&column.name);
-    let comparable = |ty: &ColumnType| !matches!(ty, ColumnType::Json | ColumnType::Other);
+    // What has no equality, or one by which other values are equal too (a month and 30 days), is compared as text.
+    let by_text = |ty: &ColumnType| matches!(ty, ColumnType::JsonText | ColumnType::Interval | ColumnType::Other);
     let how = match &column.ty {
         ColumnType::Text => "::text COLLATE \"C\"",
-        ColumnType::Json if column.sql_type == "jsonb" => "",
-        ColumnType::Array(element) if comparable(element) => "",
-        ColumnType::Json | ColumnType::Array(_) | ColumnType::Other => "::text",
+        ColumnType::Array(element) if by_text(element) => "::text",
+        ty if by_text(ty) => "::text",
         _ => "",
     };
     format!("{one}.{name}{how} IS DISTINCT FROM {other}.{name}{how}")

@@ -19,11 +19,11 @@ const TRIGGER_VERSION: &str = "~rejoin_v2";
 
 /// Settings under which text forms mean the same whoever the session belongs to, and joins go by the keys' indexes.
 const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
-     SET extra_float_digits = 1 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
+     SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
 
 /// As [`BULK_SETTINGS`], for what joins nothing but transition tables.
 pub(super) const HISTORY_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' \
-     SET bytea_output = 'hex' SET extra_float_digits = 1";
+     SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C'";
 
 /// One table's generator.
 pub(super) struct Source<'a> {
@@ -228,7 +228,7 @@ END
         )
     }
 
-    /// The row's last image, without stamps, from which a delete can be taken back; decimals as text, which JSON readers would round.
+    /// The row's last image, without stamps, from which a delete can be taken back; as text what JSON would hold otherwise than the row did.
     /// The engine's own rows (users) leave none.
     fn image(&self, alias: &str) -> String {
         if self.table.engine {
@@ -239,11 +239,12 @@ END
         let mapped = [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at];
         names.extend(mapped.into_iter().map(String::as_str).filter(|name| !ENGINE_COLUMNS.contains(name)));
         let names: Vec<String> = names.into_iter().map(literal).collect();
-        let decimals = self.table.columns.iter().filter(|column| column.ty == ColumnType::Numeric);
-        let decimals: Vec<String> =
-            decimals.map(|column| format!("{}, {alias}.{}::text", literal(&column.name), quote(&column.name))).collect();
-        let decimals = if decimals.is_empty() { String::new() } else { format!(" || jsonb_build_object({})", decimals.join(", ")) };
-        format!("to_jsonb({alias}) - ARRAY[{}]{decimals}", names.join(", "))
+        let as_text = |column: &&Column| matches!(column.ty, ColumnType::Numeric | ColumnType::Array(_) | ColumnType::Other);
+        let texts = self.table.columns.iter().filter(as_text);
+        let texts: Vec<String> = texts.map(|column| format!("{}, {alias}.{}::text", literal(&column.name), quote(&column.name))).collect();
+        // A function takes 100 arguments.
+        let texts: String = texts.chunks(50).map(|texts| format!(" || jsonb_build_object({})", texts.join(", "))).collect();
+        format!("to_jsonb({alias}) - ARRAY[{}]{texts}", names.join(", "))
     }
 
     pub(super) fn gone(&self) -> String {

@@ -50,8 +50,11 @@ fn is_literal(expression: &str, ty: &ColumnType) -> bool {
     let mut parts = outside_quotes(expression);
     let casts = parts.matches("::").count();
     // `'now'::text::date` is evaluated anew at each insert, `'2026-01-01'::date` never.
-    if casts > 1 && matches!(ty, ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date | ColumnType::Time | ColumnType::Other)
-    {
+    let of_the_day = matches!(
+        ty,
+        ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date | ColumnType::Time | ColumnType::Timetz | ColumnType::Other
+    );
+    if casts > 1 && of_the_day {
         return false;
     }
     parts.retain(|letter| !letter.is_whitespace());
@@ -83,10 +86,7 @@ fn outside_quotes(expression: &str) -> String {
 pub(super) async fn evaluate(client: &Client, expression: &str, column: &FoundColumn) -> Option<DefaultValue> {
     let ty = column.ty.as_ref()?;
     let cast = format!("CAST(({expression}) AS {})", column.sql_type);
-    let sql = match ty {
-        ColumnType::Array(_) => format!("SELECT to_jsonb({cast})::text"),
-        _ => format!("SELECT {cast}::text"),
-    };
+    let sql = format!("SELECT {cast}::text");
     let text: Option<String> = match client.query_one(&sql, &[]).await {
         Ok(row) => row.get(0),
         Err(error) => {
@@ -96,7 +96,7 @@ pub(super) async fn evaluate(client: &Client, expression: &str, column: &FoundCo
     };
     // DEFAULT NULL is no default.
     let text = text?;
-    Some(ty.parse(&text).map_or(DefaultValue::Cloud, DefaultValue::Constant))
+    Some(ty.parse_postgres(&text).map_or(DefaultValue::Cloud, DefaultValue::Constant))
 }
 
 #[cfg(test)]

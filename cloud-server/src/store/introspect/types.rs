@@ -40,7 +40,7 @@ const LENGTH_HEADER: i32 = 4;
 impl Types {
     pub(super) async fn read(transaction: &tokio_postgres::Transaction<'_>) -> Result<Self, StoreError> {
         let sql = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typbasetype, t.typtypmod, t.typelem,
-                          t.typcategory = 'A' AND t.typlen = -1, t.typnotnull, t.typdefault IS NOT NULL,
+                          t.typcategory = 'A' AND t.typlen = -1 AND t.typdelim = ',', t.typnotnull, t.typdefault IS NOT NULL,
                           ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
                    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('b', 'd', 'e')";
         let rows = transaction.query(sql, &[]).await?;
@@ -101,14 +101,24 @@ impl Types {
             "float4" => ColumnType::Float4,
             "float8" => ColumnType::Float8,
             "numeric" => ColumnType::Numeric,
-            "text" | "varchar" | "bpchar" | "name" => ColumnType::Text,
+            "text" | "varchar" | "name" => ColumnType::Text,
+            "bpchar" => ColumnType::Char,
             "uuid" => ColumnType::Uuid,
             "timestamptz" => ColumnType::Timestamptz,
             "timestamp" => ColumnType::Timestamp,
             "date" => ColumnType::Date,
             "time" => ColumnType::Time,
             "bytea" => ColumnType::Bytea,
-            "json" | "jsonb" => ColumnType::Json,
+            "timetz" => ColumnType::Timetz,
+            "interval" => ColumnType::Interval,
+            "json" => ColumnType::JsonText,
+            "jsonb" => ColumnType::Json,
+            "inet" => ColumnType::Inet,
+            "cidr" => ColumnType::Cidr,
+            "macaddr" => ColumnType::Macaddr,
+            "macaddr8" => ColumnType::Macaddr8,
+            "money" => ColumnType::Money,
+            "bit" | "varbit" => ColumnType::Bits,
             _ => ColumnType::Other,
         })
     }

@@ -42,9 +42,12 @@ fn equals(query: &mut Query, column: &Column, value: &Value) -> String {
         return format!("{name} IS NULL");
     }
     match column.ty {
-        ColumnType::Json => format!("{name}::jsonb = {}", query.bind_as(value, "jsonb")),
-        ColumnType::Array(_) => format!("to_jsonb({name}) = {}", query.bind_as(value, "jsonb")),
-        ColumnType::Other => format!("{name}::text = {}", query.bind_as(value, "text")),
+        ColumnType::Json | ColumnType::JsonText => format!("{name}::jsonb = {}", query.bind_as(value, "jsonb")),
+        ColumnType::Array(ref of) if matches!(**of, ColumnType::JsonText | ColumnType::Other) => {
+            format!("{name}::text = {}::text", query.bind(column, value))
+        }
+        // To PostgreSQL a month is 30 days.
+        ColumnType::Interval | ColumnType::Timetz | ColumnType::Other => format!("{name}::text = {}", query.bind_as(value, "text")),
         _ => format!("{name} = {}", query.bind(column, value)),
     }
 }
@@ -75,7 +78,7 @@ impl<'a> Order<'a> {
         let column = table.column(no)?;
         let name = format!("t.{}", quote(&column.name));
         let (expression, cast) = match column.ty {
-            ColumnType::Text | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
+            ColumnType::Text | ColumnType::Char | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
             ColumnType::Json => (format!("{name}::jsonb"), "jsonb".into()),
             ColumnType::Array(_) => (format!("to_jsonb({name})"), "jsonb".into()),
             _ => (name, column.sql_type.as_str().into()),

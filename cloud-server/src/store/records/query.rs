@@ -23,24 +23,26 @@ enum Param {
 impl Query {
     /// Binds a value to compare a column with.
     pub(super) fn bind(&mut self, column: &Column, value: &Value) -> String {
+        let text = self.bind_form(&column.ty, value);
         match column.ty {
-            ColumnType::Text => compared(column, &self.bind_as(value, "text")),
-            _ => self.bind_as(value, &column.sql_type),
+            ColumnType::Text | ColumnType::Char => compared(column, &text),
+            _ => format!("{text}::{}", column.sql_type),
         }
     }
 
     /// Binds a value to write into a column.
     pub(super) fn bind_new(&mut self, column: &Column, value: &Value) -> String {
+        let text = self.bind_form(&column.ty, value);
         match column.ty {
-            ColumnType::Text => written(column, &self.bind_as(value, "text")),
-            // Elements by their text forms; NULL stays NULL.
-            ColumnType::Array(_) if value.is_null() => "NULL".to_owned(),
-            ColumnType::Array(_) => {
-                let array = self.bind_as(value, "jsonb");
-                format!("ARRAY(SELECT jsonb_array_elements_text({array}))::{}", column.sql_type)
-            }
-            _ => self.bind_as(value, &column.sql_type),
+            ColumnType::Text | ColumnType::Char | ColumnType::Bits | ColumnType::Array(_) => written(column, &text),
+            _ => format!("{text}::{}", column.sql_type),
         }
+    }
+
+    /// Binds the text from which PostgreSQL reads a value.
+    fn bind_form(&mut self, ty: &ColumnType, value: &Value) -> String {
+        self.params.push(Param::One((!value.is_null()).then(|| ty.postgres_text(value).into_owned())));
+        format!("${}::text", self.params.len())
     }
 
     /// Binds a value as another type.
@@ -68,7 +70,7 @@ impl Query {
         let arrays: Vec<_> = (0..columns.len()).map(bind).collect();
         let aliases: Vec<_> = (0..columns.len()).map(|at| format!("c{at}")).collect();
         let cast = |(column, alias): (&&Column, &String)| match column.ty {
-            ColumnType::Text => compared(column, &format!("u.{alias}")),
+            ColumnType::Text | ColumnType::Char => compared(column, &format!("u.{alias}")),
             _ => format!("u.{alias}::{}", column.sql_type),
         };
         let casts: Vec<_> = columns.iter().zip(&aliases).map(cast).collect();
@@ -99,7 +101,7 @@ impl Query {
 fn array_cast(column: &Column) -> String {
     match column.ty {
         ColumnType::Text if column.sql_type.starts_with("character varying") => String::new(),
-        ColumnType::Text if column.sql_type.starts_with("character(") => "::bpchar[]".to_owned(),
+        ColumnType::Char => "::bpchar[]".to_owned(),
         _ => format!("::{}[]", column.sql_type),
     }
 }

@@ -200,6 +200,16 @@ pub(crate) fn type_name(ty: &ColumnType) -> String {
         ColumnType::Enum(_) => "enum",
         ColumnType::Array(element) => return format!("{}[]", type_name(element)),
         ColumnType::Other => "other",
+        ColumnType::JsonText => "json",
+        ColumnType::Char => "text",
+        ColumnType::Money => "money",
+        ColumnType::Timetz => "timetz",
+        ColumnType::Interval => "interval",
+        ColumnType::Inet => "inet",
+        ColumnType::Cidr => "cidr",
+        ColumnType::Macaddr => "macaddr",
+        ColumnType::Macaddr8 => "macaddr8",
+        ColumnType::Bits => "bits",
     }
     .to_owned()
 }

@@ -174,9 +174,11 @@ fn sort_key(catalog: &Catalog, table: &Table, name: &str) -> Result<SortKey, Str
     }
 }
 
-/// Whether both databases order this type alike. Decimals are text in SQLite; JSON, arrays and foreign types have no order worth the name.
+/// Whether both databases order this type alike. What is a number or an amount of time to PostgreSQL is text in SQLite; JSON, arrays and
+/// foreign types have no order worth the name.
 fn sortable(ty: &ColumnType) -> bool {
-    !matches!(ty, ColumnType::Numeric | ColumnType::Json | ColumnType::Array(_) | ColumnType::Bytea | ColumnType::Other)
+    use ColumnType::{Array, Bytea, Cidr, Inet, Interval, Json, JsonText, Money, Numeric, Other, Timetz};
+    !matches!(ty, Numeric | Money | Interval | Timetz | Inet | Cidr | Json | JsonText | Array(_) | Bytea | Other)
 }
 
 fn limit(text: &str) -> Result<usize, Fault> {
