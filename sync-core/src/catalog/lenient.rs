@@ -219,6 +219,20 @@ mod tests {
         }]})
     }
 
+    /// JSON as MessagePack: its numbers, which serde_json keeps as digits, are integers here.
+    struct Named<'a>(&'a Json);
+
+    impl Serialize for Named<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                Json::Number(number) => serializer.serialize_i64(number.as_i64().unwrap()),
+                Json::Array(items) => serializer.collect_seq(items.iter().map(Named)),
+                Json::Object(members) => serializer.collect_map(members.iter().map(|(name, member)| (name, Named(member)))),
+                other => other.serialize(serializer),
+            }
+        }
+    }
+
     fn read(json: &Json) -> Catalog {
         serde_json::from_value(json.clone()).unwrap()
     }
@@ -250,12 +264,7 @@ mod tests {
         table["columns"][1]["ty"] = json!({"array": "vector"});
         table["columns"][1]["policy"] = json!("vote");
         table["columns"][1]["more"] = json!(null);
-        let by_name = |value: &Json| {
-            #[derive(Serialize)]
-            #[serde(transparent)]
-            struct Named<'a>(&'a Json);
-            decode::<Catalog>(&encode_named(&Named(value)).unwrap()).unwrap()
-        };
+        let by_name = |value: &Json| decode::<Catalog>(&encode_named(&Named(value)).unwrap()).unwrap();
         for catalog in [read(&newer), by_name(&newer)] {
             let table = &catalog.tables[0];
             assert_eq!((table.travel, table.policy, table.scope.clone()), (Travel::Down, Policy::Manual, ScopeRule::Through(vec![])));

@@ -55,7 +55,7 @@ fn is_of_the_database(code: &SqlState) -> bool {
 
 fn kind(code: &SqlState) -> ConflictKind {
     match *code {
-        SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => ConflictKind::Unique,
+        SqlState::UNIQUE_VIOLATION => ConflictKind::Unique,
         SqlState::FOREIGN_KEY_VIOLATION | SqlState::RESTRICT_VIOLATION => ConflictKind::ForeignKey,
         // A policy of row-level security, a trigger that forbids, a privilege that was taken: the edit is kept, and the queue goes on.
         SqlState::INSUFFICIENT_PRIVILEGE => ConflictKind::Rejected,
@@ -73,8 +73,10 @@ fn words(catalog: &Catalog, table: &Table, refusal: &Refusal, said: &DbError) ->
     match refusal.kind {
         ConflictKind::Unique => {
             let unique = table.uniques.iter().find(|unique| Some(unique.name.as_str()) == constraint);
-            let columns = unique.map_or(&table.key, |unique| &unique.columns);
-            (*said.code() == SqlState::UNIQUE_VIOLATION).then(|| format!("another row of {} has the same {}", table.name, names(columns)))
+            // An index that sites cannot hold, over an expression or of some rows only, is not in the catalog.
+            let by = || said.detail().and_then(|detail| detail.strip_prefix("Key (")?.split_once(")=(")).map(|(by, _)| by.to_owned());
+            let same = unique.map(|unique| names(&unique.columns)).or_else(by).unwrap_or_else(|| names(&table.key));
+            Some(format!("another row of {} has the same {same}", table.name))
         }
         ConflictKind::ForeignKey => {
             let reference = table.references.iter().find(|reference| Some(reference.name.as_str()) == constraint)?;
