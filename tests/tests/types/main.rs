@@ -168,7 +168,7 @@ fn check_the_table_of_types(families: &[Family], file: &rusqlite::Connection) {
         let made: String = file.query_row(sql, [family.name], |row| row.get(0)).unwrap();
         for column in &family.columns {
             let bare = match column.sql_type.split('(').next().unwrap() {
-                ty if ty.ends_with("[]") || ty == "words" => "an array",
+                ty if column.sql_type.ends_with("[]") || ty == "words" => "an array",
                 "mood" => "an enum",
                 "positive" | "short" | "price" | "moment" => continue,
                 ty if ty.ends_with("range") => "ranges, multiranges",
