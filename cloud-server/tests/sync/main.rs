@@ -8,6 +8,7 @@ mod site;
 mod besides;
 mod bulk;
 mod conflicts;
+mod constraints;
 mod declared;
 mod dependents;
 mod history;

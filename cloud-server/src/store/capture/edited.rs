@@ -22,7 +22,9 @@ impl Source<'_> {
     fn edited_column(column: &Column) -> String {
         let name = quote(&column.name);
         match column.ty {
-            ColumnType::Json | ColumnType::JsonText | ColumnType::Interval | ColumnType::Array(_) | ColumnType::Other => format!("o.{name}::text IS DISTINCT FROM n.{name}::text"),
+            ColumnType::Json | ColumnType::JsonText | ColumnType::Interval | ColumnType::Array(_) | ColumnType::Other => {
+                format!("o.{name}::text IS DISTINCT FROM n.{name}::text")
+            }
             _ => format!("o.{name} IS DISTINCT FROM n.{name}"),
         }
     }

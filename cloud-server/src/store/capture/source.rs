@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use sync_core::catalog::{Catalog, ScopeRule, Table};
+use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
 use sync_core::id::{ColumnNo, ScopeId};
 use sync_core::limits::VERSION_LEAD_MAX;
 use sync_core::value::ColumnType;
