@@ -24,6 +24,7 @@ use crate::store::pool::{Database, UrlError};
 use crate::store::prepare::{self, PrepareError};
 use crate::store::{accounts, history, state};
 use crate::systems::BuiltIn;
+use crate::watch::Seen;
 
 /// The database inside a private cluster.
 pub const DATABASE: &str = "rejoin";
@@ -138,6 +139,7 @@ impl Cloud {
     async fn serve(config: &CloudConfig, key: SecretKey, db: Database) -> Result<Serving, CloudError> {
         let (system, settings) = chosen(config, &db).await?;
         let webhook = settings.webhook().map_err(LoadError::from)?;
+        let seen = Seen::now(&db).await?;
         let catalog = prepare::prepare(&db, &settings, system).await?;
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
@@ -148,7 +150,7 @@ impl Cloud {
         api.tls = config.tls.is_some();
         api.admin_token_hash = Some(hash(&token));
         let router = http::router(&core, ApiState::new(core.clone(), core.clone(), api));
-        let background = Background::start(config, &core, webhook).await?;
+        let background = Background::start(config, &core, webhook, seen).await?;
         let listening = Server::start(config.listen, config.tls.as_ref(), router).await;
         let server = listening.map_err(CloudError::io(format!("cannot listen on {}", config.listen)))?;
         match Self::introduce(config, &server, &db, &token).await {

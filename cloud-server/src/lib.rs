@@ -21,6 +21,7 @@ pub mod store;
 pub mod systems;
 #[cfg(any(test, feature = "test-support"))]
 pub mod test_support;
+mod watch;
 
 pub use app::{Cloud, CloudError};
 pub use config::CloudConfig;

@@ -201,6 +201,8 @@ pub const NOTICE_LEASE: Duration = Duration::from_secs(120);
 pub const NOTICE_POLL: Duration = Duration::from_secs(5);
 /// How long the notice of a new group of conflicts waits for more of them, so that it can tell how many there are.
 pub const NOTICE_SETTLE: Duration = Duration::from_secs(10);
+/// How often the cloud asks whether the schema moved.
+pub const SCHEMA_POLL: Duration = Duration::from_secs(2);
 /// How long notices are kept.
 pub const NOTICES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Notices that the API lists.

@@ -2,7 +2,7 @@
 
 pub mod accounts;
 pub(crate) mod bulk;
-mod capture;
+pub(crate) mod capture;
 pub mod conflicts;
 pub mod digest;
 pub mod doctor;
@@ -28,5 +28,6 @@ pub mod sync_log;
 mod tls;
 pub(crate) mod tombstone;
 pub(crate) mod tx;
+pub mod watch;
 
 pub use prepare::prepare;

@@ -1,6 +1,7 @@
 //! Brings capture into the database: columns, triggers, stamps for the rows that were there before. Each step can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
@@ -148,11 +149,20 @@ pub(crate) async fn stamp_rows(client: &mut Client, catalog: &Catalog, table: &T
         }
     }
     let key: Vec<String> = table.key_columns().map(|column| quote(&column.name)).collect();
-    // The defaults are for programs that name every column, or none that has no default: the trigger fills in what counts.
-    let close = format!(
-        "ALTER TABLE {0} ALTER COLUMN rejoin_scope SET NOT NULL, ALTER COLUMN rejoin_tick SET NOT NULL,
-             ALTER COLUMN rejoin_scope SET DEFAULT 'nowhere', ALTER COLUMN rejoin_tick SET DEFAULT 0;
-         CREATE INDEX IF NOT EXISTS rejoin_{1}_feed ON {0} (rejoin_scope, rejoin_tick, {2})",
+    // The defaults are for programs that name no column of ours: the trigger fills in what counts.
+    let usual = |name: &str| found.column_named(name).is_some_and(|column| column.not_null && column.default.is_some());
+    let mut close = String::new();
+    // Not again and again: each ALTER TABLE waits for all who use the table, and looks like a change of the schema.
+    if !(usual("rejoin_scope") && usual("rejoin_tick")) {
+        close = format!(
+            "ALTER TABLE {} ALTER COLUMN rejoin_scope SET NOT NULL, ALTER COLUMN rejoin_tick SET NOT NULL,
+                 ALTER COLUMN rejoin_scope SET DEFAULT 'nowhere', ALTER COLUMN rejoin_tick SET DEFAULT 0;",
+            table_sql(table)
+        );
+    }
+    let _ = write!(
+        close,
+        "CREATE INDEX IF NOT EXISTS rejoin_{1}_feed ON {0} (rejoin_scope, rejoin_tick, {2})",
         table_sql(table),
         table.no,
         key.join(", ")

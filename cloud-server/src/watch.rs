@@ -1,0 +1,99 @@
+//! The cloud notices that the schema moved, and publishes what it moved to.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sync_core::limits::SCHEMA_POLL;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::store::capture::apply::CaptureError;
+use crate::store::error::StoreError;
+use crate::store::pool::{Database, Listening};
+use crate::store::prepare::PrepareError;
+use crate::store::watch::{CHANNEL, fingerprint, tell_at_once};
+
+/// How long a migration of several statements gets before it is looked at.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What was seen last.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    fingerprint: String,
+    /// The store failed when it was brought in: it is tried again without a change.
+    again: bool,
+}
+
+impl Seen {
+    /// Looks for the first time, before the schema is read: what changes meanwhile is seen later.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn now(db: &Database) -> Result<Self, StoreError> {
+        Ok(Self { fingerprint: fingerprint(&db.client().await?).await?, again: false })
+    }
+}
+
+/// Looks until it is cancelled.
+pub(crate) async fn watch(core: Weak<Core>, mut seen: Seen, cancel: CancellationToken) {
+    let looking = async {
+        let mut listening = None;
+        while let Some(core) = core.upgrade() {
+            if listening.is_none() {
+                listening = listen(&core.db).await;
+            }
+            if let Err(error) = look(&core, &mut seen).await {
+                tracing::debug!(%error, "the schema cannot be looked at");
+            }
+            drop(core);
+            listening = pause(listening).await;
+        }
+    };
+    tokio::select! { () = cancel.cancelled() => {}, () = looking => {} }
+}
+
+/// Where an event trigger tells of changes, on a connection of its own; nothing where there is none.
+async fn listen(db: &Database) -> Option<Listening> {
+    let told = tell_at_once(&db.client().await.ok()?).await.ok()?;
+    if told { db.listen(CHANNEL).await.ok() } else { None }
+}
+
+/// Waits for the next look.
+async fn pause(listening: Option<Listening>) -> Option<Listening> {
+    let Some(mut listening) = listening else {
+        tokio::time::sleep(SCHEMA_POLL).await;
+        return None;
+    };
+    match timeout(SCHEMA_POLL, listening.next()).await {
+        Ok(Some(_)) => {
+            tokio::time::sleep(SETTLE).await;
+            Some(listening)
+        }
+        // Lost: made anew at the next look.
+        Ok(None) => {
+            tokio::time::sleep(SCHEMA_POLL).await;
+            None
+        }
+        Err(_) => Some(listening),
+    }
+}
+
+/// Brings in what changed. A schema that cannot be brought in is told once; serving goes on under the catalog in force.
+async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
+    let now = fingerprint(&core.db.client().await?).await?;
+    if now == seen.fingerprint && !seen.again {
+        return Ok(());
+    }
+    let known = now == seen.fingerprint;
+    // What is put back of ours changes it once more, and is looked at once more.
+    seen.fingerprint = now;
+    seen.again = false;
+    if let Err(error) = core.refresh_catalog().await {
+        seen.again = matches!(&error, PrepareError::Store(_) | PrepareError::Capture(CaptureError::Store { .. }));
+        if !known {
+            tracing::error!(%error, "the schema changed and cannot be brought in; serving goes on under the catalog in force: see rejoin doctor");
+        }
+    }
+    Ok(())
+}

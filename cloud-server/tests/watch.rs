@@ -1,0 +1,106 @@
+//! A running cloud notices what others do to the schema, by itself.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::time::{Duration, Instant};
+
+use cloud_server::{Cloud, CloudConfig, test_support};
+use tokio_postgres::{Client, NoTls};
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn one(sql: &Client, query: &str) -> String {
+    sql.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+}
+
+/// Waits until a query says `true`.
+async fn until(sql: &Client, query: &str) {
+    let start = Instant::now();
+    while one(sql, query).await != "true" {
+        assert!(start.elapsed() < Duration::from_secs(60), "{query}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+struct Running {
+    cloud: Cloud,
+    sql: Client,
+    _database: test_support::Database,
+    _data: tempfile::TempDir,
+}
+
+async fn start(superuser: bool) -> Running {
+    let database = test_support::database().await;
+    let url = if superuser { database.superuser_url() } else { database.url() };
+    let sql = connect(url).await;
+    sql.batch_execute("CREATE TABLE shop (id integer PRIMARY KEY, name text); INSERT INTO shop VALUES (1, 'a')").await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let settings = data.path().join("rejoin.toml");
+    std::fs::write(&settings, "root = 'shop'\n").unwrap();
+    let mut config = CloudConfig::new(data.path());
+    config.database_url = Some(url.to_owned());
+    config.settings = Some(settings);
+    config.system = None;
+    config.pool_size = 4;
+    let cloud = Cloud::start(config).await.unwrap();
+    Running { cloud, sql, _database: database, _data: data }
+}
+
+const VERSION: &str = "SELECT max(version)::text FROM rejoin.catalogs";
+
+#[tokio::test]
+async fn a_migration_is_published_within_a_poll_and_a_broken_one_stops_nothing() {
+    for superuser in [false, true] {
+        let Running { cloud, sql, _database, _data } = start(superuser).await;
+        let events = "SELECT count(*)::text FROM pg_event_trigger WHERE evtname = 'rejoin_schema'";
+        if superuser {
+            until(&sql, "SELECT (count(*) = 1)::text FROM pg_event_trigger WHERE evtname = 'rejoin_schema'").await;
+        } else {
+            assert_eq!(one(&sql, events).await, "0");
+        }
+        sql.batch_execute(
+            "CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop); INSERT INTO item VALUES (1, 1)",
+        )
+        .await
+        .unwrap();
+        until(
+            &sql,
+            "SELECT (count(*) = 1)::text FROM pg_attribute WHERE attrelid = 'item'::regclass AND attname = 'rejoin_tick' AND attnotnull",
+        )
+        .await;
+        // What somebody dropped of ours comes back.
+        sql.batch_execute("ALTER TABLE item DROP rejoin_tick CASCADE").await.unwrap();
+        until(
+            &sql,
+            "SELECT (count(*) = 1)::text FROM pg_attribute WHERE attrelid = 'item'::regclass AND attname = 'rejoin_tick' AND attnotnull",
+        )
+        .await;
+        // The settings name a table that is gone: the cloud goes on, and goes on by itself once it is there again.
+        // Published: with shop, with item, and with all of item fed again.
+        until(&sql, "SELECT (max(version) = 3)::text FROM rejoin.catalogs").await;
+        let before = one(&sql, VERSION).await;
+        sql.batch_execute("ALTER TABLE shop RENAME TO store").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(one(&sql, VERSION).await, before);
+        sql.batch_execute("UPDATE store SET name = 'b'; ALTER TABLE store RENAME TO shop; ALTER TABLE shop ADD city text").await.unwrap();
+        until(&sql, &format!("SELECT (max(version) > {before})::text FROM rejoin.catalogs")).await;
+        until(&sql, "SELECT (rejoin_tick > 0)::text FROM shop").await;
+        cloud.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_move_is_left_alone() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let written = "SELECT string_agg(xmin::text, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'shop'::regclass";
+    let triggers = "SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM pg_trigger WHERE tgrelid = 'shop'::regclass";
+    let tables = "SELECT string_agg(xmin::text, ' ' ORDER BY no) FROM rejoin.tables";
+    let before = (one(&sql, written).await, one(&sql, triggers).await, one(&sql, tables).await);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((one(&sql, written).await, one(&sql, triggers).await, one(&sql, tables).await), before);
+    cloud.stop().await;
+}
