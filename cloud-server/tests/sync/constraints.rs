@@ -42,7 +42,7 @@ async fn what_only_the_cloud_can_check_parks_its_row_alone() {
         mark(&site, &p, "span", json!({"span": "[3,4)"})),
         mark(&site, &p, "order", json!({"a": 2, "b": 1})),
         mark(&site, &p, "null", json!({"code": null})),
-        mark(&site, &p, "again", json!({"code": null})),
+        mark(&site, &p, "null2", json!({"code": null})),
         mark(&site, &p, "last", json!({"note": "closed"})),
     ];
     let answers = site.push(rows).await;
@@ -55,8 +55,8 @@ async fn what_only_the_cloud_can_check_parks_its_row_alone() {
         [
             "check marks order: new row for relation \"marks\" violates check constraint \"marks_order\"",
             "check marks span: conflicting key value violates exclusion constraint \"marks_span\"",
-            "unique marks again: another row of marks has the same code",
             "unique marks label: another row of marks has the same lower(label)",
+            "unique marks null2: another row of marks has the same code",
             "unique marks open: another row of marks has the same production_id",
             "unique marks place: another row of marks has the same place",
         ]
