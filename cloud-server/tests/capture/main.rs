@@ -1,6 +1,6 @@
 //! Plain SQL at the cloud is stamped: each way to write, in one transaction or several, with what others do meanwhile.
 //! The names start with the history of the design that they retell.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "the tests' own module")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "the tests' own module")]
 
 #[path = "../cloud/mod.rs"]
 mod cloud;
