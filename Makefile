@@ -11,6 +11,7 @@ demo:
 test:
 	@scripts/get-postgres.sh --clients
 	@scripts/get-chromium.sh
+	@scripts/get-schemas.sh
 	@scripts/check-core.sh
 	cargo test --locked --workspace
 

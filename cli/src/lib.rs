@@ -1,11 +1,14 @@
 //! `rejoin`: the one binary, as a library, so that tests build it with fault points. One file per subcommand; `settings` and `client` are
 //! what they share.
 
+mod attach;
 mod client;
 mod cloud;
 mod config_command;
 mod conflicts;
 mod demo;
+mod detach;
+mod doctor;
 mod edits;
 mod exit;
 mod import;
@@ -54,6 +57,12 @@ enum Command {
     Cloud(cloud::CloudArgs),
     /// Run a site's server: joins once, serves ever after
     Site(site::SiteArgs),
+    /// Make an existing PostgreSQL database ready for sites, after a plan of what travels and what does not
+    Attach(attach::AttachArgs),
+    /// Take every trace of Rejoin out of a database
+    Detach(detach::DetachArgs),
+    /// Find what is wrong in a cloud's database, and mend what can be
+    Doctor(doctor::DoctorArgs),
     /// See the whole path on a cloud and two sites made for it
     Demo(demo::DemoArgs),
     /// Manage the sites of a cloud
@@ -138,6 +147,9 @@ async fn run(cli: Cli, matches: &ArgMatches) -> Result {
 /// The commands that do one thing and end.
 async fn client_command(command: Command, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
     match command {
+        Command::Attach(args) => attach::run(args, json).await,
+        Command::Detach(args) => detach::run(args, json).await,
+        Command::Doctor(args) => doctor::run(args, matches, config, json).await,
         Command::Sites(args) => sites::run(args, json).await,
         Command::Users(args) => users::run(args, json).await,
         Command::Tokens(args) => tokens::run(args, json).await,

@@ -240,9 +240,18 @@ async fn prune_once(db: &Database, keep: Duration) -> Result<u64, StoreError> {
 
 /// The built-in system and the settings: as configured, else those of the system that the database has.
 async fn chosen(config: &CloudConfig, db: &Database) -> Result<(Option<BuiltIn>, Settings), CloudError> {
+    settings_for(db, config.system.as_deref(), config.settings.as_deref()).await
+}
+
+/// The built-in system and the settings that a cloud on this database would go by: `file`, else those of the system that is named, else those of
+/// the system that the database holds.
+///
+/// # Errors
+/// The file or the system cannot be had; nothing says what is synced.
+pub async fn settings_for(db: &Database, system: Option<&str>, file: Option<&Path>) -> Result<(Option<BuiltIn>, Settings), CloudError> {
     let named = |name: &str| BuiltIn::named(name).ok_or_else(|| CloudError::UnknownSystem(name.to_owned()));
-    let system = config.system.as_deref().map(named).transpose()?;
-    if let Some(file) = &config.settings {
+    let system = system.map(named).transpose()?;
+    if let Some(file) = file {
         return Ok((system, Settings::load(file)?));
     }
     let system = match system {

@@ -3,12 +3,14 @@
 //! Reading order: [`app`] (the composition root) and [`config`], [`store`] (all SQL), [`secret`], [`postgres`] (a cluster of our own).
 
 pub mod app;
+pub mod attach;
 mod backend;
 mod background;
 pub mod config;
 #[cfg(test)]
 mod conformance;
 mod core;
+pub mod detach;
 mod events;
 pub mod foresee;
 mod http;

@@ -221,3 +221,20 @@ pub const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(60);
 pub const CLOUD_AWAY_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How long sites have to come back after the cloud was away, before any is called silent.
 pub const SILENCE_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// How long a statement of ours that alters a table waits for its lock: everybody who comes after it waits behind it.
+pub const ALTER_LOCK_WAIT: Duration = Duration::from_millis(300);
+/// How long it is tried again, with pauses, before that is a failure.
+pub const ALTER_PATIENCE: Duration = Duration::from_secs(60);
+/// The same for `rejoin attach`, which somebody looks at.
+pub const ATTACH_PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// How long a batch of rows stamped in one transaction may take before the next one is made smaller.
+pub const STAMP_BATCH_TIME: Duration = Duration::from_millis(200);
+/// Pages of a table stamped in one transaction: at first, and at most.
+pub const STAMP_PAGES_FIRST: i64 = 32;
+/// See [`STAMP_PAGES_FIRST`].
+pub const STAMP_PAGES_MAX: i64 = 1024;
+/// Pages stamped before the space of the old rows is given back to the table; a tenth of it where that is more.
+pub const STAMP_VACUUM_PAGES: i64 = 512;
+/// Tables of up to so many pages are indexed and closed at once, under a lock of a moment.
+pub const SMALL_TABLE_PAGES: i64 = 1024;

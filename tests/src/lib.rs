@@ -9,6 +9,7 @@ pub mod browser;
 pub mod fault_proxy;
 pub mod pages;
 pub mod process;
+pub mod rows;
 pub mod world;
 
 pub use api::{Answer, Api};

@@ -52,6 +52,11 @@ impl World {
         let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute(sql).await.unwrap();
+        Self::on(database, settings, sites).await
+    }
+
+    /// A cloud on a database that is there, with its `rejoin.toml`.
+    pub async fn on(database: Database, settings: &str, sites: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("rejoin.toml");
         std::fs::write(&file, settings).unwrap();

@@ -22,6 +22,7 @@ mod history;
 pub(crate) mod mend;
 mod rules;
 mod source;
+pub(crate) mod stamp;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -14,7 +14,7 @@ pub enum StoreError {
     #[error("the rows are busy: {0}")]
     Busy(String),
     /// What the database said, when it is neither of these.
-    #[error("the database answered: {0}")]
+    #[error("the database answered: {}", in_words(.0))]
     Database(#[source] tokio_postgres::Error),
     /// A newer catalog than the one that this server goes by is in force: take that one, and try again.
     #[error("the catalog {0} is in force")]

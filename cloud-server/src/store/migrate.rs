@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use refinery::{Migration, Runner};
@@ -26,6 +27,9 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 
 /// The advisory lock's number: "Rejoin" in ASCII.
 const LOCK: i64 = 0x5265_6a6f_696e;
+
+/// How often it is asked for while somebody else has it.
+const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// One migration, and whether it was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,13 +111,16 @@ struct Set {
 }
 
 /// A connection of its own that holds the lock until it is dropped.
-pub(super) async fn locked(db: &Database) -> Result<ClientWrapper, MigrateError> {
+pub(crate) async fn locked(db: &Database) -> Result<ClientWrapper, MigrateError> {
     let client = Object::take(db.client().await?);
     client.batch_execute("SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
-    let free: bool = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get(0);
-    if !free {
-        tracing::info!("another server prepares this database; waiting for it");
-        client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    let mut told = false;
+    // Not by waiting in the database: an index built concurrently waits for whoever waits there, who waits for the lock.
+    while !client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get::<_, bool>(0) {
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!("another server prepares this database; waiting for it");
+        }
+        tokio::time::sleep(LOCK_POLL).await;
     }
     client.batch_execute("SET lock_timeout = '10s'").await?;
     Ok(client)

@@ -14,6 +14,7 @@ pub mod leases;
 mod mac;
 pub mod migrate;
 pub mod notices;
+pub mod pace;
 pub mod pool;
 pub mod prepare;
 pub mod pull;
@@ -30,4 +31,5 @@ pub(crate) mod tombstone;
 pub(crate) mod tx;
 pub mod watch;
 
+pub(crate) use introspect::assemble::ENGINE_COLUMNS as STAMP_COLUMNS;
 pub use prepare::prepare;

@@ -13,16 +13,19 @@ use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
 use super::capture::drift::Places;
-use super::capture::{self, apply, apply::CaptureError, mend};
+use super::capture::{self, apply, apply::CaptureError, mend, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
-use super::introspect::{Schema, assemble::assemble, numbers, read};
+use super::introspect::{FoundTable, Schema, assemble::assemble, numbers, read};
 use super::migrate::{self, MigrateError};
+use super::pace::Pace;
 use super::pool::Database;
+use crate::attach::Node;
 use crate::settings::{Settings, SettingsError};
 use crate::systems::BuiltIn;
 
 pub use super::introspect::choose::{LeftOutColumn, Plan, PlanEntry, Travels};
+pub use super::pace::Progress;
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,19 @@ impl From<tokio_postgres::Error> for PrepareError {
 /// # Errors
 /// See [`PrepareError`]. What was done before the error stays; the next call goes on.
 pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
+    prepare_at(db, settings, system, &Pace::quiet()).await
+}
+
+/// As [`prepare`], waiting for busy tables and telling of each step as `pace` says.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub async fn prepare_at(
+    db: &Database,
+    settings: &Settings,
+    system: Option<BuiltIn>,
+    pace: &Pace<'_>,
+) -> Result<Arc<Catalog>, PrepareError> {
     let mut client = migrate::locked(db).await?;
     migrate::up_on(&mut client, system).await?;
     let mut schema = read(&mut client).await?;
@@ -74,7 +90,7 @@ pub async fn prepare(db: &Database, settings: &Settings, system: Option<BuiltIn>
     if !unreached.is_empty() {
         return Err(PrepareError::Unreached(unreached));
     }
-    bring_in(&mut client, &schema, &chosen, &catalog, before.as_ref(), settings).await?;
+    bring_in(&mut client, &schema, &chosen, &catalog, &Manner { settings, before: before.as_ref(), pace }).await?;
     Ok(Arc::new(publish::publish(&mut client, &schema, catalog).await?))
 }
 
@@ -98,6 +114,21 @@ pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareErr
     Ok(choose(&mut schema, settings)?.1)
 }
 
+/// The user's tables, and what each of their rows refers to.
+pub(crate) async fn nodes(db: &Database) -> Result<Vec<Node>, StoreError> {
+    let schema = read(&mut *db.client().await?).await?;
+    let users: Vec<_> = schema.tables.iter().filter(|table| !table.is_engine()).collect();
+    let parents = |table: &FoundTable| -> Vec<usize> {
+        let sure = table
+            .references
+            .iter()
+            .filter(|reference| reference.columns.iter().all(|attnum| table.column(*attnum).is_some_and(|column| column.not_null)));
+        sure.filter_map(|reference| users.iter().position(|other| other.oid == reference.table && other.oid != table.oid)).collect()
+    };
+    let node = |table: &&FoundTable| Node { name: table.label(), fit: table.obstacle.is_none(), parents: parents(table) };
+    Ok(users.iter().map(node).collect())
+}
+
 /// The catalog that was published last.
 ///
 /// # Errors
@@ -107,6 +138,14 @@ pub async fn published(client: &Client) -> Result<Option<Catalog>, StoreError> {
     row.map(|row| serde_json::from_value(row.get(0)).map_err(|error| StoreError::Corrupt(format!("rejoin.catalogs: {error}")))).transpose()
 }
 
+/// How tables are brought in.
+struct Manner<'a> {
+    settings: &'a Settings,
+    /// The catalog that sites know.
+    before: Option<&'a Catalog>,
+    pace: &'a Pace<'a>,
+}
+
 /// Columns everywhere first, since a parent's trigger names its children's; then table by table, each after those that its rows find their
 /// scope through.
 async fn bring_in(
@@ -114,9 +153,9 @@ async fn bring_in(
     schema: &Schema,
     chosen: &[Chosen],
     catalog: &Catalog,
-    before: Option<&Catalog>,
-    settings: &Settings,
+    manner: &Manner<'_>,
 ) -> Result<(), PrepareError> {
+    let Manner { settings, before, pace } = manner;
     let installed = apply::installed(client).await?;
     for (table, trigger) in apply::later_triggers(client).await? {
         tracing::warn!(%table, %trigger, "this trigger runs after Rejoin's; rename it so that it sorts before {}", capture::TRIGGER_PREFIX);
@@ -131,7 +170,7 @@ async fn bring_in(
         if known(table) {
             mend::note_losses(client, table, found, &installed).await?;
         }
-        apply::add_columns(client, table, found).await?;
+        apply::add_columns(client, table, found, pace).await?;
         if known(table) {
             mend::refill(client, table, found).await?;
         }
@@ -140,10 +179,13 @@ async fn bring_in(
     for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
         apply::uninstall(client, found, triggers).await?;
     }
-    for (table, found) in tables {
+    let of = tables.len();
+    for (at, (table, found)) in tables.into_iter().enumerate() {
+        pace.tell(Progress::Table { table: &found.label(), at: at + 1, of });
         let capture = apply::capture_of(catalog, table, found, settings, &places);
-        apply::install(client, table, &capture, installed.get(&found.oid)).await?;
-        apply::stamp_rows(client, catalog, table, found).await?;
+        apply::install(client, table, &capture, installed.get(&found.oid), pace).await?;
+        let unheard = !known(table);
+        Stamping { catalog, table, found, unheard, pace }.run(client).await?;
         mend::settle(client, catalog, table).await?;
     }
     Ok(())

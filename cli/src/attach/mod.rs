@@ -1,0 +1,191 @@
+//! `rejoin attach`: an existing database made ready for sites, after a plan that says what will travel and what will not.
+
+mod plan;
+mod progress;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cloud_server::attach::{candidates, first_settings};
+use cloud_server::settings::{LoadError, Settings};
+use cloud_server::store::error::StoreError;
+use cloud_server::store::pace::Pace;
+use cloud_server::store::pool::Database;
+use cloud_server::store::prepare::{self, Plan, PrepareError};
+use serde_json::json;
+use sync_core::limits::ATTACH_PATIENCE;
+
+pub(crate) use progress::Bars;
+
+use crate::exit::{Exit, Failure, Result};
+use crate::output;
+
+/// Where the settings stand if nothing else is said.
+const SETTINGS: &str = "rejoin.toml";
+
+/// Connections that this takes: one works, one looks.
+const POOL_SIZE: usize = 2;
+
+/// How many tables are proposed as the root.
+const CANDIDATES_SHOWN: usize = 8;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rejoin attach --database-url postgres://app@db/app                             # which table could be the root\n  \
+    rejoin attach --database-url postgres://app@db/app --root projects --dry-run   # the plan, and nothing else\n  \
+    rejoin attach --database-url postgres://app@db/app --root projects\n\n\
+    It can be stopped and run again at any time: it goes on where it was. docs/ATTACH.md says what it adds, `rejoin detach` takes it out again."
+)]
+pub(crate) struct AttachArgs {
+    /// PostgreSQL (15 or newer), as the role that owns the tables
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: String,
+    /// The table of which one row, with all that hangs from it, travels together; goes into a new settings file
+    #[arg(long, value_name = "TABLE")]
+    root: Option<String>,
+    /// What introspection cannot see [default: rejoin.toml]; written if it is not there, never overwritten
+    #[arg(long, env = "REJOIN_CLOUD_SETTINGS", value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(args: AttachArgs, json: bool) -> Result {
+    let db = open(&args.database_url)?;
+    let done = attach(&args, &db, json).await;
+    db.close();
+    done
+}
+
+/// Connects to nothing yet.
+pub(crate) fn open(url: &str) -> Result<Database> {
+    Database::open(url, POOL_SIZE).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
+async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
+    let file = args.settings.clone().unwrap_or_else(|| PathBuf::from(SETTINGS));
+    let (settings, new) = settings(args, db, &file, json).await?;
+    let plan = prepare::plan(db, &settings).await.map_err(failure)?;
+    if !json {
+        output::line(&plan::text(&plan, &db.place()))?;
+    }
+    if args.dry_run {
+        return if json { report(&plan, &file, false) } else { output::line("Nothing was changed (--dry-run).") };
+    }
+    if let Some(text) = new {
+        write_new(&file, &text)?;
+    }
+    let bars = Bars::new();
+    let watch = |step: prepare::Progress<'_>| bars.show(step);
+    let pace = Pace { patience: ATTACH_PATIENCE, watch: &watch };
+    let prepared = prepare::prepare_at(db, &settings, None, &pace).await;
+    bars.end();
+    let catalog = prepared.map_err(failure)?;
+    if json {
+        return report(&plan, &file, true);
+    }
+    let tables = catalog.tables.iter().filter(|table| !table.engine).count();
+    output::line(&format!("attached: {tables} tables are ready for sites (catalog {}).", catalog.version))?;
+    let shown = shown_url(&args.database_url);
+    output::line(&format!("next:\n  rejoin cloud --database-url '{shown}' --settings {}", file.display()))?;
+    output::line("  rejoin sites add NAME --scope '*' --data rejoin-cloud   # prints the token with which that site joins")
+}
+
+fn report(plan: &Plan, file: &Path, attached: bool) -> Result {
+    output::json(&json!({ "attached": attached, "settings": file, "plan": plan }))
+}
+
+/// What `rejoin.toml` says; with its text where it has to be written first.
+async fn settings(args: &AttachArgs, db: &Database, file: &Path, json: bool) -> Result<(Settings, Option<String>)> {
+    if file.exists() {
+        let settings = Settings::load(file).map_err(load_failure)?;
+        let said = settings.root.as_ref().map(|root| root.get_ref().as_str());
+        return match (args.root.as_deref(), said) {
+            (Some(asked), said) if said != Some(asked) => Err(Failure::usage(format!(
+                "{} is there and says {}; it is never overwritten: write root = \"{asked}\" into it, or name another file with --settings",
+                file.display(),
+                said.map_or_else(|| "no root".to_owned(), |said| format!("root = \"{said}\""))
+            ))),
+            (None, None) if settings.global.is_empty() => Err(propose(db, json).await?),
+            _ => Ok((settings, None)),
+        };
+    }
+    let Some(root) = &args.root else { return Err(propose(db, json).await?) };
+    let text = first_settings(root);
+    let settings = Settings::parse(&text).map_err(|error| Failure::usage(format!("--root: {}", error.message)))?;
+    Ok((settings, Some(text)))
+}
+
+/// Prints which tables could be the root, and says what to write.
+async fn propose(db: &Database, json: bool) -> Result<Failure> {
+    let (candidates, tables) = candidates(db).await.map_err(store_failure)?;
+    if json {
+        output::json(&json!({ "candidates": candidates, "tables": tables }))?;
+    } else if candidates.is_empty() {
+        output::line(&format!("No table of the {tables} in {} hangs from another by references that are never NULL.", db.place()))?;
+    } else {
+        output::line(&format!("{} holds {tables} tables. Tables that others hang from, which could be the root:\n", db.place()))?;
+        let row = |one: &cloud_server::attach::Candidate| vec![one.table.clone(), one.reached_by.to_string()];
+        output::table(&["table", "tables that hang from it"], candidates.iter().take(CANDIDATES_SHOWN).map(row))?;
+    }
+    let example = candidates.first().map_or("TABLE", |candidate| candidate.table.as_str());
+    Ok(Failure::usage(format!(
+        "name the table of which one row, with all that hangs from it, is what a site holds: --root {example}, for example"
+    )))
+}
+
+/// Never over a file that is there.
+fn write_new(file: &Path, text: &str) -> Result {
+    let failed = |error: std::io::Error| Failure::failed(format!("{}: {error}", file.display()));
+    let mut open = std::fs::File::options().write(true).create_new(true).open(file).map_err(failed)?;
+    open.write_all(text.as_bytes()).map_err(failed)?;
+    output::note(&format!("wrote {}", file.display()))
+}
+
+/// The URL without its password: terminals and logs are read by others.
+fn shown_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "URL".to_owned() };
+    let (login, place) = match rest.rsplit_once('@') {
+        Some((login, place)) => (login.split_once(':').map_or(login, |(user, _)| user), place),
+        None => return if rest.contains("password") { "URL".to_owned() } else { url.to_owned() },
+    };
+    if place.contains("password") { "URL".to_owned() } else { format!("{scheme}://{login}@{place}") }
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    Failure::new(Exit::Config, error.to_string())
+}
+
+pub(crate) fn store_failure(error: StoreError) -> Failure {
+    let exit = if matches!(error, StoreError::Unavailable(_)) { Exit::Unreachable } else { Exit::Failed };
+    Failure::new(exit, error.to_string())
+}
+
+fn failure(error: PrepareError) -> Failure {
+    match error {
+        PrepareError::Store(error) => store_failure(error),
+        PrepareError::Settings(_) | PrepareError::Unreached(_) => Failure::new(Exit::Config, error.to_string()),
+        error => Failure::failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("postgres://app:secret@db/app", "postgres://app@db/app"),
+            ("postgres://app@db/app?sslmode=require", "postgres://app@db/app?sslmode=require"),
+            ("postgres:///app?host=/run", "postgres:///app?host=/run"),
+            ("postgres://db/app?user=a&password=b", "URL"),
+            ("postgres://a:b@c@db/app", "postgres://a@db/app"),
+            ("host=db password=x", "URL"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+        }
+    }
+}

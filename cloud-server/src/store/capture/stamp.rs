@@ -1,0 +1,278 @@
+//! Stamps for the rows that were there before the triggers, without locking anybody out: every row is written once, in batches of pages
+//! bounded in time, the space of the old versions used again on the way; NOT NULL by a check that is validated beside the users; the feed index
+//! built beside them too. Whatever it is interrupted at, the next run goes on.
+
+use std::time::Instant;
+
+use sync_core::catalog::{Catalog, ScopeRule, Table};
+use sync_core::limits::{SMALL_TABLE_PAGES, STAMP_BATCH_TIME, STAMP_PAGES_FIRST, STAMP_PAGES_MAX, STAMP_VACUUM_PAGES};
+use tokio_postgres::Client;
+
+use super::apply::CaptureError;
+use super::scope_expression;
+use crate::store::error::StoreError;
+use crate::store::introspect::FoundTable;
+use crate::store::pace::{Pace, Progress, wait_briefly};
+use crate::store::row::{quote, table_sql};
+
+/// How often a table is gone through for rows without stamps before that is taken for a fault.
+const PASSES_MAX: usize = 5;
+
+/// The check that stands in for NOT NULL while that is not proved.
+const CHECK: &str = "rejoin_stamped";
+
+/// One table to be stamped.
+pub(crate) struct Stamping<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) table: &'a Table,
+    pub(crate) found: &'a FoundTable,
+    /// No site has heard of the table: publishing it feeds every row, so no tick has to be spent on each batch.
+    pub(crate) unheard: bool,
+    pub(crate) pace: &'a Pace<'a>,
+}
+
+/// What is stored of a table, in pages: of its largest part, and of all of it.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    largest: i64,
+    all: i64,
+    partitioned: bool,
+}
+
+impl Stamping<'_> {
+    /// Stamps what has no stamps and closes the door behind it. The table's parents come first.
+    pub(crate) async fn run(&self, client: &mut Client) -> Result<(), CaptureError> {
+        let failed = |error: StoreError| CaptureError::Store { table: self.found.label(), error };
+        let closed = |name: &str| self.found.column_named(name).is_some_and(|column| column.not_null && column.default.is_some());
+        if !(closed("rejoin_scope") && closed("rejoin_tick")) {
+            self.rows(client).await?;
+            self.close(client).await.map_err(failed)?;
+        }
+        self.index(client).await.map_err(failed)
+    }
+
+    async fn size(&self, client: &Client) -> Result<Size, StoreError> {
+        let sql = "SELECT coalesce(max(pages), 0), coalesce(sum(pages), 0)::bigint, coalesce(bool_or(relkind = 'p'), false)
+                   FROM (SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages, c.relkind
+                         FROM pg_class c WHERE c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1))) parts";
+        let row = client.query_one(sql, &[&self.found.oid]).await?;
+        Ok(Size { largest: row.get(0), all: row.get(1), partitioned: row.get(2) })
+    }
+
+    async fn rows(&self, client: &mut Client) -> Result<(), CaptureError> {
+        let failed = |error: StoreError| CaptureError::Store { table: self.found.label(), error };
+        let may = "SELECT has_parameter_privilege('session_replication_role', 'SET')";
+        let silent: bool = client.query_one(may, &[]).await.map_err(|error| failed(error.into()))?.get(0);
+        let hush = self.hush(client, silent).await.map_err(failed)?;
+        let batch = Batch { of: self, silent, keep_ticks: self.unheard, hush };
+        let label = self.found.label();
+        let mut stamped = 0;
+        for pass in 0.. {
+            let open = format!("SELECT EXISTS (SELECT FROM {} WHERE rejoin_tick IS NULL OR rejoin_scope IS NULL)", table_sql(self.table));
+            if !client.query_one(&open, &[]).await.map_err(|error| failed(error.into()))?.get::<_, bool>(0) {
+                break;
+            }
+            if pass == PASSES_MAX {
+                return Err(failed(StoreError::Corrupt("rows without stamps keep coming; are the triggers switched off?".to_owned())));
+            }
+            let size = self.size(client).await.map_err(failed)?;
+            let tell = |rows: u64, pages: i64| {
+                let progress = Progress::Rows {
+                    table: &label,
+                    rows,
+                    pages: pages.min(size.largest).cast_unsigned(),
+                    of: size.largest.cast_unsigned(),
+                };
+                self.pace.tell(progress);
+            };
+            let (mut at, mut pages, mut dirty) = (0, STAMP_PAGES_FIRST, 0);
+            while at < size.largest {
+                tell(stamped, at);
+                let began = Instant::now();
+                let rows = self.patiently(client, &batch, at..at + pages).await?;
+                stamped += rows;
+                at += pages;
+                dirty += if rows > 0 { pages } else { 0 };
+                if began.elapsed() > STAMP_BATCH_TIME {
+                    pages = (pages / 2).max(1);
+                } else if began.elapsed() < STAMP_BATCH_TIME / 2 {
+                    pages = (pages * 2).min(STAMP_PAGES_MAX);
+                }
+                if dirty >= STAMP_VACUUM_PAGES.max(size.largest / 10) {
+                    dirty = 0;
+                    self.vacuum(client, "").await.map_err(failed)?;
+                }
+            }
+            tell(stamped, size.largest);
+        }
+        if stamped > 0 && self.size(client).await.map_err(failed)?.all > SMALL_TABLE_PAGES {
+            self.vacuum(client, ", ANALYZE").await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The triggers that a batch would set off: switched off for its transaction, and on again as they were. The user's did not ask for it; ours
+    /// have nothing to do. Who may switch all of them off for a session needs that only for those that run nevertheless; for anybody else it
+    /// keeps the table's writers out while the batch runs.
+    async fn hush(&self, client: &Client, silent: bool) -> Result<[String; 2], StoreError> {
+        let sql = "SELECT coalesce(string_agg(format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname), '; '), ''),
+                          coalesce(string_agg(format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass,
+                                   CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname), '; '), '')
+                   FROM pg_trigger WHERE (tgrelid = $1 OR tgrelid IN (SELECT relid FROM pg_partition_tree($1))) AND NOT tgisinternal AND tgparentid = 0
+                     AND tgtype & 16 <> 0 AND tgenabled = ANY($2::text[]::\"char\"[])";
+        let running: &[&str] = if silent { &["A", "R"] } else { &["O", "A"] };
+        let row = client.query_one(sql, &[&self.found.oid, &running]).await?;
+        Ok([row.get(0), row.get(1)])
+    }
+
+    /// Gives the space of old versions back to the table, so that the next batches go there instead of doubling it.
+    async fn vacuum(&self, client: &Client, also: &str) -> Result<(), StoreError> {
+        self.pace.tell(Progress::Vacuum { table: &self.found.label() });
+        Ok(client.batch_execute(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false{also}) {}", table_sql(self.table))).await?)
+    }
+
+    /// One batch, however often somebody holds one of its rows.
+    async fn patiently(&self, client: &mut Client, batch: &Batch<'_>, pages: std::ops::Range<i64>) -> Result<u64, CaptureError> {
+        let label = self.found.label();
+        let mut attempts = self.pace.attempts(&label);
+        loop {
+            match batch.stamp(client, &pages).await {
+                Err(CaptureError::Store { error, table }) => {
+                    attempts.again(error).await.map_err(|error| CaptureError::Store { table, error })?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// NOT NULL. The scan that proves it holds nobody up: only the two moments before and after it do.
+    async fn close(&self, client: &mut Client) -> Result<(), StoreError> {
+        let (name, label) = (table_sql(self.table), self.found.label());
+        // The defaults are for programs that name every column, or none that has no default: the trigger fills in what counts.
+        let close = format!(
+            "ALTER TABLE {name} ALTER COLUMN rejoin_scope SET NOT NULL, ALTER COLUMN rejoin_tick SET NOT NULL,
+                 ALTER COLUMN rejoin_scope SET DEFAULT 'nowhere', ALTER COLUMN rejoin_tick SET DEFAULT 0"
+        );
+        let size = self.size(client).await?;
+        if size.all <= SMALL_TABLE_PAGES {
+            return self.pace.alter(client, &label, &format!("{close}; ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {CHECK}")).await;
+        }
+        let begun = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = $1 AND conname = $2)";
+        if !client.query_one(begun, &[&self.found.oid, &CHECK]).await?.get::<_, bool>(0) {
+            let check =
+                format!("ALTER TABLE {name} ADD CONSTRAINT {CHECK} CHECK (rejoin_scope IS NOT NULL AND rejoin_tick IS NOT NULL) NOT VALID");
+            self.pace.alter(client, &label, &check).await?;
+        }
+        self.pace.alter(client, &label, &format!("ALTER TABLE {name} VALIDATE CONSTRAINT {CHECK}")).await?;
+        self.pace.alter(client, &label, &format!("{close}; ALTER TABLE {name} DROP CONSTRAINT {CHECK}")).await
+    }
+
+    /// The index that the feed is read by.
+    async fn index(&self, client: &mut Client) -> Result<(), StoreError> {
+        let index = format!("rejoin_{}_feed", self.table.no);
+        let there = "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND c.relname = $2";
+        let place = format!("{}.{}", quote(&self.table.schema), quote(&index));
+        match client.query_opt(there, &[&self.found.oid, &index]).await?.map(|row| row.get(0)) {
+            Some(true) => return Ok(()),
+            // Left behind by a run that was interrupted while it built it.
+            Some(false) => client.batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {place}")).await?,
+            None => {}
+        }
+        let key: Vec<String> = self.table.key_columns().map(|column| quote(&column.name)).collect();
+        let size = self.size(client).await?;
+        let beside = size.all > SMALL_TABLE_PAGES && !size.partitioned;
+        let create = format!(
+            "CREATE INDEX {} IF NOT EXISTS {index} ON {} (rejoin_scope, rejoin_tick, {})",
+            if beside { "CONCURRENTLY" } else { "" },
+            table_sql(self.table),
+            key.join(", ")
+        );
+        let label = self.found.label();
+        if !beside {
+            return self.pace.alter(client, &label, &create).await;
+        }
+        self.pace.tell(Progress::Index { table: &label });
+        // It waits for whoever reads an old state, and holds nobody up meanwhile.
+        client.batch_execute("SET lock_timeout = 0").await?;
+        let built = client.batch_execute(&create).await;
+        client.batch_execute("SET lock_timeout = '10s'").await?;
+        Ok(built?)
+    }
+}
+
+/// Stamps the rows of some pages.
+struct Batch<'a> {
+    of: &'a Stamping<'a>,
+    /// Triggers are switched off for the session.
+    silent: bool,
+    /// Rows take their scopes' heads as they are.
+    keep_ticks: bool,
+    /// What switches triggers off, and on again.
+    hush: [String; 2],
+}
+
+impl Batch<'_> {
+    /// Stamps; how many rows.
+    async fn stamp(&self, client: &mut Client, pages: &std::ops::Range<i64>) -> Result<u64, CaptureError> {
+        let Stamping { catalog, table, found, .. } = self.of;
+        let failed = |error: tokio_postgres::Error| CaptureError::Store { table: found.label(), error: error.into() };
+        let scope = scope_expression(catalog, table, "t");
+        let name = table_sql(table);
+        let (first, last) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
+        let here = "t.ctid >= $1::text::tid AND t.ctid < $2::text::tid AND (t.rejoin_tick IS NULL OR t.rejoin_scope IS NULL)";
+        let transaction = client.transaction().await.map_err(failed)?;
+        let silence = if self.silent { "; SET LOCAL session_replication_role = replica" } else { "" };
+        // Pages are read by their numbers, whatever the planner thinks of a table that nobody has analyzed.
+        let settings =
+            format!("{}; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0{silence}", wait_briefly());
+        transaction.batch_execute(&format!("{settings}; {}", self.hush[0])).await.map_err(failed)?;
+        let sql = format!(
+            "SELECT array_agg(DISTINCT b.scope) FILTER (WHERE b.scope IS NOT NULL),
+                    (array_agg(b.place) FILTER (WHERE b.scope IS NULL))[1]::text
+             FROM (SELECT t.ctid AS place, {scope} AS scope FROM {name} t WHERE {here} OFFSET 0) b"
+        );
+        let row = transaction.query_one(&sql, &[&first, &last]).await.map_err(failed)?;
+        if let Some(example) = row.get::<_, Option<String>>(1) {
+            return Err(CaptureError::Orphans { table: found.label(), parent: self.parent(), example: format!("ctid {example}") });
+        }
+        let Some(scopes) = row.get::<_, Option<Vec<String>>>(0) else { return Ok(0) };
+        self.heads(&transaction, &scopes).await.map_err(failed)?;
+        let stamps = &table.stamps;
+        let [version, updated_at, modified_by, synced_at] =
+            [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(|name| quote(name));
+        let update = format!(
+            "UPDATE {name} t SET rejoin_scope = s.scope, rejoin_tick = s.head, {version} = greatest(t.{version}, 1),
+                    {updated_at} = coalesce(t.{updated_at}, now()), {modified_by} = coalesce(t.{modified_by}, rejoin.author()),
+                    {synced_at} = now()
+             FROM rejoin.scopes s WHERE {here} AND s.scope = {scope} AND s.scope = ANY($3)"
+        );
+        let rows = transaction.execute(&update, &[&first, &last, &scopes]).await.map_err(failed)?;
+        transaction.batch_execute(&self.hush[1]).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// Under the scopes' heads, so that no parent moves on meanwhile. Scopes that are new get their first tick.
+    async fn heads(&self, transaction: &tokio_postgres::Transaction<'_>, scopes: &[String]) -> Result<(), tokio_postgres::Error> {
+        if !self.keep_ticks {
+            transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
+            return Ok(());
+        }
+        let new = "SELECT array_agg(w) FROM unnest($1::text[]) w WHERE NOT EXISTS (SELECT FROM rejoin.scopes s WHERE s.scope = w)";
+        if let Some(new) = transaction.query_one(new, &[&scopes]).await?.get::<_, Option<Vec<String>>>(0) {
+            transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&new]).await?;
+        }
+        // Who keeps writers out sees what a parent's mover did to these rows, or the mover sees these stamps.
+        if self.silent && matches!(self.of.table.scope, ScopeRule::Through(_)) {
+            let hold = "SELECT count(*) FROM (SELECT FROM rejoin.scopes WHERE scope = ANY($1) ORDER BY scope COLLATE \"C\" FOR SHARE) held";
+            transaction.execute(hold, &[&scopes]).await?;
+        }
+        Ok(())
+    }
+
+    fn parent(&self) -> String {
+        let table = self.of.table;
+        let names: Vec<&str> = table.way_columns().iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
+        names.join(", ")
+    }
+}
