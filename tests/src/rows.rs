@@ -249,7 +249,7 @@ fn value(column: &Column, random: &mut Random) -> String {
     }
     let small = random.below(30_000);
     match column.ty.as_str() {
-        "bool" => (small % 2 == 0).to_string(),
+        "bool" => small.is_multiple_of(2).to_string(),
         "int2" | "int4" | "int8" | "oid" => small.to_string(),
         "numeric" => format!("{}.{}", small % 90, small % 9),
         "float4" | "float8" => format!("{}.5", small),

@@ -41,7 +41,7 @@ fn words(progress: Progress<'_>) -> String {
     match progress {
         Progress::Table { table, .. } => table.to_owned(),
         Progress::Rows { rows, pages, of, .. } => {
-            let percent = if of == 0 { 100 } else { pages * 100 / of };
+            let percent = (pages * 100).checked_div(of).unwrap_or(100);
             format!("{rows} rows stamped, {percent} %")
         }
         Progress::Vacuum { .. } => "making room (VACUUM)".to_owned(),
