@@ -6,6 +6,7 @@ mod refused;
 mod values;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -22,9 +23,17 @@ fn cases() -> usize {
 
 /// A run's values come out of one number, which a failure shows; `REJOIN_SEED` plays it again.
 fn seed() -> u64 {
-    let seed = std::env::var("REJOIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
-    println!("REJOIN_SEED={seed}");
-    seed
+    std::env::var("REJOIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed)
+}
+
+struct Shown(u64);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "REJOIN_SEED={}", self.0);
+        }
+    }
 }
 
 fn rand_seed() -> u64 {
@@ -194,6 +203,8 @@ async fn every_value_comes_back_from_a_site_as_it_was() {
     let _ = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).with_test_writer().try_init();
     let families = families();
     let seed = seed();
+    // Shown where the test fails before it can say so itself.
+    let _shown = Shown(seed);
     let mut bytes = [0_u8; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
