@@ -21,7 +21,8 @@ const ROUNDS: usize = 5;
 pub struct World {
     /// The cloud's API, as an admin.
     pub cloud: Api,
-    server: Cloud,
+    server: Option<Cloud>,
+    config: CloudConfig,
     sites: std::sync::Mutex<BTreeMap<String, &'static Site>>,
     database: Database,
     dir: tempfile::TempDir,
@@ -66,19 +67,33 @@ impl World {
 
     async fn start(database: Database, dir: tempfile::TempDir, config: CloudConfig, sites: &[&str]) -> Self {
         let config = CloudConfig { database_url: Some(database.url().to_owned()), ..config };
-        let server = Cloud::start(config).await.unwrap();
+        let server = Cloud::start(config.clone()).await.unwrap();
         let cloud = Api::new(server.url(), server.token());
-        let world = Self { cloud, server, sites: std::sync::Mutex::default(), database, dir };
+        // Sites find it there again after a restart.
+        let config = CloudConfig { listen: server.url().rsplit('/').next().unwrap().parse().unwrap(), ..config };
+        let world = Self { cloud, server: Some(server), config, sites: std::sync::Mutex::default(), database, dir };
         for name in sites {
             world.join(name, &["*"]).await;
         }
         world
     }
 
+    /// Stops the cloud, migrates its database, and starts it again, with other settings where they are given.
+    pub async fn migrate(&mut self, sql: &str, settings: Option<&str>) {
+        self.server.take().unwrap().stop().await;
+        self.psql(sql).await;
+        if let Some(settings) = settings {
+            std::fs::write(self.config.settings.as_ref().unwrap(), settings).unwrap();
+        }
+        let server = Cloud::start(self.config.clone()).await.unwrap();
+        self.cloud = Api::new(server.url(), server.token());
+        self.server = Some(server);
+    }
+
     /// A new site that holds these scopes, synced once.
     pub async fn join(&self, name: &str, scopes: &[&str]) -> &'static Site {
         let added = self.cloud.post("/api/rejoin/sites", json!({"name": name, "scopes": scopes})).await.ok();
-        let link = FaultProxy::start(self.server.url()).await;
+        let link = FaultProxy::start(self.server.as_ref().unwrap().url()).await;
         let data = self.dir.path().join(name);
         let config =
             SiteConfig { cloud: Some(link.url()), token: Some(added["token"].as_str().unwrap().to_owned()), ..SiteConfig::new(&data) };

@@ -5,7 +5,7 @@ use sync_core::wire::message::{Page, Pull, PushName, Speaker, Window};
 use super::{RESTARTS_MAX, Report, SyncError, Syncer, log_start, now};
 use crate::cloud_link::LinkError;
 use crate::store::answers::ECHO;
-use crate::store::apply::{self, Applied, LAST_CHECKED};
+use crate::store::apply::{self, Applied, LAST_CHECKED, PULL_FIRST};
 use crate::store::conflicts::news;
 use crate::store::spool::{self, Resume};
 use crate::store::{StoreError, cursors, hidden, identity, leases, outbox};
@@ -66,7 +66,8 @@ impl Syncer {
             }
             if !spooled && page.next.is_none() {
                 let nothing = page.gone.is_empty() && page.tables.iter().all(|table| table.rows.is_empty()) && page.heads == cursors;
-                if nothing && !everything {
+                // The first pull under another catalog is applied in any case: rows that it does not bring may be gone.
+                if nothing && !everything && self.db.read(|connection| identity::fact(connection, PULL_FIRST)).await?.is_none() {
                     self.db
                         .apply(|connection| {
                             identity::set_fact(connection, LAST_CHECKED, &now())?;
