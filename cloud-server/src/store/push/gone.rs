@@ -72,7 +72,7 @@ fn given<'i>(item: &'i Item<'_>, no: ColumnNo) -> impl Iterator<Item = &'i Value
 fn unfit<'i>(item: &'i Item<'_>) -> impl Iterator<Item = ColumnNo> + 'i {
     let insert = item.is_insert();
     let unfit = move |no: ColumnNo, value: &Value| {
-        let column = item.table.column(no).filter(|_| !item.table.key.contains(&no) && !(insert && value.is_null()));
+        let column = item.table.column(no).filter(|_| !(item.table.key.contains(&no) || insert && value.is_null()));
         column.is_some_and(|column| !fits(column, value)) && item.change.gives(no)
     };
     item.change.values().filter(move |(no, value)| unfit(*no, value)).map(|(no, _)| no)

@@ -74,6 +74,9 @@ impl Include {
     }
 }
 
+/// A row by a key of its table: the columns with their text forms.
+type Wanted = (TableNo, Vec<(ColumnNo, String)>);
+
 /// Looks up what is included of the records of one answer.
 pub struct Including<'s> {
     state: &'s ApiState,
@@ -82,7 +85,7 @@ pub struct Including<'s> {
     deleted: bool,
     left: usize,
     /// What was looked up already: many records refer to the same row.
-    parents: BTreeMap<(TableNo, Vec<(ColumnNo, String)>), Option<Record>>,
+    parents: BTreeMap<Wanted, Option<Record>>,
 }
 
 impl<'s> Including<'s> {
