@@ -57,7 +57,7 @@ enum Command {
     Cloud(cloud::CloudArgs),
     /// Run a site's server: joins once, serves ever after
     Site(site::SiteArgs),
-    /// Make an existing PostgreSQL database ready for sites, after a plan of what travels and what does not
+    /// Make an existing PostgreSQL database ready for sites, after a plan
     Attach(attach::AttachArgs),
     /// Take every trace of Rejoin out of a database
     Detach(detach::DetachArgs),

@@ -217,7 +217,7 @@ async fn an_attach_killed_while_it_stamps_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_big_table_is_not_doubled() {
+async fn a_big_table_is_not_rewritten_twice() {
     let database = many().await;
     let client = connect(database.url()).await;
     let pages = "SELECT pg_relation_size('leaves') / 8192";
@@ -227,10 +227,10 @@ async fn a_big_table_is_not_doubled() {
     let after: i64 = client.query_one(pages, &[]).await.unwrap().get(0);
     let width = "SELECT sum(pg_column_size(l))::float8 / sum(pg_column_size(ROW(l.id, l.root_id, l.text))) FROM leaves l";
     let wider: f64 = client.query_one(width, &[]).await.unwrap().get(0);
-    // A second full copy of the old rows would be one more.
+    // Once: the old rows, as far as nobody cleaned up after them yet, and the new ones. Twice would be as much as those once more.
     #[expect(clippy::cast_precision_loss, reason = "pages of a small table")]
     let grown = after as f64 / before as f64;
-    assert!(grown < wider + 0.7, "{before} pages became {after}; the rows are {wider:.2} times as wide");
+    assert!(grown < wider + 1.1, "{before} pages became {after}; the rows are {wider:.2} times as wide");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,8 @@ use sync_core::id::ConflictId;
 use sync_core::value::Value;
 use uuid::Uuid;
 
-use crate::Server;
 use crate::scripted::conflict;
+use crate::{Server, pretty};
 
 const RESOLVE: &str = "/api/conflicts/00000000-0000-0000-0000-000000000001/resolve";
 
@@ -179,7 +179,7 @@ async fn two_rows_are_made_one_and_decisions_are_taken_back() {
 #[tokio::test]
 async fn a_run_is_shown_under_the_names_of_its_columns() {
     let server = Server::new(ApiConfig::default());
-    insta::assert_json_snapshot!("sync_log", server.get("/api/sync/log?server=hall").await.json());
-    insta::assert_json_snapshot!("conflict", server.get("/api/conflicts/00000000-0000-0000-0000-000000000001").await.json());
-    insta::assert_json_snapshot!("sync_status", server.get("/api/sync").await.json());
+    insta::assert_snapshot!("sync_log", pretty(&server.get("/api/sync/log?server=hall").await.json()));
+    insta::assert_snapshot!("conflict", pretty(&server.get("/api/conflicts/00000000-0000-0000-0000-000000000001").await.json()));
+    insta::assert_snapshot!("sync_status", pretty(&server.get("/api/sync").await.json()));
 }

@@ -9,8 +9,8 @@ use serde_json::json;
 use sync_core::catalog::{Catalog, ListForm};
 use sync_core::value::Value;
 
-use crate::Server;
 use crate::scripted::Scripted;
+use crate::{Server, pretty};
 
 const SOURCE: &str = "/api/sources/00000000-0000-0000-0000-000000000001";
 
@@ -27,7 +27,7 @@ async fn a_list_has_the_form_of_the_system() {
         let page = server.get("/api/source_outputs?connector=SDI&limit=2").await;
         let rest = server.get("/api/source_outputs?limit=3").await;
         let shown = json!({ "body": page.json(), "link": page.header("link"), "last page's link": rest.header("link") });
-        insta::assert_json_snapshot!(format!("list_{form:?}"), shown);
+        insta::assert_snapshot!(format!("list_{form:?}"), pretty(&shown));
     }
 }
 

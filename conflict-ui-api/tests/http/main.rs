@@ -28,6 +28,11 @@ use tower::ServiceExt;
 
 use scripted::{Ledger, Scripted};
 
+/// JSON for a snapshot. (insta's own form of it knows nothing of numbers that keep their digits.)
+pub(crate) fn pretty(json: &Json) -> String {
+    serde_json::to_string_pretty(json).unwrap()
+}
+
 /// A server of scripted ports.
 struct Server {
     router: Router,

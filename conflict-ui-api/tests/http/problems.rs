@@ -8,7 +8,7 @@ use serde_json::json;
 use sync_core::write::FieldError;
 
 use crate::scripted::conflict;
-use crate::{Reply, Server};
+use crate::{Reply, Server, pretty};
 
 const SOURCE: &str = "/api/sources/00000000-0000-0000-0000-000000000001";
 
@@ -49,7 +49,7 @@ async fn failures_of_the_store() {
         ("unavailable", BackendError::Unavailable("the database does not answer".into())),
         ("internal", BackendError::Internal(internal)),
     ] {
-        insta::assert_json_snapshot!(format!("store_{name}"), failed(error).await);
+        insta::assert_snapshot!(format!("store_{name}"), pretty(&failed(error).await));
     }
 }
 
@@ -59,7 +59,7 @@ async fn an_outdated_decision_shows_the_conflict_as_it_is() {
     server.backend.fail_next(BackendError::Outdated(Box::new(conflict(1))));
     let body = r#"{"resolution":"CLOUD_WINS","revision":1,"cloudEtag":"\"4-00\""}"#;
     let path = "/api/conflicts/00000000-0000-0000-0000-000000000001/resolve";
-    insta::assert_json_snapshot!(shown(&server.ask(Method::POST, path, Some(body)).await));
+    insta::assert_snapshot!(pretty(&shown(&server.ask(Method::POST, path, Some(body)).await)));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn faults_of_the_request() {
         ("changed_key", Method::PATCH, SOURCE, Some(r#"{"id":"00000000-0000-0000-0000-000000000002"}"#)),
         ("unknown_parameter", Method::DELETE, "/api/sources/00000000-0000-0000-0000-000000000001?force=true", None),
     ] {
-        insta::assert_json_snapshot!(format!("request_{name}"), shown(&server.ask(method, path, body).await));
+        insta::assert_snapshot!(format!("request_{name}"), pretty(&shown(&server.ask(method, path, body).await)));
     }
 }
 
