@@ -1,6 +1,6 @@
 //! The catalog: the synced schema, introspected at the cloud, published to the sites by version.
 //!
-//! It is stored as JSON and travels as MessagePack by names: a program passes over what it does not know (see [`lenient`]), and takes the
+//! It is stored as JSON and travels as MessagePack by names: a program passes over what it does not know (see `lenient`), and takes the
 //! default of what it is not told.
 
 pub(crate) mod lenient;
@@ -114,7 +114,7 @@ pub struct Table {
     /// moves no row. Empty: its name.
     #[serde(default)]
     pub scope_name: String,
-    /// How many numbers of a leased key a site is given at a time; `None`: [`LEASE_DEFAULT`](crate::limits::LEASE_DEFAULT).
+    /// How many numbers of a leased key a site is given at a time; `None`: [`LEASE_DEFAULT`].
     #[serde(default)]
     pub lease: Option<u32>,
 }
