@@ -4,18 +4,22 @@
 //! is captured. [`Database::apply`] is the sync's own: triggers and foreign keys off, since it writes what the cloud said and makes
 //! cascades itself; neither switch can survive a crash. Either kind is one transaction; waiting API writes are committed together.
 
-use std::fs::{File, TryLockError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod folder;
+mod writer;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use sync_core::catalog::Catalog;
 use sync_core::limits;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use self::folder::{keep_private, lock, make_folder};
+use self::writer::{Job, Role, Task, Writer, guarded};
 
 mod migrations {
     refinery::embed_migrations!("../migrations/sqlite");
@@ -113,54 +117,6 @@ struct Readers {
     permits: Arc<Semaphore>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Api,
-    Sync,
-}
-
-enum Job {
-    Work(Role, Box<dyn Work>),
-    Close,
-}
-
-/// A job on its way through the writer.
-trait Work: Send {
-    /// Does the work inside the transaction; whether to keep it.
-    fn run(&mut self, connection: &Connection) -> bool;
-    /// Tells the owner how the transaction ended.
-    fn end(self: Box<Self>, ended: Result<(), DbError>);
-}
-
-struct Task<F, T, E> {
-    job: Option<F>,
-    result: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Work for Task<F, T, E>
-where
-    F: FnOnce(&Connection) -> Result<T, E> + Send,
-    T: Send,
-    E: From<DbError> + Send,
-{
-    fn run(&mut self, connection: &Connection) -> bool {
-        self.result = self.job.take().map(|job| guarded(|| job(connection)));
-        matches!(self.result, Some(Ok(_)))
-    }
-
-    fn end(self: Box<Self>, ended: Result<(), DbError>) {
-        let answer = match (self.result, ended) {
-            (Some(Err(error)), _) => Err(error),
-            (_, Err(error)) => Err(error.into()),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(DbError::Closed.into()),
-        };
-        // Whoever asked may have gone away; what was written stays written.
-        drop(self.reply.send(answer));
-    }
-}
-
 impl Database {
     /// Opens the database of a data folder, makes it if there is none, brings the engine's tables up to date, and starts the writer.
     ///
@@ -181,9 +137,7 @@ impl Database {
         let (jobs, queue) = mpsc::channel(limits::WRITER_QUEUE_MAX);
         let changes = Arc::new(watch::Sender::new(0));
         let catalog = Arc::new(watch::Sender::new(installed(&writer)?));
-        let thread = Writer { connection: writer, role: None, data_version: 0, changes: Arc::clone(&changes) }
-            .spawn(queue)
-            .map_err(|error| DbError::Io { path: path.clone(), error })?;
+        let thread = Writer::new(writer, Arc::clone(&changes)).spawn(queue).map_err(|error| DbError::Io { path: path.clone(), error })?;
         Ok(Self { jobs, readers, changes, catalog, shared: Arc::new(Shared { path, thread: Mutex::new(Some(thread)), _lock: lock }) })
     }
 
@@ -282,18 +236,10 @@ impl Database {
         E: From<DbError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { job: Some(job), result: None, reply };
+        let task = Task::new(job, reply);
         self.jobs.send(Job::Work(role, Box::new(task))).await.map_err(|_| DbError::Closed)?;
         answer.await.map_err(|_| DbError::Closed)?
     }
-}
-
-/// Runs a job; a panic becomes an error, so that the thread lives on.
-fn guarded<T, E: From<DbError>>(job: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(DbError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())).into())
-    })
 }
 
 fn read_on<T, E: From<DbError>>(connection: &Connection, job: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
@@ -303,192 +249,6 @@ fn read_on<T, E: From<DbError>>(connection: &Connection, job: impl FnOnce(&Conne
         connection.execute_batch("ROLLBACK").map_err(DbError::from)?;
     }
     result
-}
-
-/// What the writer thread owns.
-struct Writer {
-    connection: Connection,
-    /// What the connection is set up for; `None` where that failed half way.
-    role: Option<Role>,
-    /// SQLite's counter of commits by other connections.
-    data_version: i64,
-    changes: Arc<watch::Sender<u64>>,
-}
-
-impl Writer {
-    fn spawn(mut self, mut queue: mpsc::Receiver<Job>) -> std::io::Result<JoinHandle<()>> {
-        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || {
-            self.look();
-            loop {
-                match clock.block_on(async { tokio::time::timeout(limits::FOREIGN_WRITE_POLL, queue.recv()).await }) {
-                    Err(_) => self.look(),
-                    Ok(Some(Job::Work(Role::Sync, work))) => self.transaction(Role::Sync, vec![work]),
-                    Ok(Some(Job::Work(Role::Api, work))) => {
-                        if self.group(work, &mut queue) {
-                            break;
-                        }
-                    }
-                    Ok(Some(Job::Close) | None) => break,
-                }
-            }
-            self.end();
-        })
-    }
-
-    /// Commits this API write together with those that wait; whether the writer was told to end.
-    fn group(&mut self, first: Box<dyn Work>, queue: &mut mpsc::Receiver<Job>) -> bool {
-        let mut group = vec![first];
-        let mut after = None;
-        while group.len() < limits::GROUP_COMMIT_MAX
-            && after.is_none()
-            && let Ok(job) = queue.try_recv()
-        {
-            match job {
-                Job::Work(Role::Api, work) => group.push(work),
-                other => after = Some(other),
-            }
-        }
-        self.transaction(Role::Api, group);
-        match after {
-            Some(Job::Work(role, work)) => self.transaction(role, vec![work]),
-            Some(Job::Close) => return true,
-            None => {}
-        }
-        false
-    }
-
-    /// One transaction; each of several jobs in a savepoint of its own. Nobody is answered before the commit.
-    fn transaction(&mut self, role: Role, mut group: Vec<Box<dyn Work>>) {
-        let ended = self.begin(role).and_then(|()| self.work(&mut group));
-        let ended = match ended {
-            Ok(0) => Err(DbError::RolledBack),
-            Ok(_) => self.connection.execute_batch("COMMIT").map_err(DbError::from),
-            Err(error) => Err(error),
-        };
-        if !self.connection.is_autocommit()
-            && let Err(error) = self.connection.execute_batch("ROLLBACK")
-        {
-            tracing::error!(%error, "a transaction could not be rolled back");
-        }
-        match ended {
-            Ok(()) => {
-                if role == Role::Api {
-                    self.changes.send_modify(|count| *count += 1);
-                }
-                group.into_iter().for_each(|work| work.end(Ok(())));
-            }
-            Err(error) => {
-                let mut first = Some(error);
-                let others = first.as_ref().map_or(DbError::RolledBack, DbError::for_others);
-                for work in group {
-                    work.end(Err(first.take().unwrap_or_else(|| others.for_others())));
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, role: Role) -> Result<(), DbError> {
-        self.set_role(role)?;
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
-    }
-
-    /// Runs the jobs of a transaction; the number of those to keep. An error means that the transaction is lost for all of them.
-    fn work(&mut self, group: &mut [Box<dyn Work>]) -> Result<usize, DbError> {
-        let alone = group.len() == 1;
-        let mut kept = 0;
-        for work in group {
-            if !alone {
-                self.connection.execute_batch("SAVEPOINT job")?;
-            }
-            let keep = work.run(&self.connection);
-            // Disk full, an IO error or a program's RAISE(ROLLBACK) end the whole transaction.
-            if self.connection.is_autocommit() {
-                return Err(DbError::RolledBack);
-            }
-            kept += usize::from(keep);
-            match (alone, keep) {
-                (true, _) => {}
-                (false, true) => self.connection.execute_batch("RELEASE job")?,
-                (false, false) => self.connection.execute_batch("ROLLBACK TO job; RELEASE job")?,
-            }
-        }
-        Ok(kept)
-    }
-
-    /// Sets triggers and foreign keys for the kind of work; outside of a transaction, where alone they take effect.
-    fn set_role(&mut self, role: Role) -> Result<(), DbError> {
-        if self.role != Some(role) {
-            self.role = None;
-            let on = role == Role::Api;
-            let triggers = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)?;
-            let keys = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on)?;
-            if triggers != on || keys != on {
-                return Err(DbError::Panicked("SQLite did not switch triggers and foreign keys".to_owned()));
-            }
-            self.role = Some(role);
-        }
-        Ok(())
-    }
-
-    /// Notices what other programs wrote.
-    fn look(&mut self) {
-        match self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)) {
-            Ok(version) if version == self.data_version => {}
-            Ok(version) => {
-                self.data_version = version;
-                self.changes.send_modify(|count| *count += 1);
-            }
-            Err(error) => tracing::warn!(%error, "cannot see whether another program wrote into the database"),
-        }
-    }
-
-    fn end(self) {
-        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-            tracing::warn!(%error, "the WAL stays beside the database");
-        }
-        if let Err((_, error)) = self.connection.close() {
-            tracing::warn!(%error, "the database was not closed in order");
-        }
-    }
-}
-
-/// Makes the data folder for its owner alone. One that exists keeps its mode: it may be shared on purpose.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
-}
-
-/// Lets only its owner read the database, which holds password hashes and everybody's rows. SQLite gives the files that it makes beside it
-/// the database's mode; those that a crash left keep their own.
-fn keep_private(path: &Path) -> std::io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    drop(options.open(path)?);
-    #[cfg(unix)]
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn lock(path: &Path) -> Result<File, DbError> {
-    let open = || File::options().create(true).truncate(false).write(true).open(path);
-    let file = open().map_err(|error| DbError::Io { path: path.to_owned(), error })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DbError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(DbError::Io { path: path.to_owned(), error }),
-    }
 }
 
 /// The catalog that the file's tables are built from.
