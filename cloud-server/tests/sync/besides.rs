@@ -7,7 +7,7 @@ use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
 
 use crate::cloud::Cloud;
-use crate::conflicts::{command, decide, open, source};
+use crate::deciding::{command, decide, open, source};
 use crate::site::{Site, id, verdict};
 use crate::undo::undo;
 

@@ -9,7 +9,7 @@ use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::Cloud;
-use crate::conflicts::{command, open};
+use crate::deciding::{command, open};
 use crate::site::{Site, id, verdict, verdicts};
 
 const SCHEMA: &str = "

@@ -10,7 +10,7 @@ use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::Cloud;
-use crate::conflicts::{column, command, decide, open, source};
+use crate::deciding::{column, command, decide, open, source};
 use crate::site::{Site, id, verdicts};
 use crate::undo::undo;
 
@@ -190,7 +190,7 @@ async fn what_was_refused_for_its_scope_or_a_check_comes_in_once_the_cause_is_go
 #[tokio::test]
 async fn values_that_the_table_cannot_hold_are_told_by_column() {
     let cloud = Cloud::start().await;
-    let (_, conflict) = crate::conflicts::clashed(&cloud).await;
+    let (_, conflict) = crate::deciding::clashed(&cloud).await;
     let refused = async |name: &str, value: Value| {
         let manual = ResolveCommand { values: vec![(column(&cloud, name), value)], ..command(&conflict, Resolution::Manual) };
         match resolve(&cloud.db, &cloud.catalog, "eve", &manual).await {

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs, reason = "the tests' own modules")]
 
 mod cloud;
+mod deciding;
 mod site;
 
+mod additions;
 mod besides;
 mod bulk;
 mod conflicts;
 mod constraints;
 mod declared;
 mod dependents;
+mod held;
 mod history;
 mod identity;
 mod inbox;
@@ -24,4 +27,5 @@ mod refusals;
 mod same_row;
 mod scopes;
 mod travel;
+mod trials;
 mod undo;

@@ -1,27 +1,22 @@
 //! Policies, through real pushes: what each makes of a clash, what is recorded of the side that lost, and that an addition counts once.
 
-use chrono::{DateTime, Utc};
-use cloud_server::store::conflicts::{list, resolve, try_policies};
-use conflict_ui_api::backend::{Conflict, ConflictFilter, ConflictQuery, PolicyTrial};
-use conflict_ui_api::error::BackendError;
+use cloud_server::store::conflicts::resolve;
 use serde_json::{Value as Json, json};
-use sync_core::change::{Addition, RowAnswer, RowChange, Verdict};
+use sync_core::change::{RowAnswer, RowChange, Verdict};
 use sync_core::conflict::{Resolution, Way};
-use sync_core::id::ColumnNo;
-use sync_core::limits::{TRIAL_EXAMPLES_MAX, TRIAL_PAGE_ROWS};
-use sync_core::policy::Policy;
-use sync_core::value::Value;
 use sync_core::wire::codec::encode;
 use sync_core::wire::message::{Push, ResolveCommand};
 use uuid::Uuid;
 
+use crate::additions::{add, stock};
 use crate::cloud::Cloud;
+use crate::deciding::{column, command, listed};
 use crate::site::{Site, id, verdict, verdicts};
 
-const GENERAL: &str = "root = \"productions\"\nglobal = [\"kinds\"]\n";
+pub const GENERAL: &str = "root = \"productions\"\nglobal = [\"kinds\"]\n";
 
 /// A cloud whose sources have a few more columns, with these lines about them in `rejoin.toml`.
-async fn cloud(lines: &str) -> Cloud {
+pub async fn cloud(lines: &str) -> Cloud {
     let cloud = Cloud::start().await;
     cloud
         .run(
@@ -32,7 +27,7 @@ async fn cloud(lines: &str) -> Cloud {
     cloud.prepared_with(&format!("{GENERAL}{lines}")).await
 }
 
-const ALL: &str = r#"[tables.sources.policies]
+pub const ALL: &str = r#"[tables.sources.policies]
 name = "cloud_wins"
 width = "local_wins"
 due = "newest"
@@ -45,7 +40,7 @@ extra = "json"
 "#;
 
 /// One production with one source, which the site knows.
-async fn one<'c>(cloud: &'c Cloud, values: &str) -> (Site<'c>, String) {
+pub async fn one<'c>(cloud: &'c Cloud, values: &str) -> (Site<'c>, String) {
     let (p, s) = (id('p', 1), id('s', 1));
     cloud.production(&p, &[&s]).await;
     if !values.is_empty() {
@@ -56,65 +51,27 @@ async fn one<'c>(cloud: &'c Cloud, values: &str) -> (Site<'c>, String) {
     (site, s)
 }
 
-fn no(cloud: &Cloud, column: &str) -> ColumnNo {
-    cloud.table("sources").column_named(column).unwrap().no
-}
-
 /// The site's edit of `values`, pushed after the cloud ran `SET theirs`.
-async fn clash(cloud: &Cloud, site: &mut Site<'_>, s: &str, values: Json, theirs: &str) -> RowAnswer {
+pub async fn clash(cloud: &Cloud, site: &mut Site<'_>, s: &str, values: Json, theirs: &str) -> RowAnswer {
     let change = site.update("sources", s, &values);
     cloud.run(&format!("UPDATE sources SET {theirs} WHERE id = '{s}'")).await;
     site.push_one(change).await
 }
 
-fn adding(cloud: &Cloud, mut change: RowChange, additions: &[(&Uuid, i64)]) -> RowChange {
-    let addition = |(id, amount): &(&Uuid, i64)| Addition { id: **id, column: no(cloud, "stock"), amount: Value::Int(*amount) };
-    change.additions = additions.iter().map(addition).collect();
-    change
-}
-
-/// An edit that only adds.
-fn add(cloud: &Cloud, site: &Site<'_>, s: &str, additions: &[(&Uuid, i64)]) -> RowChange {
-    adding(cloud, site.update("sources", s, &json!({})), additions)
-}
-
-async fn stock(cloud: &Cloud) -> i32 {
-    cloud.one("SELECT stock FROM sources").await
-}
-
 /// The losses on record, in words, oldest first.
-async fn losses(cloud: &Cloud) -> Vec<String> {
+pub async fn losses(cloud: &Cloud) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', kind, nullif(array_to_string(columns, '+'), ''), resolution::text, resolved_by)
                FROM rejoin.sync_conflicts WHERE policy IS NOT NULL ORDER BY id";
     cloud.sql.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-async fn listed(cloud: &Cloud, resolution: Option<Resolution>) -> Vec<Conflict> {
-    let filter = ConflictFilter { resolution, ..ConflictFilter::default() };
-    let query = ConflictQuery { filter, limit: 100, ..ConflictQuery::default() };
-    list(&cloud.db.client().await.unwrap(), &cloud.catalog, &query).await.unwrap()
-}
-
-fn command(conflict: &Conflict, resolution: Resolution) -> ResolveCommand {
-    ResolveCommand {
-        conflict: conflict.id,
-        revision: conflict.revision,
-        cloud_etag: conflict.cloud_etag.clone(),
-        resolution,
-        values: Vec::new(),
-        by: "eve".to_owned(),
-        way: Way::Plain,
-        besides: None,
-    }
-}
-
-async fn pending(cloud: &Cloud) -> i64 {
+pub async fn pending(cloud: &Cloud) -> i64 {
     cloud.count("rejoin.sync_conflicts WHERE resolution = 'PENDING'").await
 }
 
 #[tokio::test]
 async fn each_policy_makes_of_a_clash_what_it_says() {
-    for (column, base, theirs, mine, result, lost) in [
+    for (name, base, theirs, mine, result, lost) in [
         ("name", "'a'", "'theirs'", json!("mine"), json!("theirs"), Some("CLOUD_WINS")),
         ("width", "1", "2", json!(3), json!(3), Some("LOCAL_WINS")),
         ("tags", "ARRAY['a', 'b']", "ARRAY['a', 'b', 'c']", json!(["b", "d"]), json!(["b", "c", "d"]), None),
@@ -132,15 +89,15 @@ async fn each_policy_makes_of_a_clash_what_it_says() {
         ),
     ] {
         let cloud = cloud(ALL).await;
-        let (mut site, s) = one(&cloud, &format!("{column} = {base}")).await;
-        let answer = clash(&cloud, &mut site, &s, json!({column: mine}), &format!("{column} = {theirs}")).await;
-        assert!(matches!(answer.verdict, Verdict::Accepted | Verdict::NoOp), "{column}: {answer:?} {:?}", site.reasons().await);
-        assert_eq!(site.value("sources", &s, column), result, "{column}");
-        assert_eq!(answer.merged.contains(&no(&cloud, column)), mine != result, "{column}: {answer:?}");
-        let policy = cloud.table("sources").column_named(column).unwrap().policy.as_str();
-        let expected = lost.map(|lost| format!("update_update {column} {lost} policy:{policy}"));
+        let (mut site, s) = one(&cloud, &format!("{name} = {base}")).await;
+        let answer = clash(&cloud, &mut site, &s, json!({name: mine}), &format!("{name} = {theirs}")).await;
+        assert!(matches!(answer.verdict, Verdict::Accepted | Verdict::NoOp), "{name}: {answer:?} {:?}", site.reasons().await);
+        assert_eq!(site.value("sources", &s, name), result, "{name}");
+        assert_eq!(answer.merged.contains(&column(&cloud, name)), mine != result, "{name}: {answer:?}");
+        let policy = cloud.table("sources").column_named(name).unwrap().policy.as_str();
+        let expected = lost.map(|lost| format!("update_update {name} {lost} policy:{policy}"));
         assert_eq!(losses(&cloud).await, expected.into_iter().collect::<Vec<_>>());
-        assert_eq!(pending(&cloud).await, 0, "{column}");
+        assert_eq!(pending(&cloud).await, 0, "{name}");
         site.pull().await;
         site.assert_same_as_cloud().await;
     }
@@ -152,8 +109,8 @@ async fn a_clash_inside_a_text_parks() {
     let (mut site, s) = one(&cloud, "note = E'one\\ntwo\\n', name = 'n'").await;
     let mine = json!({"note": "one\nmine\n", "name": "mine"});
     let answer = clash(&cloud, &mut site, &s, mine, "note = E'one\\ntheirs\\n', name = 'theirs'").await;
-    assert_eq!((verdict(&answer), answer.clashed.as_slice()), ("parked", &[no(&cloud, "note")][..]));
-    assert_eq!(answer.merged, [no(&cloud, "name")], "the other column was decided all the same");
+    assert_eq!((verdict(&answer), answer.clashed.as_slice()), ("parked", &[column(&cloud, "note")][..]));
+    assert_eq!(answer.merged, [column(&cloud, "name")], "the other column was decided all the same");
     assert_eq!(losses(&cloud).await, ["update_update name CLOUD_WINS policy:cloud_wins"]);
     assert_eq!(pending(&cloud).await, 1);
 }
@@ -208,7 +165,7 @@ async fn a_group_clashes_and_is_decided_as_one() {
         assert_eq!(found, (json!(expected.0), json!(expected.1)), "{policy}");
         assert_eq!(losses(&cloud).await.len(), usize::from(policy != "manual"), "{policy}: one for the whole group");
         if policy == "manual" {
-            assert_eq!((verdict(&answer), answer.clashed), ("parked", vec![no(&cloud, "width"), no(&cloud, "rate")]));
+            assert_eq!((verdict(&answer), answer.clashed), ("parked", vec![column(&cloud, "width"), column(&cloud, "rate")]));
         }
     }
 }
@@ -217,7 +174,7 @@ async fn a_group_clashes_and_is_decided_as_one() {
 async fn of_two_edits_the_newest_counts_and_a_clock_ahead_gains_nothing() {
     let cloud = cloud(ALL).await;
     let (mut site, s) = one(&cloud, "").await;
-    let due = no(&cloud, "due");
+    let due = column(&cloud, "due");
     let dated = |site: &Site<'_>, value: &str, time: &str| {
         let change = site.update("sources", &s, &json!({"due": value}));
         RowChange { times: vec![(due, time.to_owned())], ..change }
@@ -265,113 +222,6 @@ async fn times_follow_a_changed_key_and_go_with_the_policy() {
     assert_eq!(cloud.count("rejoin.edit_times").await, 0);
     cloud.run("UPDATE outputs SET label = 'c'").await;
     assert_eq!(cloud.count("rejoin.edit_times").await, 0, "it is not timed any more");
-}
-
-#[tokio::test]
-async fn an_addition_counts_once_whoever_sends_it_again() {
-    let cloud = cloud(ALL).await;
-    let (mut site, s) = one(&cloud, "stock = 10").await;
-    let restored = site.copy();
-    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
-    let push = site.next_push(vec![add(&cloud, &site, &s, &[(&first, -3)])]);
-    let body = encode(&push).unwrap();
-    cloud.run("UPDATE sources SET stock = stock + 100").await;
-    let before: i64 = cloud.one("SELECT rejoin_version FROM sources").await;
-    let answer = site.send(&body).await.unwrap();
-    assert_eq!(site.send(&body).await.unwrap(), answer);
-    site.take_answer(&push, &body, &answer);
-    assert_eq!(stock(&cloud).await, 107);
-    assert!(cloud.one::<i64>("SELECT rejoin_version FROM sources").await > before, "a change like any other");
-    assert_eq!(site.value("sources", &s, "stock"), json!(107));
-
-    // A copy of the site's folder from before, as a new replica: the same addition, and another one.
-    let mut copy = cloud.site("b", &[&id('p', 1)]).await;
-    copy.rows = restored.rows;
-    let rows = vec![add(&cloud, &copy, &s, &[(&first, -3), (&second, -5)])];
-    let reoffer = Push { reoffer: true, ..copy.next_push(rows) };
-    copy.push_whole(&reoffer).await;
-    assert_eq!(stock(&cloud).await, 102);
-    assert_eq!(copy.value("sources", &s, "stock"), json!(102), "it is told how much there is, since it cannot know");
-    let rows = vec![add(&cloud, &copy, &s, &[(&first, -3), (&second, -5)])];
-    let answers = copy.push(rows).await;
-    assert_eq!((verdicts(&answers), stock(&cloud).await), (vec!["no-op"], 102));
-    assert_eq!(losses(&cloud).await.len(), 0);
-    site.pull().await;
-    site.assert_same_as_cloud().await;
-}
-
-#[tokio::test]
-async fn an_addition_counts_though_other_columns_park() {
-    let cloud = cloud(ALL).await;
-    let (mut site, s) = one(&cloud, "stock = 10, height = 1").await;
-    let change = adding(&cloud, site.update("sources", &s, &json!({"height": 2})), &[(&Uuid::new_v4(), -4)]);
-    cloud.run("UPDATE sources SET height = 3, stock = 11").await;
-    let answer = site.push_one(change).await;
-    assert_eq!((verdict(&answer), answer.clashed), ("parked", vec![no(&cloud, "height")]));
-    assert_eq!(stock(&cloud).await, 7);
-    let data: Json = cloud.one("SELECT base_data FROM rejoin.sync_conflicts").await;
-    assert_eq!(data, json!({"height": 1}), "what was counted is not in the conflict");
-}
-
-#[tokio::test]
-async fn an_addition_that_cannot_be_counted_stays_in_the_conflict_once() {
-    let cloud = cloud(ALL).await;
-    let (mut site, s) = one(&cloud, "stock = 10").await;
-    let images =
-        "SELECT jsonb_build_array(base_data -> 'stock', local_data -> 'stock', columns, revision, kind) FROM rejoin.sync_conflicts";
-    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
-    // Less than nothing: the check refuses it.
-    let answer = site.push_one(add(&cloud, &site, &s, &[(&first, -12)])).await;
-    assert_eq!((verdict(&answer), stock(&cloud).await), ("parked", 10));
-    assert_eq!(cloud.one::<Json>(images).await, json!([10, -2, ["stock"], 1, "check"]));
-    // Sent again by a copy, it is in the conflict already; another one joins it.
-    let change = add(&cloud, &site, &s, &[(&first, -12), (&second, -13)]);
-    let answer = site.push_one(change).await;
-    assert_eq!((verdict(&answer), stock(&cloud).await), ("parked", 10));
-    assert_eq!(cloud.one::<Json>(images).await, json!([10, -15, ["stock"], 2, "check"]));
-    let change = add(&cloud, &site, &s, &[(&first, -12)]);
-    assert_eq!(verdict(&site.push_one(change).await), "no-op");
-
-    // The row is gone at the cloud: the last image says what it was added to.
-    let change = add(&cloud, &site, &s, &[(&Uuid::new_v4(), 5)]);
-    cloud.run("DELETE FROM rejoin.sync_conflicts; DELETE FROM sources").await;
-    assert_eq!(verdict(&site.push_one(change).await), "parked");
-    assert_eq!(cloud.one::<Json>(images).await, json!([10, 15, ["stock"], 1, "update_delete"]));
-}
-
-#[tokio::test]
-async fn a_message_that_adds_nonsense_is_refused_or_parked() {
-    let cloud = cloud(ALL).await;
-    let (mut site, s) = one(&cloud, "stock = 10").await;
-    let twice = Uuid::new_v4();
-    let push = site.next_push(vec![add(&cloud, &site, &s, &[(&twice, 1), (&twice, 1)])]);
-    let answer = site.push_whole(&push).await;
-    assert!(format!("{:?}", answer.result).contains("comes twice"), "{answer:?}");
-    // Its ids would be noted as counted, and nothing added.
-    let push = site.next_push(vec![adding(&cloud, site.delete("sources", &s), &[(&Uuid::new_v4(), 1)])]);
-    let answer = site.push_whole(&push).await;
-    assert!(format!("{:?}", answer.result).contains("adds to a row"), "{answer:?}");
-    // Text added to a number, and more than the column can hold.
-    for amount in [Value::Text("x".to_owned()), Value::Int(i64::MAX), Value::Null] {
-        let mut change = add(&cloud, &site, &s, &[(&Uuid::new_v4(), 1)]);
-        change.additions[0].amount = amount;
-        assert_eq!(verdict(&site.push_one(change).await), "parked");
-    }
-    assert_eq!(stock(&cloud).await, 10);
-}
-
-#[tokio::test]
-async fn what_was_to_be_added_to_a_dropped_column_is_kept_as_a_sum() {
-    let cloud = cloud(ALL).await;
-    let change = {
-        let (site, s) = one(&cloud, "stock = 10").await;
-        add(&cloud, &site, &s, &[(&Uuid::new_v4(), 2), (&Uuid::new_v4(), 3)])
-    };
-    cloud.run("ALTER TABLE sources DROP COLUMN stock").await;
-    let cloud = cloud.prepared_with(&format!("{GENERAL}{}", ALL.replace("stock = \"add\"\n", ""))).await;
-    let mut site = cloud.site("b", &[&id('p', 1)]).await;
-    assert_eq!(verdict(&site.push_one(change).await), "parked");
-    assert_eq!(cloud.one::<Json>("SELECT local_data -> 'stock' FROM rejoin.sync_conflicts WHERE kind = 'schema'").await, json!(5));
 }
 
 #[tokio::test]
@@ -484,62 +334,4 @@ async fn a_loss_is_taken_back_and_an_addition_that_waited_is_added_to_what_there
     let open = listed(&cloud, Some(Resolution::Pending)).await.remove(0);
     resolve(&cloud.db, &cloud.catalog, "eve", &command(&open, Resolution::LocalWins)).await.unwrap();
     assert_eq!(stock(&cloud).await, 38);
-}
-
-#[tokio::test]
-async fn a_trial_says_what_other_policies_would_have_made_of_it() {
-    let cloud = cloud("[tables.sources.policies]\nname = 'cloud_wins'\n").await;
-    let (mut site, s) = one(&cloud, "note = E'a\\nb\\nc\\n', stock = 10, name = 'n'").await;
-    let since: DateTime<Utc> = cloud.one("SELECT now()").await;
-    // One conflict of two columns, one loss, and one of another column.
-    let mine = json!({"note": "a\nb\nC\n", "stock": 8});
-    clash(&cloud, &mut site, &s, mine, "note = E'A\\nb\\nc\\n', stock = 15").await;
-    clash(&cloud, &mut site, &s, json!({"name": "mine"}), "name = 'theirs'").await;
-    cloud.run("UPDATE rejoin.sync_conflicts SET resolution = 'CLOUD_WINS', resolved_at = now() WHERE policy IS NULL").await;
-    clash(&cloud, &mut site, &s, json!({"height": 1}), "height = 2").await;
-
-    let tried = async |policies: Vec<(&str, Policy)>| {
-        let table = cloud.table("sources").no;
-        let policies: Vec<_> = policies.into_iter().map(|(column, policy)| (table, no(&cloud, column), policy)).collect();
-        try_policies(&cloud.db.client().await.unwrap(), &cloud.catalog, since, &policies).await
-    };
-    let trial = tried(vec![("note", Policy::Text)]).await.unwrap();
-    let counts = |trial: &PolicyTrial| (trial.looked_at, trial.merged, trial.cloud_wins, trial.local_wins, trial.parked, trial.unknown);
-    assert_eq!(counts(&trial), (1, 0, 0, 0, 1, 0), "the stock would still have been parked");
-    assert_eq!((trial.examples[0].outcome.as_str(), &trial.examples[0].value), ("merged", &Some(json!("A\nb\nC\n"))));
-    let trial = tried(vec![("note", Policy::Text), ("stock", Policy::Add)]).await.unwrap();
-    assert_eq!(counts(&trial), (1, 1, 0, 0, 0, 0));
-    assert!(trial.examples.iter().any(|example| example.column == "stock" && example.value == Some(json!(13))), "{trial:?}");
-    let trial = tried(vec![("name", Policy::Max), ("height", Policy::Min)]).await.unwrap();
-    assert_eq!((counts(&trial), trial.by_site.get("a")), ((2, 0, 1, 1, 0, 0), Some(&2)));
-    // The site's time is of January; the cloud's is now.
-    let trial = tried(vec![("name", Policy::Newest)]).await.unwrap();
-    assert_eq!(counts(&trial), (1, 0, 1, 0, 0, 0));
-    let error = tried(vec![("name", Policy::Add), ("id", Policy::Newest)]).await.unwrap_err();
-    let BackendError::Invalid(faults) = error else { panic!("{error}") };
-    assert_eq!(faults.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>(), ["sources.name", "sources.id"]);
-    let later = try_policies(&cloud.db.client().await.unwrap(), &cloud.catalog, Utc::now(), &[]).await.unwrap();
-    assert_eq!(later, PolicyTrial::default());
-}
-
-#[tokio::test]
-async fn a_trial_goes_through_any_number_of_conflicts() {
-    let cloud = cloud("").await;
-    let (site, s) = one(&cloud, "").await;
-    let many = TRIAL_PAGE_ROWS * 2 + 3;
-    cloud
-        .run(&format!(
-            "INSERT INTO rejoin.sync_conflicts (id, table_name, record_id, kind, reason, columns, base_data, cloud_data, local_data, table_no,
-                 site_id, site_name, replica, push_no, resolution)
-             SELECT gen_random_uuid(), 'sources', '{s}', 'update_update', 'r', '{{width}}', '{{\"width\":1}}', '{{\"width\":2}}',
-                 CASE WHEN n > 1 THEN '{{\"width\":3}}' END::jsonb, {}, s.id, 'a', '{}', n, 'CLOUD_WINS'
-             FROM generate_series(1, {many}) n, rejoin.sites s WHERE s.name = 'a'",
-            cloud.table("sources").no,
-            site.enrolled.replica,
-        ))
-        .await;
-    let policies = [(cloud.table("sources").no, no(&cloud, "width"), Policy::Max)];
-    let trial = try_policies(&cloud.db.client().await.unwrap(), &cloud.catalog, DateTime::UNIX_EPOCH, &policies).await.unwrap();
-    assert_eq!((trial.looked_at, trial.local_wins, trial.unknown), (many as u64, many as u64 - 1, 1));
-    assert_eq!(trial.examples.len(), TRIAL_EXAMPLES_MAX);
 }

@@ -10,7 +10,7 @@ use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::Cloud;
-use crate::conflicts::{column, command, open, source};
+use crate::deciding::{column, command, open, source};
 use crate::site::{Site, id, verdict, verdicts};
 use crate::undo::undo;
 
@@ -72,7 +72,7 @@ async fn the_clouds_row_takes_the_sites_values_or_the_given_ones() {
 #[tokio::test]
 async fn only_a_refused_unique_value_makes_two_rows_one() {
     let cloud = Cloud::start().await;
-    let (_, conflict) = crate::conflicts::clashed(&cloud).await;
+    let (_, conflict) = crate::deciding::clashed(&cloud).await;
     let refused = resolve(&cloud.db, &cloud.catalog, "eve", &same(&conflict, Resolution::CloudWins)).await;
     assert!(matches!(refused, Err(BackendError::Undecidable(_))), "{refused:?}");
 }

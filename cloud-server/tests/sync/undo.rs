@@ -9,7 +9,7 @@ use sync_core::value::Value;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
 
 use crate::cloud::Cloud;
-use crate::conflicts::{clashed, column, command, decide, open, source};
+use crate::deciding::{clashed, column, command, decide, open, source};
 use crate::site::{id, verdict, verdicts};
 
 pub fn undo_of(conflict: &Conflict) -> ResolveCommand {
