@@ -1,16 +1,29 @@
-//! A table as small as a conflict can be: a key, two columns and a mark of soft deletion.
+//! Tables as small as a conflict can be.
 
 use sync_core::catalog::{Column, ScopeRule, Stamps, Table, Travel};
 use sync_core::id::{ColumnNo, TableNo};
+use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
 
-/// Positions in a row.
+/// Positions in a row of [`table`].
 pub(crate) const A: usize = 1;
 pub(crate) const B: usize = 2;
 pub(crate) const MARK: usize = 3;
 
+/// A key, two columns and a mark of soft deletion.
 pub(crate) fn table() -> Table {
-    let column = |no, name: &str, ty| Column {
+    let columns = [
+        ("id", ColumnType::Int8, Policy::Manual),
+        ("a", ColumnType::Int8, Policy::Manual),
+        ("b", ColumnType::Int8, Policy::Manual),
+        ("is_deleted", ColumnType::Bool, Policy::Manual),
+    ];
+    Table { soft_delete: Some(ColumnNo(4)), ..table_of(columns) }
+}
+
+/// A table of these columns, numbered from 1; the first is the key.
+pub(crate) fn table_of<const N: usize>(columns: [(&str, ColumnType, Policy); N]) -> Table {
+    let column = |(no, (name, ty, policy)): (u32, (&str, ColumnType, Policy))| Column {
         no: ColumnNo(no),
         name: name.into(),
         ty,
@@ -18,7 +31,7 @@ pub(crate) fn table() -> Table {
         not_null: true,
         default: None,
         max_length: None,
-        policy: sync_core::policy::Policy::Manual,
+        policy,
         added: None,
     };
     Table {
@@ -27,12 +40,7 @@ pub(crate) fn table() -> Table {
         name: "rows".into(),
         path: "rows".into(),
         engine: false,
-        columns: vec![
-            column(1, "id", ColumnType::Int8),
-            column(2, "a", ColumnType::Int8),
-            column(3, "b", ColumnType::Int8),
-            column(4, "is_deleted", ColumnType::Bool),
-        ],
+        columns: (1..).zip(columns).map(column).collect(),
         key: vec![ColumnNo(1)],
         uniques: vec![],
         indexes: vec![],
@@ -44,8 +52,8 @@ pub(crate) fn table() -> Table {
             last_modified_by: "by".into(),
             synced_at: "synced_at".into(),
         },
-        soft_delete: Some(ColumnNo(4)),
-        policy: sync_core::policy::Policy::Manual,
+        soft_delete: None,
+        policy: Policy::Manual,
         groups: vec![],
         travel: Travel::Both,
         keep_hours: None,

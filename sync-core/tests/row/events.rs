@@ -5,24 +5,22 @@
 //! - I2: every token typed last at a site was accepted by the cloud or is kept in a conflict;
 //! - I3: a value is only overwritten by somebody who saw it, a row only deleted by somebody who saw all of it.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
-
-use std::collections::{HashMap, HashSet};
-
-mod table;
+use std::collections::HashSet;
 
 use proptest::prelude::*;
 use sync_core::catalog::Table;
-use sync_core::change::{At, Confirmed, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict};
-use sync_core::id::{ConflictId, ScopeId, Tick};
+use sync_core::change::{Confirmed, Image, Op, Row, RowAnswer, RowChange, Stamp, State, Verdict};
+use sync_core::id::{ConflictId, Tick};
 use sync_core::reconcile::{Current, Decision, reconcile};
 use sync_core::site::{Base, Event, Live, SiteRow, cut, step};
 use sync_core::value::Value;
-use table::{A, B, MARK, table};
 use uuid::Uuid;
 
+use crate::table::{A, B, MARK, table};
+use crate::tokens::{Tokens, at, int};
+
 #[derive(Debug, Clone, Copy)]
-enum Step {
+pub(crate) enum Step {
     Edit(usize, usize),
     Toggle(usize),
     Delete(usize),
@@ -89,23 +87,10 @@ struct World {
     table: Table,
     cloud: Cloud,
     sites: [Site; 2],
-    token: i64,
-    /// What was shown where a token was typed; a token can be typed again by hand.
-    parents: HashMap<i64, Vec<i64>>,
+    tokens: Tokens,
     /// Tokens that the same site replaced before anybody else could see them, or deleted with its row.
     retired: HashSet<i64>,
     typed: Vec<i64>,
-}
-
-fn int(value: &Value) -> i64 {
-    match value {
-        Value::Int(number) => *number,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn scope() -> ScopeId {
-    ScopeId::global()
 }
 
 impl World {
@@ -114,8 +99,7 @@ impl World {
             table: table(),
             cloud: Cloud::default(),
             sites: <[Site; 2]>::default(),
-            token: 100,
-            parents: HashMap::new(),
+            tokens: Tokens::new(),
             retired: HashSet::new(),
             typed: Vec::new(),
         };
@@ -127,30 +111,13 @@ impl World {
         world
     }
 
-    fn token(&mut self, over: i64) -> i64 {
-        self.token += 1;
-        self.parents.entry(self.token).or_default().push(over);
-        self.token
-    }
-
-    fn ancestors(&self, token: i64) -> HashSet<i64> {
-        let mut seen = HashSet::new();
-        let mut open = vec![token];
-        while let Some(at) = open.pop() {
-            if seen.insert(at) {
-                open.extend(self.parents.get(&at).into_iter().flatten());
-            }
-        }
-        seen
-    }
-
     /// The cloud's row becomes this one, by a change whose author must have seen what it replaces.
     fn write_cloud(&mut self, row: Row, change: Option<&RowChange>) {
         if let (Some(before), Some(change)) = (&self.cloud.row, change) {
             for at in [A, B] {
                 if before[at] != row[at] {
                     let (old, new) = (int(&before[at]), int(&row[at]));
-                    assert!(self.ancestors(new).contains(&old), "{new} overwrote {old}, which its author never saw: {change:?}");
+                    assert!(self.tokens.ancestors(new).contains(&old), "{new} overwrote {old}, which its author never saw: {change:?}");
                 }
             }
         }
@@ -172,7 +139,7 @@ impl World {
 
     fn cloud_insert(&mut self) {
         if self.cloud.row.is_none() {
-            let (a, b) = (self.token(0), self.token(0));
+            let (a, b) = (self.tokens.over(0), self.tokens.over(0));
             self.write_cloud(vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)], None);
         }
     }
@@ -180,7 +147,7 @@ impl World {
     fn image(&self) -> Image {
         let state = self.cloud.row.clone().map_or(State::Deleted, State::Live);
         let stamp = Stamp { version: self.cloud.version, synced_at: Some("t".into()), ..Stamp::default() };
-        Image { at: At { scope: scope(), tick: Tick(self.cloud.tick) }, stamp, state }
+        Image { at: at(self.cloud.tick), stamp, state }
     }
 
     fn step(&mut self, step: Step) {
@@ -197,7 +164,7 @@ impl World {
             Step::Apply(site) => self.apply(site),
             Step::CloudEdit(column) => {
                 if let Some(mut row) = self.cloud.row.clone().filter(|row| row[MARK] == Value::Bool(false)) {
-                    row[column] = Value::Int(self.token(int(&row[column])));
+                    row[column] = Value::Int(self.tokens.over(int(&row[column])));
                     self.write_cloud(row, None);
                 }
             }
@@ -233,7 +200,7 @@ impl World {
             _ => return,
         };
         self.capture(site);
-        let token = self.token(shown);
+        let token = self.tokens.over(shown);
         self.retired.insert(shown);
         self.typed.push(token);
         let live = self.sites[site].row.live.as_mut().unwrap();
@@ -251,7 +218,7 @@ impl World {
                     self.retired.insert(int(&live.row[at]));
                     // Typing an old value again is an edit by somebody who saw what he replaced.
                     let (old, new) = (int(&base[at]), int(&live.row[at]));
-                    self.parents.entry(old).or_default().push(new);
+                    self.tokens.saw(old, new);
                 }
                 let seen = live.row.clone();
                 live.row[at] = base[at].clone();
@@ -287,15 +254,15 @@ impl World {
     fn insert(&mut self, site: usize) {
         if self.sites[site].row.live.is_none() {
             self.capture(site);
-            let (a, b) = (self.token(0), self.token(0));
+            let (a, b) = (self.tokens.over(0), self.tokens.over(0));
             // An insert of a key that was deleted here takes its base over: an edit by somebody who saw the base.
             if let Some(Base { row: Some(base), .. }) = &self.sites[site].row.base {
-                self.parents.entry(a).or_default().push(int(&base[A]));
-                self.parents.entry(b).or_default().push(int(&base[B]));
+                self.tokens.saw(a, int(&base[A]));
+                self.tokens.saw(b, int(&base[B]));
             }
             if let Some(seen) = self.sites[site].deletes_saw.last() {
-                self.parents.entry(a).or_default().push(int(&seen[A]));
-                self.parents.entry(b).or_default().push(int(&seen[B]));
+                self.tokens.saw(a, int(&seen[A]));
+                self.tokens.saw(b, int(&seen[B]));
             }
             self.typed.extend([a, b]);
             let row = vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)];
@@ -341,7 +308,7 @@ impl World {
     /// The cloud takes a push, or hands out the stored answer again.
     fn take(&mut self, site: usize) {
         let Some((change, None)) = self.sites[site].sent.clone() else { return };
-        let before_at = At { scope: scope(), tick: Tick(self.cloud.tick) };
+        let before_at = at(self.cloud.tick);
         let current = self.cloud.row.clone();
         let seen = Current::new(current.as_ref(), current.as_ref().map(|_| &before_at), current.is_none());
         let answer = match reconcile(&self.table, seen, &change, false).decision {
@@ -351,7 +318,7 @@ impl World {
                 let exact = matches!(change.op, Op::Insert(_)) || change.base.as_ref() == Some(&before_at);
                 let confirmed = if exact {
                     self.cloud.exact = Some((site, self.sites[site].pushes));
-                    let at = At { scope: scope(), tick: Tick(self.cloud.tick) };
+                    let at = at(self.cloud.tick);
                     Confirmed::Exact { at, version: self.cloud.version, synced_at: "t".into() }
                 } else {
                     Confirmed::Image(self.image())
@@ -396,7 +363,7 @@ impl World {
 
     /// Whether this site deleted a row that it had made of this one.
     fn saw_all_of(&self, site: usize, row: &Row) -> bool {
-        let made_of = |seen: &Row, at: usize| self.ancestors(int(&seen[at])).contains(&int(&row[at]));
+        let made_of = |seen: &Row, at: usize| self.tokens.ancestors(int(&seen[at])).contains(&int(&row[at]));
         self.sites[site].deletes_saw.iter().any(|seen| made_of(seen, A) && made_of(seen, B))
     }
 
@@ -465,7 +432,7 @@ impl World {
     }
 }
 
-fn run(steps: &[Step]) {
+pub(crate) fn run(steps: &[Step]) {
     let mut world = World::new();
     for step in steps {
         world.step(*step);
@@ -481,69 +448,4 @@ proptest! {
     fn any_order_of_events_converges_and_loses_nothing(steps in prop::collection::vec(any_step(), 0..40)) {
         run(&steps);
     }
-}
-
-/// History 1a: the row is dirty, a pull brings another value of the same column, the user puts the old value back by hand.
-#[test]
-fn h01a_put_back_by_hand() {
-    run(&[Step::Edit(0, A), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Toggle(0)]);
-}
-
-/// History 1b: the push is taken, its answer late; meanwhile the cloud's value moves on and is pulled.
-#[test]
-fn h01b_late_answer() {
-    run(&[Step::Edit(0, A), Step::Cut(0), Step::Take(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Deliver(0)]);
-}
-
-/// History 1d: an old answer after a newer pull of another column.
-#[test]
-fn h01d_old_answer_over_newer_pull() {
-    run(&[Step::Edit(0, A), Step::Cut(0), Step::Take(0), Step::CloudEdit(B), Step::Fetch(0), Step::Apply(0), Step::Deliver(0)]);
-}
-
-/// History 9: the push clashes while its author types on; the later edit joins the conflict and never overwrites what nobody saw.
-#[test]
-fn h09_edit_while_clashing() {
-    run(&[Step::Edit(0, A), Step::CloudEdit(A), Step::Cut(0), Step::Take(0), Step::Edit(0, A), Step::Deliver(0)]);
-}
-
-/// History 10, second half: deleted here, changed there: the delete is never rebased onto the update.
-#[test]
-fn h10_delete_is_never_rebased() {
-    run(&[Step::Delete(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Cut(0), Step::Take(0), Step::Deliver(0)]);
-    run(&[Step::Mark(0), Step::CloudEdit(A), Step::Fetch(0), Step::Apply(0), Step::Cut(0), Step::Take(0), Step::Deliver(0)]);
-}
-
-/// History 4c: inserted, pushed, deleted before the answer: the delete follows.
-#[test]
-fn h04c_deleted_while_its_insert_is_under_way() {
-    run(&[
-        Step::CloudDelete,
-        Step::Fetch(0),
-        Step::Apply(0),
-        Step::Insert(0),
-        Step::Cut(0),
-        Step::Take(0),
-        Step::Delete(0),
-        Step::Deliver(0),
-    ]);
-}
-
-/// Found by the property above: two columns of one row are edited while an answer and a pull cross.
-#[test]
-fn an_edit_beside_the_pushed_column_keeps_the_base_its_author_saw() {
-    run(&[Step::Edit(1, A), Step::Cut(1), Step::CloudEdit(B), Step::Edit(1, B)]);
-    run(&[
-        Step::CloudEdit(A),
-        Step::Edit(1, A),
-        Step::Cut(1),
-        Step::CloudEdit(B),
-        Step::Fetch(1),
-        Step::Edit(1, B),
-        Step::Apply(1),
-        Step::Take(1),
-        Step::Deliver(1),
-        Step::Toggle(1),
-    ]);
-    run(&[Step::CloudEdit(B), Step::Fetch(0), Step::Edit(0, B), Step::Apply(0), Step::Toggle(0), Step::Edit(0, A)]);
 }

@@ -1,19 +1,17 @@
 //! What the cloud decides about one pushed change, and what a person's decision writes.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
-
-mod table;
-
 use proptest::prelude::*;
-use sync_core::change::{Addition, At, Edit, Op, Row, RowChange, Stamp};
+use sync_core::change::{Addition, Edit, Op, Row, RowChange, Stamp};
 use sync_core::conflict::{
     BesidesEffect, ConflictKind, DecideError, Effect, Parked, Resolution, besides_digest, decide, merged_row, units,
 };
-use sync_core::id::{ColumnNo, Key, ScopeId, TableNo, Tick};
+use sync_core::id::{ColumnNo, Key, TableNo};
 use sync_core::policy::Policy;
 use sync_core::reconcile::{Current, Decision, Reconciled, Side, reconcile};
 use sync_core::value::Value;
-use table::{A, B, MARK, table};
+
+use crate::table::{A, B, MARK, table};
+use crate::tokens::at;
 
 fn row(a: i64, b: i64) -> Row {
     vec![Value::Int(1), Value::Int(a), Value::Int(b), Value::Bool(false)]
@@ -23,10 +21,6 @@ fn marked(a: i64, b: i64) -> Row {
     let mut row = row(a, b);
     row[MARK] = Value::Bool(true);
     row
-}
-
-fn at(tick: i64) -> At {
-    At { scope: ScopeId::global(), tick: Tick(tick) }
 }
 
 fn change(op: Op) -> RowChange {
