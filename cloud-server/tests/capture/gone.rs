@@ -1,6 +1,7 @@
 //! Rows that leave: deleted, under another key, in another scope.
 
 use super::cloud::{Cloud, Gone, P1, P2, S1, S2, connect};
+use super::shop::Shop;
 use super::{at, scope, tombstone};
 
 #[tokio::test]
@@ -179,4 +180,49 @@ async fn truncate_leaves_a_tombstone_for_every_row() {
     cloud.run("TRUNCATE sources CASCADE").await;
     assert_eq!(cloud.gone("sources").await, [tombstone(P1, S1, 2, 2), tombstone(P2, S2, 2, 2)]);
     assert_eq!(cloud.gone("source_outputs").await, [tombstone(P1, S1, 2, 2), tombstone(P2, S2, 2, 2)]);
+}
+
+#[tokio::test]
+async fn columns_may_be_called_as_our_own_words_are() {
+    let shop = Shop::of(
+        "CREATE TABLE shop (id integer PRIMARY KEY);
+         CREATE TABLE colour (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, r jsonb, g integer, b jsonb, o jsonb, n jsonb,
+                              e jsonb, f text, t text, s text, l text, c text, k jsonb, x jsonb, old jsonb, new jsonb, one text, held text,
+                              derived text, was bigint, last text, stamped boolean, key text, scope text, version_no integer, rekeyed boolean);
+         INSERT INTO shop VALUES (1);
+         INSERT INTO colour (id, shop_id, r, g, was) SELECT n, 1, '{\"id\": 9}', n, n FROM generate_series(1, 4) n",
+        "root = 'shop'\n",
+    )
+    .await;
+    shop.run("UPDATE colour SET g = 20, o = '{\"id\": 3}', n = '[]' WHERE id = 2").await;
+    shop.run("UPDATE colour SET id = 30 WHERE id = 3").await;
+    shop.run("DELETE FROM colour WHERE id = 2").await;
+    shop.run("TRUNCATE colour").await;
+    let images = "SELECT string_agg(key[1] || ' ' || (image ->> 'g') || ' ' || (image -> 'r' ->> 'id') || ' ' || (image ->> 'id'), ',' ORDER BY key) FROM rejoin.tombstones";
+    assert_eq!(shop.one(images).await, "1 1 9 1,2 20 9 2,3 3 9 3,30 3 9 30,4 4 9 4");
+    let changes = "SELECT string_agg(op || ' ' || (changes ->> 'g') , ',' ORDER BY id) FROM rejoin.history WHERE key = ARRAY['2']";
+    assert_eq!(shop.one(changes).await, "update [2, 20],delete 20");
+}
+
+#[tokio::test]
+async fn rows_that_are_not_stamped_may_be_written_and_deleted() {
+    let shop = Shop::open().await;
+    // As during an attach: the triggers are there, the rows' stamps not yet.
+    shop.run(
+        "ALTER TABLE label ALTER rejoin_scope DROP NOT NULL, ALTER rejoin_tick DROP NOT NULL;
+         ALTER TABLE label DISABLE TRIGGER USER;
+         UPDATE label SET rejoin_scope = NULL, rejoin_tick = NULL, rejoin_version = NULL WHERE id = 111;
+         UPDATE label SET rejoin_version = NULL WHERE id = 211;
+         ALTER TABLE label ENABLE TRIGGER USER",
+    )
+    .await;
+    shop.run("ALTER TABLE label DISABLE TRIGGER \"~rejoin_v2_insert\"").await;
+    shop.run("INSERT INTO label VALUES (112, 11, 'w')").await;
+    shop.run("ALTER TABLE label ENABLE TRIGGER \"~rejoin_v2_insert\"").await;
+    shop.run("DELETE FROM label WHERE id IN (111, 211)").await;
+    assert_eq!(shop.one("SELECT string_agg(key[1], ',') FROM rejoin.tombstones").await, "211", "nobody was ever sent the other one");
+    assert_eq!(
+        shop.one("SELECT string_agg(op || version, ',' ORDER BY key) FROM rejoin.history WHERE op = 'delete'").await,
+        "delete1,delete1"
+    );
 }

@@ -13,6 +13,11 @@ use super::source::{HISTORY_SETTINGS, Source};
 use super::{key_array, literal};
 use crate::store::row::quote;
 
+/// What rows are called: no column's name, which PostgreSQL would take before the row.
+const ROW: &str = "rejoin_row";
+const BEFORE: &str = "rejoin_before";
+const AFTER: &str = "rejoin_after";
+
 /// Arguments that PostgreSQL takes in one call are 100.
 const ARGUMENTS: usize = 90;
 
@@ -26,12 +31,11 @@ impl Source<'_> {
     /// at the schema since, from the whole rows: the programs go on, at a little more cost.
     fn history_body(&self) -> String {
         let names = self.table.columns.iter().map(|column| literal(&column.name)).collect::<Vec<_>>().join(", ");
-        let image = self.table.columns.iter().map(|column| kept(column, "r")).collect::<Vec<_>>().join(", ");
+        let image = self.table.columns.iter().map(|column| kept(column, ROW)).collect::<Vec<_>>().join(", ");
         let known = self.written("to_jsonb(rejoin_image)", &format!(", LATERAL (SELECT {image}) rejoin_image"), &self.changes());
-        let whole =
-            "(SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}') FROM jsonb_each(to_jsonb(r)) e WHERE e.key = ANY (rejoin_names))";
+        let whole = "(SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}') FROM jsonb_each(to_jsonb(rejoin_row)) e WHERE e.key = ANY (rejoin_names))";
         let pairs = "(SELECT string_agg(to_json(key)::text || ':[' || coalesce(e.value::text, 'null') || ',' || coalesce(f.value::text, 'null') || ']', ',')
-                          FROM jsonb_each(to_jsonb(o)) e FULL JOIN jsonb_each(to_jsonb(n)) f USING (key)
+                          FROM jsonb_each(to_jsonb(rejoin_before)) e FULL JOIN jsonb_each(to_jsonb(rejoin_after)) f USING (key)
                           WHERE key = ANY (rejoin_names) AND e.value IS DISTINCT FROM f.value)";
         format!(
             r"DECLARE
@@ -57,7 +61,7 @@ END
         let no = self.table.no;
         let version = quote(&self.table.stamps.version);
         let author = |alias: &str| format!("coalesce({alias}.{}::text, rejoin.author())", quote(&self.table.stamps.last_modified_by));
-        let rekeyed = self.table.key_columns().map(|column| differ(column, "o", "n")).collect::<Vec<_>>().join(" OR ");
+        let rekeyed = self.table.key_columns().map(|column| differ(column, BEFORE, AFTER)).collect::<Vec<_>>().join(" OR ");
         let bounded = |what: &str, of: &str| {
             format!(
                 "CASE WHEN pg_column_size({what}) > {HISTORY_VALUE_BYTES_MAX} THEN rejoin.{of}({what}, {HISTORY_VALUE_BYTES_MAX}) ELSE {what} END"
@@ -67,20 +71,20 @@ END
             r"    IF TG_OP = 'INSERT' THEN
         {insert}
             SELECT {no}, x.key, 'insert', x.version, x.author, by_replica, by_push, {image_bounded}
-            FROM (SELECT {key_r} AS key, r.{version} AS version, {author_r} AS author, {image} AS changes
-                  FROM rows_added r{from} OFFSET 0) x;
+            FROM (SELECT {key_r} AS key, coalesce({ROW}.{version}, 0) AS version, {author_r} AS author, {image} AS changes
+                  FROM rows_added {ROW}{from} OFFSET 0) x;
     ELSIF TG_OP = 'DELETE' THEN
         {insert}
             SELECT {no}, x.key, 'delete', x.version, rejoin.author(), by_replica, by_push, {image_bounded}
-            FROM (SELECT {key_r} AS key, r.{version} + 1 AS version, {image} AS changes
-                  FROM rows_removed r{from} OFFSET 0) x;
+            FROM (SELECT {key_r} AS key, coalesce({ROW}.{version}, 0) + 1 AS version, {image} AS changes
+                  FROM rows_removed {ROW}{from} OFFSET 0) x;
     ELSE
         {insert}
             SELECT {no}, k.key, 'update', x.version, x.author, by_replica, by_push, {pairs_bounded}
-            FROM (SELECT {key_n} AS key, CASE WHEN {rekeyed} THEN {key_o} END AS old_key, n.{version} AS version, {author_n} AS author,
+            FROM (SELECT {key_n} AS key, CASE WHEN {rekeyed} THEN {key_o} END AS old_key, coalesce({AFTER}.{version}, 0) AS version, {author_n} AS author,
                          nullif({changes}, '') AS changed
-                  FROM (SELECT row_number() OVER () AS rejoin_place, b.* FROM rows_before b) o
-                  JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) n ON n.rejoin_place = o.rejoin_place OFFSET 0) x
+                  FROM (SELECT row_number() OVER () AS rejoin_place, b.* FROM rows_before b) {BEFORE}
+                  JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) {AFTER} ON {AFTER}.rejoin_place = {BEFORE}.rejoin_place OFFSET 0) x
             CROSS JOIN LATERAL (SELECT ('{{' || x.changed || '}}')::jsonb AS changes OFFSET 0) c
             CROSS JOIN LATERAL (SELECT x.key UNION ALL SELECT x.old_key WHERE x.old_key IS NOT NULL) k
             WHERE x.changed IS NOT NULL;
@@ -88,11 +92,11 @@ END
 ",
             image_bounded = bounded("x.changes", "bounded_image"),
             pairs_bounded = bounded("c.changes", "bounded_pairs"),
-            key_r = key_array(self.table, "r"),
-            key_o = key_array(self.table, "o"),
-            key_n = key_array(self.table, "n"),
-            author_r = author("r"),
-            author_n = author("n"),
+            key_r = key_array(self.table, ROW),
+            key_o = key_array(self.table, BEFORE),
+            key_n = key_array(self.table, AFTER),
+            author_r = author(ROW),
+            author_n = author(AFTER),
         )
     }
 
@@ -153,5 +157,11 @@ fn differ(column: &Column, one: &str, other: &str) -> String {
 fn changed(column: &Column) -> String {
     let member = format!("{}:[", serde_json::Value::from(column.name.as_str()));
     let json = |alias: &str| format!("coalesce(to_json({})::text, 'null')", value(column, alias));
-    format!("CASE WHEN {} THEN {} || {} || ',' || {} || ']' END", differ(column, "o", "n"), literal(&member), json("o"), json("n"))
+    format!(
+        "CASE WHEN {} THEN {} || {} || ',' || {} || ']' END",
+        differ(column, BEFORE, AFTER),
+        literal(&member),
+        json(BEFORE),
+        json(AFTER)
+    )
 }

@@ -74,11 +74,14 @@ impl Source<'_> {
     g record;
 BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-{acting}{refusing}    ELSIF EXISTS (SELECT FROM {pairs} p WHERE {rekeyed}) THEN
+{acting}{refusing}    ELSIF ({moved} OR {drifts}) AND EXISTS (SELECT FROM {pairs} p WHERE {rekeyed}) THEN
 {following}    END IF;
     RETURN NULL;
 END
 ",
+            // Keys seldom change, and comparing all rows before and after is dear.
+            moved = "coalesce(pg_catalog.current_setting('rejoin.moved', true), '') OPERATOR(pg_catalog.=) 'on'",
+            drifts = self.drifts(),
             pairs = self.pairs(),
             rekeyed = self.rekeyed(),
         );

@@ -17,6 +17,9 @@ use super::{key_array, literal};
 /// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
 const TRIGGER_VERSION: &str = "~rejoin_v2";
 
+/// What a row is called where it is read whole: no column's name, which PostgreSQL would take first.
+const GONE: &str = "rejoin_gone";
+
 /// Settings under which text forms mean the same whoever the session belongs to, and joins go by the keys' indexes.
 const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
      SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
@@ -192,11 +195,11 @@ END
         let here = "pg_catalog.pg_class c WHERE c.oid = TG_RELID".to_owned();
         let living = if unless_living {
             let key: Vec<String> =
-                self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = g.{name}")).collect();
+                self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = {GONE}.{name}")).collect();
             let table = table_sql(self.table);
             // Not by the feed's index, which would read the whole scope for each row.
             format!(
-                "\n        WHERE NOT EXISTS (SELECT FROM {table} l WHERE {} AND l.rejoin_scope || '' = g.rejoin_scope)",
+                "\n        WHERE NOT EXISTS (SELECT FROM {table} l WHERE {} AND l.rejoin_scope || '' = {GONE}.rejoin_scope)",
                 key.join(" AND ")
             )
         } else {
@@ -207,13 +210,13 @@ END
     one text;
 BEGIN
 {later}    -- A row without a scope was there before us and is not stamped yet: nobody was ever sent it.
-    FOR one IN SELECT DISTINCT g.rejoin_scope COLLATE "C" FROM {from} g WHERE g.rejoin_scope IS NOT NULL ORDER BY 1 LOOP
+    FOR one IN SELECT DISTINCT {GONE}.rejoin_scope COLLATE "C" FROM {from} {GONE} WHERE {GONE}.rejoin_scope IS NOT NULL ORDER BY 1 LOOP
         PERFORM rejoin.tick_of(one);
     END LOOP;
     INSERT INTO rejoin.tombstones AS t (scope, table_no, key, tick, version, at, author, left_scope, image)
-        SELECT g.rejoin_scope, {no}, {key}, s.head, g.{version} + 1, now(), rejoin.author(), false,
+        SELECT {GONE}.rejoin_scope, {no}, {key}, s.head, coalesce({GONE}.{version}, 0) + 1, now(), rejoin.author(), false,
             {image}
-        FROM {from} g JOIN rejoin.scopes s ON s.scope = g.rejoin_scope{living}
+        FROM {from} {GONE} JOIN rejoin.scopes s ON s.scope = {GONE}.rejoin_scope{living}
         ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(t.version, excluded.version),
             at = excluded.at, author = excluded.author, left_scope = false, image = excluded.image;
 {forget}    RETURN NULL;
@@ -222,9 +225,9 @@ END
             later = self.later(Some(if unless_living { "gone" } else { &here })),
             forget = self.forget_times(from),
             no = self.table.no,
-            key = key_array(self.table, "g"),
+            key = key_array(self.table, GONE),
             version = quote(&self.table.stamps.version),
-            image = self.image("g"),
+            image = self.image(GONE),
         )
     }
 
@@ -265,7 +268,7 @@ END
 {later}    IF {rekeyed} THEN
         -- Keys may have been swapped.
         IF NOT EXISTS (SELECT FROM {table} l WHERE {key} AND l.rejoin_scope || '' = OLD.rejoin_scope) THEN
-            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, OLD.{version} + 1, false,
+            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, coalesce(OLD.{version}, 0) + 1, false,
                 {image});
         END IF;
     ELSIF OLD.rejoin_scope <> NEW.rejoin_scope THEN
