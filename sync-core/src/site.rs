@@ -75,6 +75,8 @@ pub enum Event<'a> {
     Answered(&'a RowChange, &'a RowAnswer),
     /// The conflict that holds this insert was resolved: what the cloud sent, if anything, takes its place, unless it was edited since.
     Released,
+    /// The conflict that holds this insert was resolved for it, in a table that no pull brings: it stands as it is, accepted at this time.
+    Kept(&'a str),
     /// Somebody asks: a push is about to be cut, or an apply begins. A row without a difference becomes clean.
     Asked,
 }
@@ -100,7 +102,8 @@ pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<
     match event {
         Event::Pulled(image) => pull::pulled(table, &mut row, image, cursor),
         Event::Answered(change, answer) => later = answer::answered(table, &mut row, change, answer, cursor),
-        Event::Released => release(table, &mut row),
+        Event::Released => release(table, &mut row, None),
+        Event::Kept(synced_at) => release(table, &mut row, Some(synced_at)),
         Event::Asked => {
             // A column put back by hand is untouched again, and follows.
             if row.base.as_ref().is_some_and(|base| !base.in_flight) {
@@ -118,7 +121,8 @@ pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<
 }
 
 /// Lets go of a held insert. One that was edited since it was offered is an insert of its own again: nobody has decided on that edit.
-fn release(table: &Table, row: &mut SiteRow) {
+/// `kept`: it was accepted at this time, and nothing comes to take its place.
+fn release(table: &Table, row: &mut SiteRow, kept: Option<&str>) {
     let offered = row.base.as_ref().and_then(|base| base.held).map(|(_, digest)| digest);
     let edited =
         row.live.as_ref().is_some_and(|live| offered.is_some_and(|offered| offered != crate::change::row_digest(table, &live.row)));
@@ -128,7 +132,10 @@ fn release(table: &Table, row: &mut SiteRow) {
     }
     row.base = None;
     row.additions.clear();
-    row.live = row.theirs.take().as_ref().and_then(become_image);
+    match (kept, &mut row.live, row.theirs.take()) {
+        (Some(synced_at), Some(live), None) => live.stamp.synced_at = Some(synced_at.to_owned()),
+        (_, live, theirs) => *live = theirs.as_ref().and_then(become_image),
+    }
 }
 
 /// What the next push says of this row: the net difference between base and live, and its additions. `None` where there is none, where the row waits for an

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use sync_core::catalog::Table;
+use sync_core::catalog::{Table, Travel};
 use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
 use sync_core::site::{Event, SiteRow, merge_later, step};
@@ -159,7 +159,9 @@ fn take_row(
         Err(error) => return Err(error),
     };
     let mut stepped = step(table, before.row.clone(), &Event::Answered(change, answer), &cursor);
-    if let Some(gone) = gone_unheard(&before.row, answer, &cursor) {
+    if table.travel != Travel::Up
+        && let Some(gone) = gone_unheard(&before.row, answer, &cursor)
+    {
         stepped.row = step(table, stepped.row, &Event::Pulled(&gone), &cursor).row;
     }
     if let Some(later) = &stepped.later {
@@ -167,9 +169,9 @@ fn take_row(
     }
     // The conflict may have been resolved before its answer arrived.
     if let Some((conflict, _)) = stepped.row.base.as_ref().and_then(|base| base.held)
-        && released::is_resolved(writer.connection, writer.plan, conflict)?
+        && let Some(resolved) = released::resolution(writer.connection, writer.plan, conflict)?
     {
-        stepped = step(table, stepped.row, &Event::Released, &cursor);
+        stepped = step(table, stepped.row, &resolved.event(table), &cursor);
     }
     let image = if let Confirmed::Image(image) = &answer.confirmed { Some(image) } else { None };
     let because = match (&answer.verdict, image) {
@@ -181,7 +183,7 @@ fn take_row(
 }
 
 /// The answer says that the row was written at a tick that a pull has passed already, and that pull brought nothing of it. So the row is gone
-/// again: the first pull of a scope, which is one that this very push made, has live rows only.
+/// again: the first pull of a scope, which is one that this very push made, has live rows only. (Of a table that only goes up no pull brings any.)
 fn gone_unheard(before: &SiteRow, answer: &RowAnswer, cursor: &dyn Fn(&ScopeId) -> Option<Tick>) -> Option<Image> {
     let at = match (&answer.verdict, &answer.confirmed) {
         (Verdict::Accepted, Confirmed::Exact { at, .. }) => at,

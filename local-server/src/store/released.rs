@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
-use sync_core::catalog::Table;
+use sync_core::catalog::{Table, Travel};
 use sync_core::conflict::Resolution;
 use sync_core::id::{ConflictId, ScopeId, Tick};
 use sync_core::site::{Event, step};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::entry;
 use super::error::Result;
 use super::plan::Plan;
-use super::rows::live_table;
+use super::rows::{live_table, quoted};
 use super::sync_writer::{Because, SyncWriter};
 
 /// The name of the table of conflicts.
@@ -35,15 +35,37 @@ pub fn resolved(table: &Table, row: &[Value]) -> Option<ConflictId> {
     }
 }
 
-/// Whether a conflict is here and resolved.
+/// How a conflict that is here was resolved, if it was.
 ///
 /// # Errors
 /// The database.
-pub fn is_resolved(connection: &Connection, plan: &Plan, conflict: ConflictId) -> Result<bool> {
-    let Some(table) = conflicts_table(plan) else { return Ok(false) };
-    let sql = format!("SELECT resolution <> 'PENDING' FROM {} WHERE id = ?1", live_table(table));
-    let resolved = connection.prepare_cached(&sql)?.query_row([conflict.to_string()], |row| row.get(0)).optional()?;
-    Ok(resolved.unwrap_or(false))
+pub fn resolution(connection: &Connection, plan: &Plan, conflict: ConflictId) -> Result<Option<Resolved>> {
+    let Some(table) = conflicts_table(plan) else { return Ok(None) };
+    let updated_at = quoted(&table.stamps.updated_at);
+    let sql = format!("SELECT resolution, {updated_at} FROM {} WHERE id = ?1 AND resolution <> ?2", live_table(table));
+    let cloud_wins = |resolution: String| resolution == Resolution::CloudWins.as_str();
+    let pending = Resolution::Pending.as_str();
+    let resolved = connection
+        .prepare_cached(&sql)?
+        .query_row((conflict.to_string(), pending), |row| Ok(Resolved { cloud_wins: cloud_wins(row.get(0)?), at: row.get(1)? }))
+        .optional()?;
+    Ok(resolved)
+}
+
+/// How and when a conflict was resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Whether the site's row was not taken.
+    cloud_wins: bool,
+    at: String,
+}
+
+impl Resolved {
+    /// What it is to the row that the conflict held: of a table that no pull brings, the row that was taken is the one that is here.
+    #[must_use]
+    pub fn event(&self, table: &Table) -> Event<'_> {
+        if table.travel == Travel::Up && !self.cloud_wins { Event::Kept(&self.at) } else { Event::Released }
+    }
 }
 
 /// Releases the rows that these conflicts held: what the cloud sent takes their place. Rows in an unanswered push are released by its answer.
@@ -64,14 +86,14 @@ pub fn release(writer: &mut SyncWriter<'_>, resolved: &HashSet<ConflictId>, curs
             rows.collect::<std::result::Result<_, _>>()?
         };
         for (rejoin_row, conflict) in held {
-            if !Uuid::try_parse(&conflict).is_ok_and(|id| resolved.contains(&ConflictId(id))) {
-                continue;
-            }
+            let conflict = Uuid::try_parse(&conflict).ok().map(ConflictId).filter(|conflict| resolved.contains(conflict));
+            let Some(conflict) = conflict else { continue };
+            let Some(resolved) = resolution(writer.connection, plan, conflict)? else { continue };
             let Some(before) = entry::by_row(writer.connection, table, sql, rejoin_row)? else { continue };
             if before.row.base.as_ref().is_none_or(|base| base.in_flight) {
                 continue;
             }
-            let after = step(table, before.row.clone(), &Event::Released, cursor).row;
+            let after = step(table, before.row.clone(), &resolved.event(table), cursor).row;
             writer.save(table, sql, &before, &after, Because::Step)?;
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
+use sync_core::catalog::Travel;
 use sync_core::change::{At, Image, Stamp, State};
 use sync_core::id::{Key, ScopeId, TableNo, Tick};
 use sync_core::wire::message::Cursor;
@@ -32,7 +33,8 @@ impl Unheard {
         let mut rows = BTreeMap::new();
         for (table, _) in plan.parents_first() {
             let all = fed_again.contains(&table.no);
-            if new.is_empty() && !all {
+            // What only goes up comes by no pull.
+            if new.is_empty() && !all || table.travel == Travel::Up {
                 continue;
             }
             let mut of_images = Vec::new();

@@ -16,3 +16,4 @@ mod decisions;
 mod model;
 mod pull;
 mod push;
+mod up;
