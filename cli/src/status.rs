@@ -67,6 +67,12 @@ pub(crate) fn print(status: &Value, json: bool) -> Result {
         let kept = one.get("keepHours").and_then(Value::as_u64).map_or_else(String::new, |hours| format!(", rows kept for {hours} h"));
         fields.push(("table", format!("{}{way}{kept}", cell(one, "table"))));
     }
+    for one in status.get("lostPrograms").and_then(Value::as_array).into_iter().flatten() {
+        fields.push((
+            "gone from the file",
+            format!("{} {}: {}. It was: {}", cell(one, "kind"), cell(one, "name"), cell(one, "why"), cell(one, "sql")),
+        ));
+    }
     if !numbers.is_empty() {
         fields.push(("numbers left", numbers.join(", ")));
     }

@@ -137,6 +137,7 @@ impl Backend for Core {
             last_error: None,
             numbers: Vec::new(),
             one_way: Vec::new(),
+            lost_programs: Vec::new(),
         })
     }
 

@@ -24,7 +24,7 @@ pub use conflicts::{
 };
 pub use people::{Principal, Role, Token, User};
 pub use records::{Digests, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Write};
-pub use sync::{LogQuery, NumbersLeft, OneWay, RunSummary, SyncControl, SyncStatus};
+pub use sync::{LogQuery, LostProgram, NumbersLeft, OneWay, RunSummary, SyncControl, SyncStatus};
 
 use crate::error::BackendError;
 

@@ -34,3 +34,13 @@ CREATE TABLE rejoin_unknown (
     column_no INTEGER NOT NULL,
     PRIMARY KEY (table_no, rejoin_row, column_no)
 ) WITHOUT ROWID;
+
+-- Views, triggers and indexes of other programs that a new catalog left without a meaning: gone from the file, their texts kept for whoever
+-- made them.
+CREATE TABLE rejoin_lost_programs (
+    name TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at TEXT NOT NULL
+) WITHOUT ROWID;

@@ -40,6 +40,25 @@ pub struct SyncStatus {
     /// The tables that travel one way only or are kept at sites for a time only; empty at the cloud.
     #[serde(default)]
     pub one_way: Vec<OneWay>,
+    /// Views, triggers and indexes of other programs in a site's file that a new catalog left without a meaning; empty at the cloud.
+    #[serde(default)]
+    pub lost_programs: Vec<LostProgram>,
+}
+
+/// A view, trigger or index of another program that is gone from a site's file, since it says what the catalog no longer has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LostProgram {
+    /// Its name.
+    pub name: String,
+    /// `view`, `trigger` or `index`.
+    pub kind: String,
+    /// Its text, to be put right and made again; it is no longer told of then.
+    pub sql: String,
+    /// What SQLite says.
+    pub why: String,
+    /// When it went.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// A table that travels one way only, or is kept at sites for a time only.

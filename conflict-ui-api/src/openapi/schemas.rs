@@ -110,7 +110,12 @@ const SHAPES: &[Shape] = &[
         "How a server's sync stands.",
         "server:string, online:bool, paused:bool, running:bool, pending:int, oldestPendingAt:time?, held:int, conflicts:int, \
         lastCheckedAt:time?, lastRun:RunSummary?, nextAttemptAt:time?, lastError:string?, \
-        numbers:[NumbersLeft], oneWay:[OneWay]",
+        numbers:[NumbersLeft], oneWay:[OneWay], lostPrograms:[LostProgram]",
+    ),
+    (
+        "LostProgram",
+        "A view, trigger or index of another program that says what the catalog no longer has, and is gone from the site's file.",
+        "name:string, kind:view|trigger|index, sql:string, why:string, at:time?",
     ),
     (
         "OneWay",

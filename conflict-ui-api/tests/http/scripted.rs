@@ -224,6 +224,7 @@ fn status(running: bool) -> SyncStatus {
         last_error: None,
         numbers: Vec::new(),
         one_way: Vec::new(),
+        lost_programs: Vec::new(),
     }
 }
 

@@ -213,9 +213,12 @@ pub fn tidy(connection: &Connection, plan: &Plan) -> Result<bool> {
                 connection.execute(&format!("UPDATE {live} SET {name} = NULL WHERE {name} IS NOT NULL AND {clean}"), [])?;
                 continue;
             }
+            // SQLite drops no column while anything in the file does not work.
+            let programs = motion::programs::set_aside(connection)?;
             for holder in [&live, &base, &theirs] {
                 connection.execute_batch(&format!("ALTER TABLE {holder} DROP COLUMN {name}"))?;
             }
+            programs.put_back(connection, &[])?;
             connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1 AND column_no = ?2", (table.no.0, column.no.0))?;
             tracing::info!(table = table.name, column = column.no.0, "a dropped column is gone here too");
             removed = true;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use conflict_ui_api::backend::{LogQuery, NumbersLeft, OneWay, RunSummary, SyncStatus};
+use conflict_ui_api::backend::{LogQuery, LostProgram, NumbersLeft, OneWay, RunSummary, SyncStatus};
 use rusqlite::{Connection, Row, params};
 use sync_core::catalog::{Catalog, Travel};
 use sync_core::id::RunId;
@@ -46,7 +46,19 @@ pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: St
         last_error: daemon.last_error,
         numbers,
         one_way,
+        lost_programs: lost_programs(connection)?,
     })
+}
+
+/// What was made again under its name since is no longer told of.
+fn lost_programs(connection: &Connection) -> Result<Vec<LostProgram>> {
+    let sql = "SELECT name, kind, body, why, at FROM rejoin_lost_programs WHERE name NOT IN (SELECT name FROM sqlite_schema) ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let lost = statement.query_map([], |row| {
+        let at = row.get::<_, String>(4)?;
+        Ok(LostProgram { name: row.get(0)?, kind: row.get(1)?, sql: row.get(2)?, why: row.get(3)?, at: time(&at) })
+    })?;
+    Ok(lost.collect::<rusqlite::Result<_>>()?)
 }
 
 fn one_way(catalog: &Catalog) -> Vec<OneWay> {

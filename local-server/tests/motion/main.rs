@@ -5,5 +5,6 @@
 mod cases;
 #[path = "../store/fixture.rs"]
 mod fixture;
+mod programs;
 mod random;
 mod site;

@@ -10,7 +10,8 @@ mod convert;
 mod kind;
 mod names;
 mod notes;
-mod programs;
+pub(super) mod programs;
+mod scratch;
 mod settle;
 mod uniques;
 
@@ -22,8 +23,9 @@ use self::cells::{Cell, Cells, Filling};
 use self::convert::Converters;
 use self::kind::Kind;
 use self::names::Before;
+use self::scratch::Renamed;
 use super::error::{Result, StoreError};
-use super::hidden::{self, Stored, free, hide_table, is_hidden_table};
+use super::hidden::{self, Stored, free, hide_table, is_hidden, is_hidden_table};
 use super::rows::{base_table, live_table, quoted, theirs_table};
 use super::{answers, identity, noted, schema};
 use crate::fault;
@@ -72,13 +74,17 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     let waiting = settle::waiting(connection)?;
     let mut motion = Motion { connection, converters: &converters, after, site, stored, waiting };
     let notes = notes::read(connection, &moves)?;
-    if moves.iter().any(|one| one.kind != Kind::Kept) {
-        let programs = programs::set_aside(connection)?;
+    let moving = moves.iter().any(|one| one.kind != Kind::Kept);
+    let programs = moving.then(|| programs::set_aside(connection)).transpose()?;
+    if moving {
+        programs::drop_ours(connection)?;
         motion.go(&moves)?;
-        programs::put_back(connection, &programs)?;
     }
     for table in after.tables.iter().filter(|table| extended.table(table.no).is_none()) {
         schema::tables(after, table, site).iter().try_for_each(|sql| connection.execute_batch(sql))?;
+    }
+    if let Some(programs) = programs {
+        programs.put_back(connection, &renamed(&moves))?;
     }
     for table in &after.tables {
         noted::follow_policies(connection, table)?;
@@ -91,6 +97,29 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     notes::write(connection, now.as_ref().unwrap_or(after), &notes)?;
     fault::point("migrated");
     Ok(())
+}
+
+/// The names that change, as far as programs know them.
+fn renamed(moves: &[Move<'_>]) -> Vec<Renamed> {
+    let moving = moves.iter().filter(|one| one.kind != Kind::Kept && !is_hidden_table(&one.old));
+    let names = |one: &Move<'_>| {
+        let column = |column: &Column| one.new.and_then(|new| new.column(column.no)).map(|now| now.name.clone());
+        let visible = one.old.columns.iter().filter(|column| !is_hidden(column)).map(|known| (known.name.clone(), column(known)));
+        let stamps = stamps(&one.old).into_iter().zip(one.new.map_or_else(|| stamps(&one.old), stamps));
+        let columns = visible.chain(stamps.map(|(was, now)| (was.clone(), Some(now.clone()))));
+        Renamed {
+            from: one.old.sqlite_name(),
+            to: one.new.map(Table::sqlite_name),
+            columns: columns.filter(|(was, now)| now.as_ref() != Some(was)).collect(),
+        }
+    };
+    moving.map(names).collect()
+}
+
+/// The names of a table's stamp columns.
+fn stamps(table: &Table) -> [&String; 4] {
+    let stamps = &table.stamps;
+    [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at]
 }
 
 /// Rows of the table may be gone without a tombstone: what the pull after this one does not bring is gone.

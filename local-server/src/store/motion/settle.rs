@@ -82,6 +82,7 @@ fn tighten(
     site: &str,
 ) -> Result<()> {
     let programs = programs::set_aside(connection)?;
+    programs::drop_ours(connection)?;
     let (converters, catalog) = (Converters::new(connection), hidden::visible(&plan.catalog));
     let motion = Motion { connection, converters: &converters, after: &catalog, site, stored: hidden::Stored::new(), waiting: Vec::new() };
     for (no, columns) in tight {
@@ -97,7 +98,7 @@ fn tighten(
         columns.iter().try_for_each(|column| done(connection, *no, *column))?;
         tracing::info!(table = table.name, "every row has a value now; NOT NULL is declared");
     }
-    programs::put_back(connection, &programs)?;
+    programs.put_back(connection, &[])?;
     install::refresh(connection, &catalog, site)
 }
 
