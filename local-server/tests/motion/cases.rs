@@ -163,6 +163,22 @@ fn under_a_key_that_is_not_known_here_the_table_begins_anew_and_its_edits_are_se
 }
 
 #[test]
+fn a_renamed_key_of_a_table_that_is_copied_is_still_referred_to() {
+    let mut site = opened();
+    site.run("CREATE TABLE theirs (t REFERENCES t (id)); INSERT INTO theirs VALUES ('k2'); UPDATE t SET a = 9 WHERE id = 'k1'");
+    site.take(|catalog| {
+        (t(catalog).columns[0].name, t(catalog).columns[2].name) = ("b".into(), "version_2".into());
+        set_type(catalog, 2, ColumnType::Numeric);
+    });
+    assert_eq!(all_words(&site.pushed()), ["1/k1 2:1>9"]);
+    site.run("DELETE FROM t WHERE b = 'k3'; INSERT INTO c (id, t) VALUES ('c3', 'k1'); UPDATE t SET a = 8 WHERE b = 'k1'");
+    for refused in ["DELETE FROM t WHERE b = 'k2'", "INSERT INTO c (id, t) VALUES ('c4', 'none')", "INSERT INTO theirs VALUES ('none')"] {
+        let error = site.connection.execute(refused, []).unwrap_err().to_string();
+        assert!(error.contains("FOREIGN KEY constraint failed"), "{error}");
+    }
+}
+
+#[test]
 fn a_new_unique_key_holds_what_collides_here_until_it_no_longer_does() {
     let mut site = opened();
     as_sync(&site.connection, "UPDATE t SET b = 'same' WHERE id IN ('k1', 'k2')");

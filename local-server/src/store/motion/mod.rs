@@ -172,24 +172,52 @@ impl Motion<'_> {
             self.companions(&before, old, new, &cells)?;
             self.drop_companions(&before)?;
         }
-        let live = before.live;
-        let renamed = |column: &&Column| new.column(column.no).is_some_and(|now| now.name != column.name);
-        for column in old.columns.iter().filter(renamed) {
-            self.run(&format!("ALTER TABLE {live} RENAME COLUMN {} TO rejoin_interim_{}", quoted(&column.name), column.no))?;
-        }
-        for column in old.columns.iter().filter(renamed) {
-            if let Some(now) = new.column(column.no) {
-                self.run(&format!("ALTER TABLE {live} RENAME COLUMN rejoin_interim_{} TO {}", column.no, quoted(&now.name)))?;
-            }
-        }
+        self.rename_columns(&before, false, old, new)?;
         for column in kind::added(old, new) {
-            self.run(&format!("ALTER TABLE {live} ADD COLUMN {}", schema::live_column(new, column)))?;
+            self.run(&format!("ALTER TABLE {} ADD COLUMN {}", before.live, schema::live_column(new, column)))?;
         }
         Ok(())
     }
 
+    /// Gives columns their new names, so that SQLite gives them to the foreign keys that refer to them as well. The table as it is then.
+    fn rename_columns(&self, before: &Before, companions: bool, old: &Table, new: &Table) -> Result<Table> {
+        let mut named = old.clone();
+        let taken = |name: &str| {
+            let columns = new.columns.iter().map(|column| &column.name);
+            columns.chain(stamps(new)).any(|taken| taken.eq_ignore_ascii_case(name))
+        };
+        let mut wanted = Vec::new();
+        for column in named.columns.iter_mut().filter(|column| !is_hidden(column)) {
+            let interim = format!("rejoin_interim_{}", column.no);
+            let to = match new.column(column.no) {
+                Some(now) => now.name.clone(),
+                // Another one may get its name.
+                None if taken(&column.name) => interim.clone(),
+                None => continue,
+            };
+            if to != column.name {
+                wanted.push((std::mem::replace(&mut column.name, to.clone()), interim, to));
+            }
+        }
+        let rename = |holder: &str, wanted: &[(String, String, String)]| {
+            let one = |from: &str, to: &str| self.run(&format!("ALTER TABLE {holder} RENAME COLUMN {} TO {}", quoted(from), quoted(to)));
+            wanted.iter().try_for_each(|(from, interim, _)| one(from, interim))?;
+            wanted.iter().filter(|(_, interim, to)| interim != to).try_for_each(|(_, interim, to)| one(interim, to))
+        };
+        if companions {
+            rename(&before.base, &wanted)?;
+            rename(&before.theirs, &wanted)?;
+        }
+        let moved = stamps(old).into_iter().zip(stamps(new)).enumerate().filter(|(_, (was, now))| was != now);
+        wanted.extend(moved.map(|(at, (was, now))| (was.clone(), format!("rejoin_interim_stamp_{at}"), now.clone())));
+        named.stamps = new.stamps.clone();
+        rename(&before.live, &wanted)?;
+        Ok(named)
+    }
+
     fn rebuild(&mut self, old: &Table, new: &Table) -> Result<()> {
         let before = Before::interim(old.no);
+        let old = &self.rename_columns(&before, !old.engine, old, new)?;
         let waiting: Vec<ColumnNo> = self.waiting.iter().filter(|(table, _)| *table == old.no).map(|(_, column)| *column).collect();
         let cells = self.filling(&before, old, new, Some(&waiting)).cells()?;
         self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1 AND column_no > 0", [old.no.0])?;
@@ -217,11 +245,7 @@ impl Motion<'_> {
         let made = live_table(&aside);
         self.run(&schema::live(self.after, &aside, self.site))?;
         let mut columns: Vec<(String, String)> = cells.iter().map(|cell| (quoted(&cell.column.name), cell.live.clone())).collect();
-        let stamps = |table: &Table| {
-            let stamps = &table.stamps;
-            [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(|name| quoted(name))
-        };
-        columns.extend(stamps(new).into_iter().zip(stamps(old).map(|name| format!("l.{name}"))));
+        columns.extend(stamps(new).into_iter().zip(stamps(old)).map(|(now, was)| (quoted(now), format!("l.{}", quoted(was)))));
         columns.extend(["rejoin_row", "rejoin_scope", "rejoin_tick", "rejoin_held"].map(|name| (name.to_owned(), format!("l.{name}"))));
         let rows = self.copy(&made, &columns, &format!("{}{which}", before.live_rows(old)))?;
         self.keep_sequence(&before.live, &made)?;
