@@ -75,8 +75,7 @@ impl Source<'_> {
         };
         format!(
             r#"    LOOP
-        derived := {};
-{orphan}        EXIT WHEN derived = held;
+{derivation}{orphan}        EXIT WHEN derived = held;
         last := current_setting('rejoin.last', true);
         IF substr(last, strpos(last, '@') + 1) = derived AND coalesce(OLD.rejoin_scope, derived) = derived THEN
             NEW.rejoin_tick := split_part(last, '@', 1)::bigint;
@@ -88,8 +87,23 @@ impl Source<'_> {
         held := derived;
     END LOOP;
 "#,
-            scope_expression(self.catalog, self.table, "NEW")
+            derivation = self.derivation(),
         )
+    }
+
+    /// What gives `derived` the row's scope. Several ways branch by statements: a CASE of subqueries would be planned anew for each row, since
+    /// PostgreSQL takes a plan that knows which columns are NULL for the better one.
+    fn derivation(&self) -> String {
+        let ways: Vec<Way<'_>> = ways(self.catalog, self.table).collect();
+        if !matches!(self.table.scope, ScopeRule::Through(_)) || ways.len() < 2 {
+            return format!("        derived := {};\n", scope_expression(self.catalog, self.table, "NEW"));
+        }
+        let mut body = String::new();
+        for (at, way) in ways.iter().enumerate() {
+            let when = if at == 0 { "IF" } else { "ELSIF" };
+            let _ = write!(body, "        {when} {} THEN\n            derived := {};\n", way.names("NEW"), way.scope("NEW"));
+        }
+        format!("{body}        ELSE\n            derived := {};\n        END IF;\n", literal(ScopeId::NOWHERE))
     }
 
     /// What a foreign key names is not there: said in PostgreSQL's own words, which come a moment too late for us.

@@ -68,7 +68,7 @@ impl<'a> Way<'a> {
     }
 
     /// The scope of what the row `alias` names. What nobody holds in place may be gone.
-    fn scope(&self, alias: &str) -> String {
+    pub(super) fn scope(&self, alias: &str) -> String {
         let matches: Vec<String> =
             self.pairs().map(|(column, target)| format!("p.{} = {}", quote(&target.name), held(column, target, alias))).collect();
         let scope = format!("(SELECT p.rejoin_scope FROM {} p WHERE {})", table_sql(self.parent), matches.join(" AND "));
