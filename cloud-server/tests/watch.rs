@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use cloud_server::{Cloud, CloudConfig, test_support};
+use reqwest::StatusCode;
 use tokio_postgres::{Client, NoTls};
 
 async fn connect(url: &str) -> Client {
@@ -102,5 +103,26 @@ async fn a_schema_that_does_not_move_is_left_alone() {
     let before = (one(&sql, written).await, one(&sql, triggers).await, one(&sql, tables).await);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!((one(&sql, written).await, one(&sql, triggers).await, one(&sql, tables).await), before);
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn statements_prepared_before_a_column_changed_its_type_are_forgotten() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    let row = async || {
+        let url = format!("{}/api/tables/shop/1", cloud.url());
+        reqwest::Client::new().get(url).bearer_auth(cloud.token()).send().await.unwrap().status()
+    };
+    // On each of the four connections.
+    for _ in 0..8 {
+        let all = tokio::join!(row(), row(), row(), row());
+        assert_eq!(all, (StatusCode::OK, StatusCode::OK, StatusCode::OK, StatusCode::OK));
+    }
+    let before = one(&sql, VERSION).await;
+    sql.batch_execute("ALTER TABLE shop ALTER id TYPE bigint").await.unwrap();
+    until(&sql, &format!("SELECT (max(version) > {before})::text FROM rejoin.catalogs")).await;
+    for _ in 0..8 {
+        assert_eq!(row().await, StatusCode::OK);
+    }
     cloud.stop().await;
 }

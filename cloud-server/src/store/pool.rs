@@ -107,6 +107,12 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
+    /// Lets every connection forget the statements that it has prepared. After a column changed its type, PostgreSQL refuses those that name it
+    /// for as long as the connection lives.
+    pub(crate) fn forget_statements(&self) {
+        self.pool.manager().statement_caches.clear();
+    }
+
     /// Listens on a channel, on a connection outside the pool.
     ///
     /// # Errors

@@ -91,7 +91,9 @@ pub async fn prepare_at(
         return Err(PrepareError::Unreached(unreached));
     }
     bring_in(&mut client, &schema, &chosen, &catalog, &Manner { settings, before: before.as_ref(), pace }).await?;
-    Ok(Arc::new(publish::publish(&mut client, &schema, catalog).await?))
+    let catalog = publish::publish(&mut client, &schema, catalog).await?;
+    db.forget_statements();
+    Ok(Arc::new(catalog))
 }
 
 /// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.
