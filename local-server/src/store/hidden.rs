@@ -183,6 +183,11 @@ pub fn to_wire(change: &mut RowChange) -> Vec<(ColumnNo, ColumnNo)> {
     renamed
 }
 
+/// A row that is clean from now on: what is accepted with its hidden columns is nobody's edit any more.
+pub(super) fn clear(table: &Table, row: &mut [Value]) {
+    table.columns.iter().zip(row).filter(|(column, _)| is_hidden(column)).for_each(|(_, value)| *value = Value::Null);
+}
+
 /// Removes what is hidden and of which no edit waits any more; whether anything was, so that the plan must be made anew.
 ///
 /// # Errors
@@ -208,9 +213,6 @@ pub fn tidy(connection: &Connection, plan: &Plan) -> Result<bool> {
                  WHERE b.rejoin_kind = 'change' AND l.{name} IS NOT b.{name} OR b.rejoin_kind = 'insert' AND l.{name} IS NOT NULL"
             );
             if any(&waits)? {
-                // What is accepted with it is nobody's edit any more.
-                let clean = format!("NOT EXISTS (SELECT 1 FROM {base} b WHERE b.rejoin_row = {live}.rejoin_row)");
-                connection.execute(&format!("UPDATE {live} SET {name} = NULL WHERE {name} IS NOT NULL AND {clean}"), [])?;
                 continue;
             }
             // SQLite drops no column while anything in the file does not work.

@@ -15,12 +15,13 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{At, Image, Stamp, State};
-use sync_core::id::{Key, ScopeId, TableNo, Tick};
+use sync_core::id::{ColumnNo, Key, ScopeId, TableNo, Tick};
 use sync_core::site::{Event, Live, SiteRow, step};
 use sync_core::value::Value;
 
 use super::entry::{self, AtKey, Entry};
 use super::error::{Result, StoreError};
+use super::hidden;
 use super::plan::{DirtySql, Plan, TableSql};
 use super::rows::{Bound, HeldState};
 
@@ -81,7 +82,11 @@ impl<'a> SyncWriter<'a> {
             }
             (had, Some(live)) => {
                 let held = held_state(before, after, because);
-                let live = &back_again(before, live);
+                let mut live = back_again(before, live);
+                if after.base.is_none() {
+                    hidden::clear(table, &mut live.row);
+                }
+                let live = &live;
                 if had.as_ref() != Some(live) || before.held != held {
                     rejoin_row = self.write_live(table, sql, (rejoin_row, had.is_some()), live, held, after.base.is_some())?;
                     if rejoin_row.is_none() {
@@ -92,12 +97,31 @@ impl<'a> SyncWriter<'a> {
             }
         }
         self.save_base(table, sql, before, after, rejoin_row)?;
+        self.see(table, &before.row, after, rejoin_row)?;
         if after.theirs != before.row.theirs
             && let (Some(dirty), Some(key)) = (&sql.dirty, key)
         {
             match &after.theirs {
                 Some(image) => self.put_theirs(table, dirty, &key, image)?,
                 None => self.delete_theirs(dirty, &key)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A base image that has followed the cloud's is known in every column in which it did.
+    fn see(&self, table: &Table, before: &SiteRow, after: &SiteRow, rejoin_row: Option<i64>) -> Result<()> {
+        let (Some(rejoin_row), Some(was), Some(now), Some(live)) = (rejoin_row, &before.base, &after.base, &after.live) else {
+            return Ok(());
+        };
+        let Some(image) = now.row.as_ref().filter(|_| was.at != now.at) else { return Ok(()) };
+        let mut statement =
+            self.connection.prepare_cached("SELECT column_no FROM rejoin_unknown WHERE table_no = ?1 AND rejoin_row = ?2")?;
+        let unknown: Vec<u32> = statement.query_map((table.no.0, rejoin_row), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        for no in unknown {
+            if table.position(ColumnNo(no)).is_none_or(|at| live.row[at] == image[at]) {
+                let sql = "DELETE FROM rejoin_unknown WHERE table_no = ?1 AND rejoin_row = ?2 AND column_no = ?3";
+                self.connection.prepare_cached(sql)?.execute((table.no.0, rejoin_row, no))?;
             }
         }
         Ok(())
