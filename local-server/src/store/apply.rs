@@ -129,9 +129,16 @@ impl<'a> Apply<'a> {
     }
 
     fn finish(mut self, heads: &[Cursor]) -> Result<Applied> {
-        for (no, key, image) in std::mem::take(&mut self.unheard).gone(&self.cursors) {
-            let (table, sql) = self.table(no)?;
-            self.image(table, sql, &key, &image)?;
+        let mut unheard = std::mem::take(&mut self.unheard);
+        loop {
+            let gone = unheard.gone(self.writer.connection, self.plan, &self.cursors)?;
+            if gone.is_empty() {
+                break;
+            }
+            for (no, key, image) in gone {
+                let (table, sql) = self.table(no)?;
+                self.image(table, sql, &key, &image)?;
+            }
         }
         let cursors = std::mem::take(&mut self.cursors);
         let cursor = |scope: &ScopeId| cursors.get(scope).copied();
@@ -196,7 +203,7 @@ impl<'a> Apply<'a> {
     /// One image of the cloud meets what is here.
     fn image(&mut self, table: &Table, sql: &TableSql, key: &Key, image: &Image) -> Result<()> {
         if image.row().is_some() {
-            self.unheard.heard(table.no, key);
+            self.unheard.heard(self.writer.connection, table.no, key)?;
         }
         let connection = self.writer.connection;
         let found = if self.dirty.contains(&table.no) {

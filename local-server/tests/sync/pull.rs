@@ -1,10 +1,11 @@
 //! Applying pulls.
 
 use local_server::store::spool;
-use sync_core::id::ScopeId;
-use sync_core::value::Value;
+use sync_core::catalog::{Catalog, Column, DefaultValue};
+use sync_core::id::{ColumnNo, ScopeId};
+use sync_core::value::{ColumnType, Value};
 use sync_core::wire::codec;
-use sync_core::wire::message::Window;
+use sync_core::wire::message::{Page, Window};
 
 use crate::bench::*;
 
@@ -267,4 +268,65 @@ async fn h01_a_scope_made_here_and_deleted_at_the_cloud_before_its_answer_arrive
     site.applied(&push, vec![exact(&b, 1, 1)]).await;
     assert_eq!(site.rows("SELECT id FROM shows").await, "");
     site.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_column_that_a_pull_has_brought_is_asserted_by_a_later_delete() {
+    for brought in [true, false] {
+        let mut site = Site::new(1).await;
+        let a = scope("a");
+        site.pull(page(&[(&a, 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "x"))).await;
+        site.sql("UPDATE shows SET a = 2").await;
+        let mut after = Catalog::clone(&site.plan.catalog);
+        after.version.0 += 1;
+        let made = Column {
+            no: ColumnNo(4),
+            name: "made".into(),
+            ty: ColumnType::Timestamptz,
+            default: Some(DefaultValue::Now),
+            ..after.tables[0].columns[2].clone()
+        };
+        after.tables[0].columns.push(made);
+        site.take(after).await;
+        if brought {
+            let row = vec![text("a"), Value::Int(1), text("x"), text(NOW)];
+            let mut fed = page(&[(&a, 5)]).live(SHOWS, 0, 5, 2, row);
+            fed.tables[0].columns.push(ColumnNo(4));
+            site.pull(fed).await;
+        }
+        site.sql("DELETE FROM shows").await;
+        let push = site.cut().await.unwrap();
+        let asserted: Vec<ColumnNo> = push.rows[0].values().map(|(no, _)| no).collect();
+        assert_eq!(asserted.contains(&ColumnNo(4)), brought, "{:?}", push.rows);
+    }
+}
+
+#[tokio::test]
+async fn of_many_rows_fed_again_those_that_do_not_come_go() {
+    let mut site = Site::new(1).await;
+    let a = scope("a");
+    let rows = |site: &Site, tick, from: i64| {
+        let version = site.plan.catalog.version;
+        let first = Page { catalog: version, ..page(&[(&a, tick)]) }.live(SHOWS, 0, 1, 1, show("a", 1, ""));
+        (from..5_000).fold(first, |page, number| page.live(ITEMS, 0, tick, 1, item(&format!("i{number:04}"), "a", number, "")))
+    };
+    site.pull(rows(&site, 1, 0)).await;
+    site.sql("UPDATE items SET id = 'k' WHERE id = 'i0001'; UPDATE items SET note = 'n' WHERE id IN ('i0002', 'i4999')").await;
+    let mut after = Catalog::clone(&site.plan.catalog);
+    after.version.0 += 1;
+    after.tables[1].generation = 1;
+    site.take(after).await;
+    site.pull(rows(&site, 2, 2_500)).await;
+    assert_eq!(
+        site.rows("SELECT count(*), min(id), max(id) FROM items WHERE rejoin_row NOT IN (SELECT rejoin_row FROM rejoin_base_2)").await,
+        "2499|i2500|i4998"
+    );
+    assert_eq!(
+        site.rows("SELECT id, note FROM items WHERE rejoin_row IN (SELECT rejoin_row FROM rejoin_base_2) ORDER BY id").await,
+        "i0002|n;i4999|n;k|"
+    );
+    assert_eq!(
+        site.rows("SELECT id, rejoin_state FROM rejoin_theirs_2 WHERE rejoin_state = 'deleted' ORDER BY id").await,
+        "i0001|deleted;i0002|deleted"
+    );
 }
