@@ -1,10 +1,11 @@
 //! The site's end of the wire: one HTTP client that speaks [`sync_core::wire`] with the cloud. Bounded, timed, and typed in what can fail.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use sync_core::catalog::Catalog;
@@ -96,6 +97,14 @@ pub struct CloudLink {
     base: Url,
     key: Option<HeaderValue>,
     traffic: Arc<Traffic>,
+    clock: Arc<Mutex<Option<Heard>>>,
+}
+
+/// The newest time that the cloud has said, and when it did by a clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    time: DateTime<Utc>,
+    at: Instant,
 }
 
 /// Bytes of bodies, both ways.
@@ -147,7 +156,7 @@ impl CloudLink {
             builder = builder.tls_certs_merge(certificates);
         }
         let client = builder.build().map_err(|error| fault(format!("the HTTP client: {}", chain(&error))))?;
-        Ok(Self { client, base, key: None, traffic: Arc::default() })
+        Ok(Self { client, base, key: None, traffic: Arc::default(), clock: Arc::default() })
     }
 
     /// The same client with the site's key on every request.
@@ -165,6 +174,21 @@ impl CloudLink {
     #[must_use]
     pub fn traffic(&self) -> (u64, u64) {
         (self.traffic.up.load(Ordering::Relaxed), self.traffic.down.load(Ordering::Relaxed))
+    }
+
+    /// What time it is at the cloud, by the last answer; `None` before the first one.
+    #[must_use]
+    pub fn cloud_time(&self) -> Option<DateTime<Utc>> {
+        let heard = (*self.clock.lock().unwrap_or_else(PoisonError::into_inner))?;
+        heard.time.checked_add_signed(TimeDelta::from_std(heard.at.elapsed()).ok()?)
+    }
+
+    fn hear(&self, response: &Response) {
+        let date = response.headers().get(DATE).and_then(|value| DateTime::parse_from_rfc2822(value.to_str().ok()?).ok());
+        if let Some(date) = date {
+            let heard = Heard { time: date.with_timezone(&Utc), at: Instant::now() };
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
+        }
     }
 
     /// Joins with a single-use token.
@@ -251,6 +275,7 @@ impl CloudLink {
         if !media.starts_with(MEDIA_TYPE) {
             return Err(LinkError::Protocol(format!("it sent {media} (a captive portal's page?)")));
         }
+        self.hear(&response);
         let body = read_bounded(response, WIRE_BYTES_MAX).await?;
         self.traffic.down.fetch_add(body.len() as u64, Ordering::Relaxed);
         Ok(body)

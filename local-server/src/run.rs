@@ -203,16 +203,7 @@ impl Syncer {
         }
         // Placeholders of a new column must not be pushed as base values: after a new catalog nothing goes up before a pull came down.
         if up && current {
-            let refused = self.upload(&mut report).await;
-            count(false, refused.map(drop));
-            if refused == Ok(Again::AfterPull) {
-                // The catalog changed: pull what came with it, then cut anew.
-                let pulled = self.download(&mut report).await;
-                count(true, pulled);
-                if pulled.is_ok() {
-                    count(false, self.upload(&mut report).await.map(drop));
-                }
-            }
+            count(false, self.upload_all(&mut report).await);
         }
         if down && !pull_first {
             count(true, self.download(&mut report).await);

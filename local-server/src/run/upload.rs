@@ -3,7 +3,7 @@
 use conflict_ui_api::backend::Event;
 use sync_core::wire::message::Refusal;
 
-use super::{Again, PASSES_MAX, Report, SyncError, Syncer, log_start};
+use super::{Again, PASSES_MAX, RESTARTS_MAX, Report, SyncError, Syncer, log_start};
 use crate::cloud_link::LinkError;
 use crate::fault;
 use crate::store::answers::{self, Outcome};
@@ -11,7 +11,19 @@ use crate::store::outbox::{self, Pass, StoredPush};
 use crate::store::{StoreError, hidden, identity};
 
 impl Syncer {
-    pub(super) async fn upload(&mut self, report: &mut Report) -> Result<Again, ()> {
+    /// Uploads. Where the catalog changed, what came with it is pulled first, and the push is cut anew.
+    pub(super) async fn upload_all(&mut self, report: &mut Report) -> Result<(), ()> {
+        for _ in 0..RESTARTS_MAX {
+            if self.upload(report).await? == Again::No {
+                return Ok(());
+            }
+            self.download(report).await?;
+        }
+        report.errors.push(("upload", SyncError::Restless));
+        Err(())
+    }
+
+    async fn upload(&mut self, report: &mut Report) -> Result<Again, ()> {
         match self.push_all(report).await {
             Ok(again) => Ok(again),
             Err(error) => {

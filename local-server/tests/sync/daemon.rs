@@ -16,6 +16,12 @@ use uuid::Uuid;
 use crate::bench::*;
 
 async fn syncer(site: &Site) -> Syncer {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    syncer_of(site, format!("http://{}", gone.local_addr().unwrap())).await
+}
+
+/// A syncer of a site with a cloud at this URL.
+pub(crate) async fn syncer_of(site: &Site, cloud: String) -> Syncer {
     let identity = Identity {
         site: SiteId(Uuid::from_u128(1)),
         name: "venue".into(),
@@ -23,8 +29,7 @@ async fn syncer(site: &Site) -> Syncer {
         epoch: ReplicaEpoch(Uuid::from_u128(1)),
         cloud_epoch: CloudEpoch(Uuid::nil()),
     };
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let link = CloudLink::new(&LinkConfig::new(format!("http://{}", gone.local_addr().unwrap()))).unwrap();
+    let link = CloudLink::new(&LinkConfig::new(cloud)).unwrap();
     Syncer::new(site.db.clone(), link, identity).await.unwrap()
 }
 

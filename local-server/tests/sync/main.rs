@@ -16,4 +16,5 @@ mod decisions;
 mod model;
 mod pull;
 mod push;
+mod runs;
 mod up;
