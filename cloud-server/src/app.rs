@@ -20,6 +20,7 @@ use crate::private::Private;
 use crate::secret::SecretKey;
 use crate::settings::{LoadError, Settings};
 use crate::store::error::StoreError;
+use crate::store::pace::Pace;
 use crate::store::pool::{Database, UrlError};
 use crate::store::prepare::{self, PrepareError};
 use crate::store::{accounts, history, state};
@@ -140,7 +141,7 @@ impl Cloud {
         let (system, settings) = chosen(config, &db).await?;
         let webhook = settings.webhook().map_err(LoadError::from)?;
         let seen = Seen::now(&db).await?;
-        let catalog = prepare::prepare(&db, &settings, system).await?;
+        let catalog = prepare::enforce(&db, &settings, system, &Pace::quiet()).await?;
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
         let keep = settings.history.keep();

@@ -35,6 +35,7 @@ impl Background {
         let listening = events::connect(&core.db).await?;
         let mut tasks = vec![tokio::spawn(events::listen(core.db.clone(), core.events.clone(), listening, cancel.clone()))];
         tasks.push(tokio::spawn(watch::watch(Arc::downgrade(core), seen, cancel.clone())));
+        tasks.push(tokio::spawn(watch::feed(Arc::downgrade(core), cancel.clone())));
         if let Some(webhook) = webhook {
             let notifier = Notifier::new(core.db.clone(), webhook, config.notify.clone(), system_lookup()).map_err(CloudError::Webhook)?;
             tasks.push(tokio::spawn(notifier.run(cancel.clone())));

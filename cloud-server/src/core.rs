@@ -13,6 +13,7 @@ use sync_core::id::{CloudEpoch, SiteId};
 use crate::events::Events;
 use crate::secret::SecretKey;
 use crate::settings::Settings;
+use crate::store::pace::Pace;
 use crate::store::pool::Database;
 use crate::store::prepare::{self, PrepareError};
 use crate::systems::BuiltIn;
@@ -71,7 +72,7 @@ impl Core {
     /// # Errors
     /// The database and the settings do not fit; the store failed.
     pub(crate) async fn refresh_catalog(&self) -> Result<Arc<Catalog>, PrepareError> {
-        let catalog = prepare::prepare(&self.db, &self.source.settings, self.source.system).await?;
+        let catalog = prepare::enforce(&self.db, &self.source.settings, self.source.system, &Pace::quiet()).await?;
         let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         if catalog.version > current.version {
             tracing::info!(version = %catalog.version, "a new catalog is in force");

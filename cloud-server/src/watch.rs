@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::store::capture::apply::CaptureError;
 use crate::store::error::StoreError;
+use crate::store::pace::Pace;
 use crate::store::pool::{Database, Listening};
-use crate::store::prepare::PrepareError;
+use crate::store::prepare::{PrepareError, feeding};
 use crate::store::watch::{CHANNEL, fingerprint, tell_at_once};
 
 /// How long a migration of several statements gets before it is looked at.
@@ -51,6 +52,22 @@ pub(crate) async fn watch(core: Weak<Core>, mut seen: Seen, cancel: Cancellation
         }
     };
     tokio::select! { () = cancel.cancelled() => {}, () = looking => {} }
+}
+
+/// Feeds what catalogs leave to be fed, beside everything else, until it is cancelled.
+pub(crate) async fn feed(core: Weak<Core>, cancel: CancellationToken) {
+    let feeding = async {
+        let mut told = false;
+        while let Some(db) = core.upgrade().map(|core| core.db.clone()) {
+            match feeding::go_on(&db, &Pace::quiet()).await {
+                Ok(()) => told = false,
+                Err(error) if !std::mem::replace(&mut told, true) => tracing::warn!(%error, "rows wait to be fed again; tried again"),
+                Err(_) => {}
+            }
+            tokio::time::sleep(SCHEMA_POLL).await;
+        }
+    };
+    tokio::select! { () = cancel.cancelled() => {}, () = feeding => {} }
 }
 
 /// Where an event trigger tells of changes, on a connection of its own; nothing where there is none.

@@ -69,3 +69,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         AND one -> a.attname::text IS DISTINCT FROM other -> a.attname::text)
 $$;
 REVOKE EXECUTE ON FUNCTION rejoin.drifts, rejoin.differ FROM PUBLIC;
+
+-- Rows that are still to be fed under the catalog in force, because DDL wrote them anew: all of a table, or those that hold the condition. In
+-- batches; whoever is interrupted is followed by the next.
+CREATE TABLE rejoin.feeds (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_no integer NOT NULL,
+    condition text,
+    at timestamptz NOT NULL DEFAULT now()
+);
+-- Where the scopes stood when it began, the catalog being in force: rows with later ticks came under it by themselves.
+CREATE TABLE rejoin.feed_heads (
+    feed bigint NOT NULL REFERENCES rejoin.feeds ON DELETE CASCADE,
+    scope text NOT NULL,
+    head bigint NOT NULL,
+    PRIMARY KEY (feed, scope)
+);

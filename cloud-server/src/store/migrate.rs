@@ -28,6 +28,9 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 /// The advisory lock's number: "Rejoin" in ASCII.
 const LOCK: i64 = 0x5265_6a6f_696e;
 
+/// The number of the one under which rows are fed.
+pub(super) const FEED_LOCK: i64 = LOCK + 1;
+
 /// How often it is asked for while somebody else has it.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
@@ -112,13 +115,18 @@ struct Set {
 
 /// A connection of its own that holds the lock until it is dropped.
 pub(crate) async fn locked(db: &Database) -> Result<ClientWrapper, MigrateError> {
+    Ok(locked_by(db, LOCK).await?)
+}
+
+/// The same with another lock.
+pub(super) async fn locked_by(db: &Database, lock: i64) -> Result<ClientWrapper, StoreError> {
     let client = Object::take(db.client().await?);
     client.batch_execute("SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
     let mut told = false;
     // Not by waiting in the database: an index built concurrently waits for whoever waits there, who waits for the lock.
-    while !client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.get::<_, bool>(0) {
+    while !client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.get::<_, bool>(0) {
         if !std::mem::replace(&mut told, true) {
-            tracing::info!("another server prepares this database; waiting for it");
+            tracing::info!("another server is at this database; waiting for it");
         }
         tokio::time::sleep(LOCK_POLL).await;
     }

@@ -2,6 +2,7 @@
 
 mod added;
 mod feed;
+pub(crate) mod feeding;
 mod follow;
 mod publish;
 mod rekey;
@@ -74,6 +75,21 @@ pub async fn prepare_at(
     system: Option<BuiltIn>,
     pace: &Pace<'_>,
 ) -> Result<Arc<Catalog>, PrepareError> {
+    let catalog = enforce(db, settings, system, pace).await?;
+    feeding::go_on(db, pace).await?;
+    Ok(catalog)
+}
+
+/// As [`prepare_at`], but leaves rows to [`feeding::go_on`] that sites can wait for under the catalog in force.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub(crate) async fn enforce(
+    db: &Database,
+    settings: &Settings,
+    system: Option<BuiltIn>,
+    pace: &Pace<'_>,
+) -> Result<Arc<Catalog>, PrepareError> {
     let mut client = migrate::locked(db).await?;
     migrate::up_on(&mut client, system).await?;
     let mut schema = read(&mut client).await?;
@@ -91,7 +107,7 @@ pub async fn prepare_at(
         return Err(PrepareError::Unreached(unreached));
     }
     bring_in(&mut client, &schema, &chosen, &catalog, &Manner { settings, before: before.as_ref(), pace }).await?;
-    let catalog = publish::publish(&mut client, &schema, catalog).await?;
+    let catalog = publish::publish(&mut client, &schema, catalog, pace).await?;
     db.forget_statements();
     Ok(Arc::new(catalog))
 }
@@ -172,14 +188,11 @@ async fn bring_in(
         if known(table) {
             mend::note_losses(client, table, found, &installed).await?;
         }
-        apply::add_columns(client, table, found, pace).await?;
-        if known(table) {
-            mend::refill(client, table, found).await?;
-        }
+        apply::add_columns(client, table, found, known(table), pace).await?;
     }
     let places = Places::read(client).await?;
     for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
-        apply::uninstall(client, found, triggers).await?;
+        apply::uninstall(client, found, triggers, pace).await?;
     }
     let of = tables.len();
     for (at, (table, found)) in tables.into_iter().enumerate() {
@@ -188,7 +201,7 @@ async fn bring_in(
         apply::install(client, table, &capture, installed.get(&found.oid), pace).await?;
         let unheard = !known(table);
         Stamping { catalog, table, found, unheard, pace }.run(client).await?;
-        mend::settle(client, catalog, table).await?;
+        mend::settle(client, catalog, table, pace).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Brings capture into the database: columns and triggers ([`super::stamp`] does the rows). Each step can be repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
@@ -41,14 +42,48 @@ pub enum CaptureError {
 /// The triggers that are in force: by table and name, what their comments say.
 pub(crate) type Installed = BTreeMap<u32, BTreeMap<String, String>>;
 
-/// Adds the stamp columns that are missing; NULL at first.
-pub(crate) async fn add_columns(client: &mut Client, table: &Table, found: &FoundTable, pace: &Pace<'_>) -> Result<(), StoreError> {
-    let missing = stamp_columns(table).into_iter().filter(|(name, _)| found.column_named(name).is_none());
-    let parts: Vec<String> = missing.map(|(name, ty)| format!("ADD COLUMN IF NOT EXISTS {name} {ty}")).collect();
-    if !parts.is_empty() {
-        pace.alter(client, &found.label(), &format!("ALTER TABLE {} {}", table_sql(table), parts.join(", "))).await?;
+/// Adds the stamp columns that are missing. To a new table (`known` is false) they come empty. To one that sites know they come back filled, in the
+/// same statement, so that no crash leaves rows whose versions would begin anew: PostgreSQL writes such a default into its catalog and touches no
+/// row. A version is one that is above what anybody was told: above all of the table's history, tombstones, and heads. Nobody counts versions
+/// while the column is gone. The rows are fed.
+pub(crate) async fn add_columns(
+    client: &mut Client,
+    table: &Table,
+    found: &FoundTable,
+    known: bool,
+    pace: &Pace<'_>,
+) -> Result<(), StoreError> {
+    let missing: Vec<_> = stamp_columns(table).into_iter().filter(|(name, _)| found.column_named(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let (name, no) = (table_sql(table), table.no);
+    let version = "SELECT greatest(1, (SELECT max(version) FROM rejoin.history WHERE table_no = $1),
+                           (SELECT max(version) FROM rejoin.tombstones WHERE table_no = $1), (SELECT max(head) FROM rejoin.scopes)) + 1";
+    let version: i64 = if known { client.query_one(version, &[&no.0.cast_signed()]).await?.get(0) } else { 1 };
+    let value = |column: &str| match column {
+        "rejoin_scope" | "rejoin_tick" => None,
+        _ if !known => None,
+        column if column == table.stamps.version => Some(version.to_string()),
+        column if column == table.stamps.last_modified_by => Some("rejoin.author()".to_owned()),
+        _ => Some("now()".to_owned()),
+    };
+    let parts = missing.iter().map(|(column, ty)| {
+        let default = value(column).map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
+        format!("ADD COLUMN IF NOT EXISTS {column} {ty}{default}")
+    });
+    let mut sql = format!("ALTER TABLE {name} {}", parts.collect::<Vec<_>>().join(", "));
+    let filled: Vec<String> = missing
+        .iter()
+        .filter(|(column, _)| value(column).is_some())
+        .map(|(column, _)| format!("ALTER COLUMN {column} DROP DEFAULT"))
+        .collect();
+    if !filled.is_empty() {
+        tracing::warn!(table = %found.label(), "stamp columns were gone and are filled anew");
+        let fed = format!("DELETE FROM rejoin.feeds WHERE table_no = {no}; INSERT INTO rejoin.feeds (table_no) VALUES ({no})");
+        sql = format!("{sql}; ALTER TABLE {name} {}; {fed}", filled.join(", "));
+    }
+    pace.alter(client, &found.label(), &sql).await
 }
 
 /// The capture of a table as it is found.
@@ -102,22 +137,26 @@ pub(crate) async fn install(
     Ok(true)
 }
 
-/// Takes capture off a table that is no longer synced. Its rows lose their stamps, so that they are stamped anew if it comes back.
-pub(crate) async fn uninstall(client: &mut Client, found: &FoundTable, triggers: &BTreeMap<String, String>) -> Result<(), StoreError> {
+/// Takes capture off a table that is no longer synced. Its rows keep their stamps: nobody is held up for them. That they are out of date from now
+/// on is written down ([`super::mend::settle`] puts them right if it comes back), and new rows get none.
+pub(crate) async fn uninstall(
+    client: &mut Client,
+    found: &FoundTable,
+    triggers: &BTreeMap<String, String>,
+    pace: &Pace<'_>,
+) -> Result<(), StoreError> {
     let name = format!("{}.{}", quote(&found.schema), quote(&found.name));
-    let transaction = client.transaction().await?;
-    for trigger in triggers.keys() {
-        transaction.batch_execute(&format!("DROP TRIGGER IF EXISTS {} ON {name}", quote(trigger))).await?;
+    let mut sql: String = triggers.keys().map(|trigger| format!("DROP TRIGGER IF EXISTS {} ON {name};\n", quote(trigger))).collect();
+    if found.column_named("rejoin_tick").is_some() && found.column_named("rejoin_scope").is_some() {
+        let _ = write!(
+            sql,
+            "ALTER TABLE {name} ALTER COLUMN rejoin_scope DROP NOT NULL, ALTER COLUMN rejoin_tick DROP NOT NULL,
+                 ALTER COLUMN rejoin_scope DROP DEFAULT, ALTER COLUMN rejoin_tick DROP DEFAULT;
+             SELECT rejoin.drifts(no, true) FROM rejoin.tables WHERE oid = {} AND dropped_at IS NULL",
+            found.oid
+        );
     }
-    if found.column_named("rejoin_tick").is_some() {
-        transaction
-            .batch_execute(&format!(
-                "ALTER TABLE {name} ALTER COLUMN rejoin_scope DROP NOT NULL, ALTER COLUMN rejoin_tick DROP NOT NULL;
-                 UPDATE {name} SET rejoin_scope = NULL, rejoin_tick = NULL"
-            ))
-            .await?;
-    }
-    transaction.commit().await?;
+    pace.alter(client, &found.label(), &sql).await?;
     tracing::info!(table = %found.label(), "no longer synced: capture removed");
     Ok(())
 }

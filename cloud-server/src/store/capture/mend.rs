@@ -1,16 +1,19 @@
 //! Puts right what happened to a table while capture was not itself: columns or triggers of ours that somebody dropped or disabled, rows
 //! written under names that had moved on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::catalog::{Catalog, Table};
+use sync_core::id::TableNo;
 use tokio_postgres::{Client, Transaction};
 
 use super::apply::Installed;
+use super::hush::{Hush, Which};
 use super::{TRIGGER_PREFIX, key_array, scope_expression};
 use crate::store::error::StoreError;
 use crate::store::introspect::FoundTable;
-use crate::store::row::{quote, table_sql};
+use crate::store::pace::{Pace, wait_briefly};
+use crate::store::row::table_sql;
 
 /// What every version of the generator has made, without which writes are missed.
 const NEEDED: [&str; 6] = ["insert", "update", "arrived", "gone", "moved", "truncate"];
@@ -31,58 +34,35 @@ pub(crate) async fn note_losses(client: &Client, table: &Table, found: &FoundTab
     Ok(())
 }
 
-/// Fills the stamp columns that were just put back. A version is one that is above what anybody was told: above the row's last in history, its
-/// tombstones, and the heads of its scope (of all, where the scope is gone too). Before the triggers are put back.
-pub(crate) async fn refill(client: &mut Client, table: &Table, found: &FoundTable) -> Result<(), StoreError> {
-    let (name, key, no, stamps) = (table_sql(table), key_array(table, "t"), table.no, &table.stamps);
-    let version = format!(
-        "greatest(1, (SELECT max(h.version) FROM rejoin.history h WHERE h.table_no = {no} AND h.key = {key}),
-             (SELECT max(g.version) FROM rejoin.tombstones g WHERE g.table_no = {no} AND g.key = {key}), s.head) + 1"
-    );
-    let fill = [
-        (&stamps.version, version.as_str()),
-        (&stamps.updated_at, "now()"),
-        (&stamps.last_modified_by, "rejoin.author()"),
-        (&stamps.synced_at, "now()"),
-    ];
-    let missing = fill.iter().filter(|(column, _)| found.column_named(column).is_none());
-    let mut sets: Vec<String> = missing.map(|(column, value)| format!("{} = {value}", quote(column))).collect();
-    if sets.is_empty() {
-        return Ok(());
-    }
-    let transaction = client.transaction().await?;
-    let stamped = ["rejoin_scope", "rejoin_tick"].iter().all(|name| found.column_named(name).is_some());
-    let heads = if stamped {
-        take(&transaction, &format!("SELECT DISTINCT rejoin_scope FROM {name}")).await?;
-        sets.push("rejoin_tick = s.head".to_owned());
-        "rejoin.scopes s WHERE s.scope = t.rejoin_scope"
-    } else {
-        "(SELECT max(head) AS head FROM rejoin.scopes) s"
-    };
-    let rows = transaction.execute(&format!("UPDATE {name} t SET {} FROM {heads}", sets.join(", ")), &[]).await?;
-    transaction.commit().await?;
-    tracing::warn!(table = %found.label(), rows, "stamp columns were gone and are filled anew");
-    Ok(())
-}
-
 /// Stamps what was written while the functions' names were out of date, and puts scopes right that nobody derived. The triggers are
 /// those of now. The table is fed again where rows may be gone without a mark.
-pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table) -> Result<(), StoreError> {
-    let no = i32::try_from(table.no.0).unwrap_or_default();
+pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table, pace: &Pace<'_>) -> Result<(), StoreError> {
+    let no = table.no.0.cast_signed();
     let sql = "SELECT max(id), coalesce(bool_or(rows_gone), false) FROM rejoin.drifted WHERE table_no = $1";
     let row = client.query_one(sql, &[&no]).await?;
     let (last, rows_gone): (Option<i64>, bool) = (row.get(0), row.get(1));
     let Some(last) = last else { return Ok(()) };
-    let (name, scope) = (table_sql(table), scope_expression(catalog, table, "t"));
+    let mut attempts = pace.attempts(&table.name);
+    let rows = loop {
+        match settled(client, catalog, table, (last, rows_gone)).await {
+            Ok(rows) => break rows,
+            Err(error) => attempts.again(error).await?,
+        }
+    };
+    tracing::warn!(table = %table.name, rows, rows_gone, "writes that capture missed are put right");
+    Ok(())
+}
+
+async fn settled(client: &mut Client, catalog: &Catalog, table: &Table, (last, rows_gone): (i64, bool)) -> Result<u64, StoreError> {
+    let (no, name) = (table.no.0.cast_signed(), table_sql(table));
     let transaction = client.transaction().await?;
-    let astray = format!(
-        "FROM (SELECT t.ctid AS place, t.rejoin_tick, t.rejoin_scope, {scope} AS scope FROM {name} t) b
-                 WHERE b.rejoin_tick = 0 OR b.rejoin_scope IS DISTINCT FROM b.scope AND b.scope IS NOT NULL"
-    );
-    take(&transaction, &format!("SELECT DISTINCT u.scope FROM (SELECT b.scope, b.rejoin_scope {astray}) b, unnest(ARRAY[b.scope, b.rejoin_scope]) u(scope) WHERE u.scope IS NOT NULL")).await?;
-    // A tick that counts for nobody: the trigger derives the scope, and leaves a mark in the old one.
-    let stamp = format!("UPDATE {name} t SET rejoin_tick = NULL FROM (SELECT b.place {astray}) x WHERE t.ctid = x.place");
-    let rows = transaction.execute(&stamp, &[]).await?;
+    let moving = with_dependents(catalog, &[table.no]);
+    lock(&transaction, &moving).await?;
+    take(&transaction, &astray_scopes(catalog, table, "t.rejoin_tick = 0")).await?;
+    let hush = Hush::of(&transaction, &moving, Which::Users).await?;
+    transaction.batch_execute(&hush.off).await?;
+    let rows = restamp(&transaction, catalog, table, "t.rejoin_tick = 0").await?;
+    transaction.batch_execute(&hush.on).await?;
     let living = format!(
         "DELETE FROM rejoin.tombstones g USING {name} t WHERE g.table_no = {no} AND g.scope = t.rejoin_scope AND g.key = {}",
         key_array(table, "t")
@@ -93,12 +73,64 @@ pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table
     }
     transaction.execute("DELETE FROM rejoin.drifted WHERE table_no = $1 AND id <= $2", &[&no, &last]).await?;
     transaction.commit().await?;
-    tracing::warn!(table = %table.name, rows, rows_gone, "writes that capture missed are put right");
+    Ok(rows)
+}
+
+/// These tables and those whose rows find their scope through them, as SQL names them.
+pub(crate) fn with_dependents(catalog: &Catalog, tables: &[TableNo]) -> Vec<String> {
+    let mut moving: BTreeSet<TableNo> = tables.iter().copied().collect();
+    loop {
+        let below = catalog.tables.iter().filter(|table| table.ways().any(|way| moving.contains(&way.table))).map(|table| table.no);
+        let all: BTreeSet<TableNo> = moving.iter().copied().chain(below).collect();
+        if all.len() == moving.len() {
+            break;
+        }
+        moving = all;
+    }
+    catalog.tables.iter().filter(|table| moving.contains(&table.no)).map(table_sql).collect()
+}
+
+/// Keeps the writers of these tables out until the transaction ends, before any head is taken: who waits for a table holds no row of it that we
+/// need, and who holds a head is waited for only briefly, longer than which nobody waits in a circle.
+pub(crate) async fn lock(transaction: &Transaction<'_>, tables: &[String]) -> Result<(), StoreError> {
+    transaction.batch_execute(&wait_briefly()).await?;
+    if !tables.is_empty() {
+        transaction.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))).await?;
+    }
     Ok(())
 }
 
+/// The rows that are in another scope than they should be, or hold `also`.
+fn astray(catalog: &Catalog, table: &Table, also: &str) -> String {
+    let scope = scope_expression(catalog, table, "t");
+    format!(
+        "(SELECT t.tableoid AS part, t.ctid AS place, t.rejoin_scope AS was, {scope} AS scope, {also} AS also FROM {} t OFFSET 0) b
+             WHERE b.also OR b.was IS DISTINCT FROM b.scope AND b.scope IS NOT NULL",
+        table_sql(table)
+    )
+}
+
+/// A query for the scopes that [`restamp`] writes in.
+pub(crate) fn astray_scopes(catalog: &Catalog, table: &Table, also: &str) -> String {
+    format!(
+        "SELECT DISTINCT u.scope FROM (SELECT b.was, b.scope FROM {}) b, unnest(ARRAY[b.was, b.scope]) u(scope) WHERE u.scope IS NOT NULL",
+        astray(catalog, table, also)
+    )
+}
+
+/// Lets rows that are astray, or hold `also`, find their scopes: a tick that counts for nobody, so the trigger derives the scope and leaves a mark
+/// in the old one.
+pub(crate) async fn restamp(transaction: &Transaction<'_>, catalog: &Catalog, table: &Table, also: &str) -> Result<u64, StoreError> {
+    let sql = format!(
+        "UPDATE {} t SET rejoin_tick = NULL FROM (SELECT b.part, b.place FROM {}) x WHERE t.ctid = x.place AND t.tableoid = x.part",
+        table_sql(table),
+        astray(catalog, table, also)
+    );
+    Ok(transaction.execute(&sql, &[]).await?)
+}
+
 /// Takes the heads of the scopes that a query names.
-async fn take(transaction: &Transaction<'_>, scopes: &str) -> Result<(), StoreError> {
+pub(crate) async fn take(transaction: &Transaction<'_>, scopes: &str) -> Result<(), StoreError> {
     let sql = format!(
         "SELECT rejoin.take(VARIADIC s.wanted) FROM (SELECT array_agg(q.scope) AS wanted FROM ({scopes}) q(scope)) s WHERE s.wanted IS NOT NULL"
     );

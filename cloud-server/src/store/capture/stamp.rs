@@ -2,14 +2,17 @@
 //! bounded in time, the space of the old versions used again on the way; NOT NULL by a check that is validated beside the users; the feed index
 //! built beside them too. Whatever it is interrupted at, the next run goes on.
 
-use std::time::Instant;
+use std::ops::Range;
 
 use sync_core::catalog::{Catalog, ScopeRule, Table};
-use sync_core::limits::{SMALL_TABLE_PAGES, STAMP_BATCH_TIME, STAMP_PAGES_FIRST, STAMP_PAGES_MAX, STAMP_VACUUM_PAGES};
+use sync_core::id::ScopeId;
+use sync_core::limits::{SMALL_TABLE_PAGES, STAMP_PAGES_FIRST};
 use tokio_postgres::Client;
 
 use super::apply::CaptureError;
-use super::scope_expression;
+use super::hush::{Hush, Which, may_be_replica};
+use super::pages::{Batch, HERE, Pages, Size, bounds};
+use super::{literal, scope_expression};
 use crate::store::error::StoreError;
 use crate::store::introspect::FoundTable;
 use crate::store::pace::{Pace, Progress, wait_briefly};
@@ -17,6 +20,9 @@ use crate::store::row::{quote, table_sql};
 
 /// How often a table is gone through for rows without stamps before that is taken for a fault.
 const PASSES_MAX: usize = 5;
+
+/// Rows that nobody stamped: they hold nothing, or what the columns' defaults say.
+const UNSTAMPED: &str = "t.rejoin_tick IS NULL OR t.rejoin_scope IS NULL OR t.rejoin_tick = 0 AND t.rejoin_scope = 'nowhere'";
 
 /// The check that stands in for NOT NULL while that is not proved.
 const CHECK: &str = "rejoin_stamped";
@@ -31,118 +37,64 @@ pub(crate) struct Stamping<'a> {
     pub(crate) pace: &'a Pace<'a>,
 }
 
-/// What is stored of a table, in pages: of its largest part, and of all of it.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    largest: i64,
-    all: i64,
-    partitioned: bool,
-}
-
 impl Stamping<'_> {
     /// Stamps what has no stamps and closes the door behind it. The table's parents come first.
     pub(crate) async fn run(&self, client: &mut Client) -> Result<(), CaptureError> {
         let failed = |error: StoreError| CaptureError::Store { table: self.found.label(), error };
         let closed = |name: &str| self.found.column_named(name).is_some_and(|column| column.not_null && column.default.is_some());
-        if !(closed("rejoin_scope") && closed("rejoin_tick")) {
+        let closed = closed("rejoin_scope") && closed("rejoin_tick");
+        if !closed || self.astray(client).await.map_err(failed)? {
             self.rows(client).await?;
+        }
+        if !closed {
             self.close(client).await.map_err(failed)?;
         }
         self.index(client).await.map_err(failed)
     }
 
+    fn pages<'p>(&'p self, name: &'p str, label: &'p str) -> Pages<'p> {
+        Pages { name, label, oid: self.found.oid, first: STAMP_PAGES_FIRST, pace: self.pace }
+    }
+
     async fn size(&self, client: &Client) -> Result<Size, StoreError> {
-        let sql = "SELECT coalesce(max(pages), 0), coalesce(sum(pages), 0)::bigint, coalesce(bool_or(relkind = 'p'), false)
-                   FROM (SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages, c.relkind
-                         FROM pg_class c WHERE c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1))) parts";
-        let row = client.query_one(sql, &[&self.found.oid]).await?;
-        Ok(Size { largest: row.get(0), all: row.get(1), partitioned: row.get(2) })
+        self.pages("", "").size(client).await
     }
 
     async fn rows(&self, client: &mut Client) -> Result<(), CaptureError> {
-        let failed = |error: StoreError| CaptureError::Store { table: self.found.label(), error };
-        let may = "SELECT has_parameter_privilege('session_replication_role', 'SET')";
-        let silent: bool = client.query_one(may, &[]).await.map_err(|error| failed(error.into()))?.get(0);
-        let hush = self.hush(client, silent).await.map_err(failed)?;
-        let batch = Batch { of: self, silent, keep_ticks: self.unheard, hush };
-        let label = self.found.label();
+        let (name, label) = (table_sql(self.table), self.found.label());
+        let failed = |error: StoreError| CaptureError::Store { table: label.clone(), error };
+        let pages = self.pages(&name, &label);
+        let silent = may_be_replica(client).await.map_err(failed)?;
+        let which = if silent { Which::AlsoReplica } else { Which::All };
+        let hush = Hush::of(client, std::slice::from_ref(&name), which).await.map_err(failed)?;
+        let batch = Unstamped { of: self, silent, keep_ticks: self.unheard, hush };
         let mut stamped = 0;
         for pass in 0.. {
-            let open = format!("SELECT EXISTS (SELECT FROM {} WHERE rejoin_tick IS NULL OR rejoin_scope IS NULL)", table_sql(self.table));
+            let open = format!("SELECT EXISTS (SELECT FROM {name} t WHERE {UNSTAMPED})");
             if !client.query_one(&open, &[]).await.map_err(|error| failed(error.into()))?.get::<_, bool>(0) {
                 break;
             }
             if pass == PASSES_MAX {
                 return Err(failed(StoreError::Corrupt("rows without stamps keep coming; are the triggers switched off?".to_owned())));
             }
-            let size = self.size(client).await.map_err(failed)?;
-            let tell = |rows: u64, pages: i64| {
-                let progress = Progress::Rows {
-                    table: &label,
-                    rows,
-                    pages: pages.min(size.largest).cast_unsigned(),
-                    of: size.largest.cast_unsigned(),
-                };
-                self.pace.tell(progress);
-            };
-            let (mut at, mut pages, mut dirty) = (0, STAMP_PAGES_FIRST, 0);
-            while at < size.largest {
-                tell(stamped, at);
-                let began = Instant::now();
-                let rows = self.patiently(client, &batch, at..at + pages).await?;
-                stamped += rows;
-                at += pages;
-                dirty += if rows > 0 { pages } else { 0 };
-                if began.elapsed() > STAMP_BATCH_TIME {
-                    pages = (pages / 2).max(1);
-                } else if began.elapsed() < STAMP_BATCH_TIME / 2 {
-                    pages = (pages * 2).min(STAMP_PAGES_MAX);
-                }
-                if dirty >= STAMP_VACUUM_PAGES.max(size.largest / 10) {
-                    dirty = 0;
-                    self.vacuum(client, "").await.map_err(failed)?;
-                }
-            }
-            tell(stamped, size.largest);
+            stamped += pages.through(client, &batch, stamped).await?;
         }
         if stamped > 0 && self.size(client).await.map_err(failed)?.all > SMALL_TABLE_PAGES {
-            self.vacuum(client, ", ANALYZE").await.map_err(failed)?;
+            pages.vacuum(client, ", ANALYZE").await.map_err(failed)?;
         }
         Ok(())
     }
 
-    /// The triggers that a batch would set off: switched off for its transaction, and on again as they were. The user's did not ask for it; ours
-    /// have nothing to do. Who may switch all of them off for a session needs that only for those that run nevertheless; for anybody else it
-    /// keeps the table's writers out while the batch runs.
-    async fn hush(&self, client: &Client, silent: bool) -> Result<[String; 2], StoreError> {
-        let sql = "SELECT coalesce(string_agg(format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname), '; '), ''),
-                          coalesce(string_agg(format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass,
-                                   CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname), '; '), '')
-                   FROM pg_trigger WHERE (tgrelid = $1 OR tgrelid IN (SELECT relid FROM pg_partition_tree($1))) AND NOT tgisinternal AND tgparentid = 0
-                     AND tgtype & 16 <> 0 AND tgenabled = ANY($2::text[]::\"char\"[])";
-        let running: &[&str] = if silent { &["A", "R"] } else { &["O", "A"] };
-        let row = client.query_one(sql, &[&self.found.oid, &running]).await?;
-        Ok([row.get(0), row.get(1)])
-    }
-
-    /// Gives the space of old versions back to the table, so that the next batches go there instead of doubling it.
-    async fn vacuum(&self, client: &Client, also: &str) -> Result<(), StoreError> {
-        self.pace.tell(Progress::Vacuum { table: &self.found.label() });
-        Ok(client.batch_execute(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false{also}) {}", table_sql(self.table))).await?)
-    }
-
-    /// One batch, however often somebody holds one of its rows.
-    async fn patiently(&self, client: &mut Client, batch: &Batch<'_>, pages: std::ops::Range<i64>) -> Result<u64, CaptureError> {
-        let label = self.found.label();
-        let mut attempts = self.pace.attempts(&label);
-        loop {
-            match batch.stamp(client, &pages).await {
-                Err(CaptureError::Store { error, table }) => {
-                    attempts.again(error).await.map_err(|error| CaptureError::Store { table, error })?;
-                }
-                done => return done,
-            }
-        }
+    /// Whether a table that is closed has rows nowhere that were never stamped: written while it was left out, or while our triggers were off.
+    /// Those of which a trigger of ours wrote down that they wait are put right by what reads that.
+    async fn astray(&self, client: &Client) -> Result<bool, StoreError> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {} t WHERE t.rejoin_scope = {} AND t.rejoin_tick = 0)
+                AND NOT EXISTS (SELECT FROM rejoin.drifted WHERE table_no = $1)",
+            table_sql(self.table),
+            literal(ScopeId::NOWHERE)
+        );
+        Ok(client.query_one(&sql, &[&self.table.no.0.cast_signed()]).await?.get(0))
     }
 
     /// NOT NULL. The scan that proves it holds nobody up: only the two moments before and after it do.
@@ -201,31 +153,29 @@ impl Stamping<'_> {
 }
 
 /// Stamps the rows of some pages.
-struct Batch<'a> {
+struct Unstamped<'a> {
     of: &'a Stamping<'a>,
     /// Triggers are switched off for the session.
     silent: bool,
     /// Rows take their scopes' heads as they are.
     keep_ticks: bool,
-    /// What switches triggers off, and on again.
-    hush: [String; 2],
+    hush: Hush,
 }
 
-impl Batch<'_> {
-    /// Stamps; how many rows.
-    async fn stamp(&self, client: &mut Client, pages: &std::ops::Range<i64>) -> Result<u64, CaptureError> {
+impl Batch for Unstamped<'_> {
+    async fn run(&self, client: &mut Client, pages: &Range<i64>) -> Result<u64, CaptureError> {
         let Stamping { catalog, table, found, .. } = self.of;
         let failed = |error: tokio_postgres::Error| CaptureError::Store { table: found.label(), error: error.into() };
         let scope = scope_expression(catalog, table, "t");
         let name = table_sql(table);
-        let (first, last) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
-        let here = "t.ctid >= $1::text::tid AND t.ctid < $2::text::tid AND (t.rejoin_tick IS NULL OR t.rejoin_scope IS NULL)";
+        let [first, last] = bounds(pages);
+        let here = format!("{HERE} AND ({UNSTAMPED})");
         let transaction = client.transaction().await.map_err(failed)?;
         let silence = if self.silent { "; SET LOCAL session_replication_role = replica" } else { "" };
         // Pages are read by their numbers, whatever the planner thinks of a table that nobody has analyzed.
         let settings =
             format!("{}; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0{silence}", wait_briefly());
-        transaction.batch_execute(&format!("{settings}; {}", self.hush[0])).await.map_err(failed)?;
+        transaction.batch_execute(&format!("{settings}; {}", self.hush.off)).await.map_err(failed)?;
         let sql = format!(
             "SELECT array_agg(DISTINCT b.scope) FILTER (WHERE b.scope IS NOT NULL),
                     (array_agg(b.place) FILTER (WHERE b.scope IS NULL))[1]::text
@@ -247,11 +197,13 @@ impl Batch<'_> {
              FROM rejoin.scopes s WHERE {here} AND s.scope = {scope} AND s.scope = ANY($3)"
         );
         let rows = transaction.execute(&update, &[&first, &last, &scopes]).await.map_err(failed)?;
-        transaction.batch_execute(&self.hush[1]).await.map_err(failed)?;
+        transaction.batch_execute(&self.hush.on).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(rows)
     }
+}
 
+impl Unstamped<'_> {
     /// Under the scopes' heads, so that no parent moves on meanwhile. Scopes that are new get their first tick.
     async fn heads(&self, transaction: &tokio_postgres::Transaction<'_>, scopes: &[String]) -> Result<(), tokio_postgres::Error> {
         if !self.keep_ticks {

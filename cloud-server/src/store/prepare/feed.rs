@@ -1,30 +1,34 @@
 //! Which rows a new catalog feeds again: those of which a site cannot know what they hold now. DDL that rewrote nothing feeds nothing.
 
-use std::collections::BTreeSet;
-
 use sync_core::catalog::{Catalog, Column, ScopeRule, Table, Travel};
 use sync_core::value::ColumnType;
 use tokio_postgres::Transaction;
 
 use super::publish::Motion;
 use super::rekey;
-use crate::store::capture::literal;
+use crate::store::capture::hush::{Hush, Which};
+use crate::store::capture::{literal, mend};
 use crate::store::error::StoreError;
 use crate::store::row::{quote, table_sql};
 
 /// What of a table has to be fed again with a new catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Feed {
-    Nothing,
-    /// The rows that hold this condition; all.
-    Rows(Option<String>),
-    /// All, with their scopes derived anew.
-    Scopes,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Feed {
+    /// The rows find their scopes by another way.
+    pub(super) scopes: bool,
+    pub(super) rows: Rows,
 }
 
-/// Whether rows are asked what they hold, so that nobody should write them before the catalog is in force.
-pub(super) fn asks_rows(old: &Table, table: &Table) -> bool {
-    table.columns.iter().any(|column| old.column(column.no).is_none_or(|old| !new_labels(&old.ty, &column.ty).is_empty()))
+/// The rows that are fed in their scopes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Rows {
+    #[default]
+    None,
+    /// Sites have them, and can go on with what they make of them until they come again: once the catalog is in force, in batches. Those that
+    /// hold this condition; all.
+    Later(Option<String>),
+    /// Sites have none of them, or hold them for others: they must come with the catalog, all together.
+    AtOnce,
 }
 
 /// `others`: conditions under which a row's new columns hold something else than sites take for it.
@@ -36,16 +40,19 @@ pub(super) async fn feed(
     others: &[String],
 ) -> Result<Feed, StoreError> {
     let old = motion.old;
-    if way(old) != way(table) || rekey::moves_scopes(transaction, catalog, old, table).await? {
-        return Ok(Feed::Scopes);
-    }
-    if table.travel == Travel::Up {
-        return Ok(Feed::Nothing);
+    let scopes = way(old) != way(table) || rekey::moves_scopes(transaction, catalog, old, table).await?;
+    Ok(Feed { scopes, rows: if table.travel == Travel::Up { Rows::None } else { rows(motion, table, others) } })
+}
+
+fn rows(motion: &Motion<'_>, table: &Table, others: &[String]) -> Rows {
+    let old = motion.old;
+    let kept_longer = old.keep_hours.is_some_and(|hours| table.keep_hours.is_none_or(|now| now > hours));
+    if old.travel == Travel::Up || kept_longer || rekey::is_rekeyed(old, table) {
+        return Rows::AtOnce;
     }
     let changed = |column: &Column| old.column(column.no).is_some_and(|old| is_other(old, column, motion.rewritten));
-    let kept_longer = old.keep_hours.is_some_and(|hours| table.keep_hours.is_none_or(|now| now > hours));
-    if old.travel == Travel::Up || kept_longer || rekey::is_rekeyed(old, table) || table.columns.iter().any(changed) {
-        return Ok(Feed::Rows(None));
+    if table.columns.iter().any(changed) {
+        return Rows::Later(None);
     }
     let labels = table.columns.iter().filter_map(|column| {
         let labels = new_labels(&old.column(column.no)?.ty, &column.ty);
@@ -58,7 +65,7 @@ pub(super) async fn feed(
         }
     });
     let conditions: Vec<String> = others.iter().cloned().chain(labels).collect();
-    Ok(if conditions.is_empty() { Feed::Nothing } else { Feed::Rows(Some(conditions.join(" OR "))) })
+    if conditions.is_empty() { Rows::None } else { Rows::Later(Some(conditions.join(" OR "))) }
 }
 
 /// Whether a column's values may be others than before, or be written otherwise.
@@ -97,52 +104,76 @@ fn way(table: &Table) -> String {
     }
 }
 
-/// The rows to feed, and the scopes that they are in: each scope gets one tick.
+/// What is fed in the transaction that publishes a catalog, and what is written down to be fed once it is in force.
 #[derive(Debug, Default)]
-pub(super) struct Fed {
-    rows: Vec<(String, String)>,
-    again: Vec<String>,
-    scopes: BTreeSet<String>,
+pub(super) struct Fed<'a> {
+    scopes: Vec<&'a Table>,
+    at_once: Vec<&'a Table>,
+    later: Vec<(&'a Table, Option<String>)>,
 }
 
-impl Fed {
-    pub(super) async fn add(&mut self, transaction: &Transaction<'_>, table: &Table, feed: Feed) -> Result<(), StoreError> {
-        let name = table_sql(table);
-        match feed {
-            Feed::Nothing => {}
-            Feed::Scopes => self.again.push(name),
-            Feed::Rows(condition) => {
-                let condition = condition.map(|condition| format!("({condition})")).unwrap_or_else(|| "true".to_owned());
-                let sql = format!("SELECT DISTINCT rejoin_scope FROM {name} WHERE rejoin_scope IS NOT NULL AND {condition}");
-                let rows = transaction.query(&sql, &[]).await?;
-                if !rows.is_empty() {
-                    self.scopes.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-                    self.rows.push((name, condition));
-                }
-            }
+impl<'a> Fed<'a> {
+    /// Tables are added those first that others find their scope through.
+    pub(super) fn add(&mut self, table: &'a Table, feed: Feed) {
+        if feed.scopes {
+            self.scopes.push(table);
         }
-        Ok(())
+        match feed.rows {
+            Rows::None => {}
+            Rows::AtOnce => self.at_once.push(table),
+            Rows::Later(condition) => self.later.push((table, condition)),
+        }
     }
 
-    /// Heads first, in their order.
-    pub(super) async fn feed(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        if !self.scopes.is_empty() {
-            let scopes: Vec<String> = self.scopes.into_iter().collect();
-            transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
+    /// First of all: keeps the writers of the tables out that are written here, then takes the heads, in their order.
+    pub(super) async fn hold(&self, transaction: &Transaction<'_>, catalog: &Catalog) -> Result<(), StoreError> {
+        mend::lock(transaction, &self.written(catalog)).await?;
+        let once = self.at_once.iter().map(|table| format!("SELECT DISTINCT rejoin_scope FROM {}", table_sql(table)));
+        let anew = self.scopes.iter().map(|table| mend::astray_scopes(catalog, table, "false"));
+        let scopes: Vec<String> = once.chain(anew).collect();
+        if scopes.is_empty() { Ok(()) } else { mend::take(transaction, &scopes.join(" UNION ")).await }
+    }
+
+    fn written(&self, catalog: &Catalog) -> Vec<String> {
+        let moving: Vec<_> = self.scopes.iter().map(|table| table.no).collect();
+        let mut written = mend::with_dependents(catalog, &moving);
+        for table in &self.at_once {
+            let name = table_sql(table);
+            if !written.contains(&name) {
+                written.push(name);
+            }
         }
-        for (name, condition) in self.rows {
-            // No name of ours may be one of the user's.
-            let heads = "SELECT scope AS rejoin_fed_scope, head AS rejoin_fed_tick FROM rejoin.scopes";
-            let sql = format!(
-                "UPDATE {name} t SET rejoin_tick = rejoin_fed_tick FROM ({heads}) s WHERE rejoin_fed_scope = t.rejoin_scope AND {condition}"
-            );
+        written
+    }
+
+    /// Feeds, and sets off none of the users' triggers. `published`: there is a new catalog.
+    pub(super) async fn feed(self, transaction: &Transaction<'_>, catalog: &Catalog, published: bool) -> Result<(), StoreError> {
+        let users = Hush::of(transaction, &self.written(catalog), Which::Users).await?;
+        transaction.batch_execute(&users.off).await?;
+        for table in &self.scopes {
+            let rows = mend::restamp(transaction, catalog, table, "false").await?;
+            tracing::info!(table = %table.name, rows, "scopes derived anew");
+        }
+        let fed: Vec<String> = self.at_once.iter().map(|table| table_sql(table)).collect();
+        let ours = Hush::of(transaction, &fed, Which::All).await?;
+        transaction.batch_execute(&ours.off).await?;
+        for name in fed {
+            let sql = format!("UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope");
             let rows = transaction.execute(&sql, &[]).await?;
-            tracing::info!(table = %name, rows, "fed again");
+            tracing::info!(table = %name, rows, "fed again with the catalog");
         }
-        for name in self.again {
-            // A tick that counts for nobody: the trigger derives the scope anew and leaves marks in the old one.
-            let rows = transaction.execute(&format!("UPDATE {name} SET rejoin_tick = NULL"), &[]).await?;
-            tracing::info!(table = %name, rows, "scopes derived anew");
+        transaction.batch_execute(&ours.on).await?;
+        transaction.batch_execute(&users.on).await?;
+        if published {
+            // What is left to feed was asked for under names that may be others now.
+            transaction.execute("UPDATE rejoin.feeds SET condition = NULL WHERE condition IS NOT NULL", &[]).await?;
+        }
+        for (table, condition) in self.later {
+            let no = table.no.0.cast_signed();
+            if condition.is_none() {
+                transaction.execute("DELETE FROM rejoin.feeds WHERE table_no = $1", &[&no]).await?;
+            }
+            transaction.execute("INSERT INTO rejoin.feeds (table_no, condition) VALUES ($1, $2)", &[&no, &condition]).await?;
         }
         Ok(())
     }

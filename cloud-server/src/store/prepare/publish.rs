@@ -1,5 +1,6 @@
-//! A new catalog comes into force, in one transaction with all that follows from it: rows that sites would otherwise miss are fed again, so
-//! that no site can have passed them under the old catalog; what is kept under names and keys follows renames and new keys.
+//! A new catalog comes into force, in one transaction with all that follows from it: rows that sites would otherwise miss are fed again, or written
+//! down to be fed as soon as it is ([`super::feeding`]), so that no site can have passed them under the old catalog for good; what is kept under
+//! names and keys follows renames and new keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +10,11 @@ use sync_core::id::CatalogVersion;
 use sync_core::policy::Policy;
 use tokio_postgres::Transaction;
 
-use super::feed::{Fed, Feed};
+use super::feed::{Fed, Feed, Rows};
 use super::{PrepareError, added, feed, follow, published, rekey};
 use crate::store::error::StoreError;
 use crate::store::introspect::{FoundTable, Schema};
-use crate::store::row::table_sql;
-
-/// How long the publishing waits for a lock that keeps writers out.
-const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '500ms'";
+use crate::store::pace::{Pace, wait_briefly};
 
 /// What is remembered of a table from one catalog to the next.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,26 +34,27 @@ pub(super) struct Motion<'a> {
     pub(super) rewritten: bool,
 }
 
-/// Stores the catalog as a new version unless it is the last one.
-pub(super) async fn publish(client: &mut ClientWrapper, schema: &Schema, catalog: Catalog) -> Result<Catalog, PrepareError> {
-    // With writers kept out of tables that get columns no row can change between the look at it and the catalog. Somebody who writes for long
-    // is not waited for: a row that he changes meanwhile is found by the digests.
-    match attempt(client, schema, catalog.clone(), true).await {
-        Err(PrepareError::Store(StoreError::Busy(reason))) => {
-            tracing::debug!(reason, "the catalog is published beside writers");
-            attempt(client, schema, catalog, false).await
+/// Stores the catalog as a new version unless it is the last one. Nobody waits for it for long: each lock is tried briefly, and all of it again.
+pub(super) async fn publish(
+    client: &mut ClientWrapper,
+    schema: &Schema,
+    catalog: Catalog,
+    pace: &Pace<'_>,
+) -> Result<Catalog, PrepareError> {
+    let mut attempts = pace.attempts("the tables that are fed");
+    loop {
+        match attempt(client, schema, catalog.clone()).await {
+            Err(PrepareError::Store(error)) => attempts.again(error).await?,
+            outcome => return outcome,
         }
-        outcome => outcome,
     }
 }
 
-async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catalog, alone: bool) -> Result<Catalog, PrepareError> {
+async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catalog) -> Result<Catalog, PrepareError> {
     let before = published(client).await?;
     catalog.version = before.as_ref().map_or(CatalogVersion(0), |before| before.version);
     let transaction = client.transaction().await?;
-    if alone {
-        transaction.batch_execute(LOCK_WAIT).await?;
-    }
+    transaction.batch_execute(&wait_briefly()).await?;
     let known = known(&transaction).await?;
     let found = |table: &Table| schema.tables.iter().find(|found| found.schema == table.schema && found.name == table.name);
     let mut anew: BTreeSet<u32> = BTreeSet::new();
@@ -68,6 +67,7 @@ async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catal
             anew.insert(table.no.0);
         }
     }
+    let mut changed = true;
     if let Some(before) = &before {
         let motion = |table: &Table| {
             let (old, found) = (before.table(table.no)?, found(table));
@@ -77,32 +77,33 @@ async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catal
         };
         let mut others: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for table in &mut catalog.tables {
-            let Some(motion) = motion(table) else { continue };
-            if alone && feed::asks_rows(motion.old, table) {
-                transaction.batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table_sql(table))).await?;
+            if let Some(motion) = motion(table) {
+                others.insert(table.no.0, added::give(&transaction, &motion, table).await?);
             }
-            others.insert(table.no.0, added::give(&transaction, &motion, table).await?);
         }
+        let tables = catalog.clone();
+        let mut fed = Fed::default();
+        for table in tables.ways_first() {
+            let others = others.get(&table.no.0).map_or(&[][..], Vec::as_slice);
+            let mut feed = match motion(table) {
+                Some(motion) => feed::feed(&transaction, &tables, &motion, table, others).await?,
+                None => Feed { scopes: false, rows: Rows::AtOnce },
+            };
+            if anew.contains(&table.no.0) {
+                feed.rows = Rows::AtOnce;
+            }
+            fed.add(table, feed);
+        }
+        fed.hold(&transaction, &tables).await?;
         follow::renames(&transaction, before, &catalog).await?;
         anew.extend(rekey::keys(&transaction, before, &catalog).await?);
         raise(&transaction, &mut catalog, &anew).await?;
-        let mut fed = Fed::default();
-        for table in catalog.ways_first() {
-            let feed = match motion(table) {
-                _ if anew.contains(&table.no.0) => Feed::Rows(None),
-                None => Feed::Rows(None),
-                Some(motion) => {
-                    let others = others.get(&table.no.0).map_or(&[][..], Vec::as_slice);
-                    feed::feed(&transaction, &catalog, &motion, table, others).await?
-                }
-            };
-            fed.add(&transaction, table, feed).await?;
-        }
-        fed.feed(&transaction).await?;
+        changed = !is_last(&transaction, &catalog).await?;
+        fed.feed(&transaction, &tables, changed).await?;
     }
     forget_times(&transaction, &catalog).await?;
     remember(&transaction, &catalog, &found).await?;
-    if before.is_none() || !is_last(&transaction, &catalog).await? {
+    if changed {
         catalog.version.0 += 1;
         let sql = "INSERT INTO rejoin.catalogs (version, body) VALUES ($1, $2)";
         transaction.execute(sql, &[&catalog.version.0, &body(&catalog)?]).await?;

@@ -1,0 +1,142 @@
+//! Writers go on while a catalog is published and its rows are fed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cloud_server::settings::Settings;
+use cloud_server::store::pool::Database;
+use cloud_server::store::prepare::{self, PrepareError};
+use sync_core::catalog::Catalog;
+use tokio::task::JoinHandle;
+
+use crate::cloud::connect;
+use crate::shop::{SETTINGS, Shop};
+
+const UNFED: &str = "SELECT count(*)::text FROM item t JOIN was USING (id) WHERE t.rejoin_tick <= was.tick";
+
+/// Prepares by itself, as a server does.
+fn prepared(shop: &Shop, settings: &'static str) -> JoinHandle<Result<Arc<Catalog>, PrepareError>> {
+    let url = shop.database.url().to_owned();
+    tokio::spawn(async move {
+        let db = Database::open(&url, 2).unwrap();
+        let outcome = prepare::prepare(&db, &Settings::parse(settings).unwrap(), None).await;
+        db.close();
+        outcome
+    })
+}
+
+/// Waits until a query says `true`; that it ever does is what is tried.
+async fn until(shop: &Shop, query: &str) {
+    let start = Instant::now();
+    while shop.one(query).await != "true" {
+        assert!(start.elapsed() < Duration::from_secs(120), "{query}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Two shops with many items, and the ticks that these have now.
+async fn many(rows: u32) -> Shop {
+    let shop = Shop::open().await;
+    shop.run(&format!("INSERT INTO item SELECT n, 1 + n % 2, n, 'n' FROM generate_series(1000, 999 + {rows}) n; ANALYZE item")).await;
+    shop.run("CREATE TEMP TABLE was AS SELECT id, rejoin_tick AS tick FROM item").await;
+    shop
+}
+
+/// Holds a scope's head, as a program does that has written there and goes on.
+async fn holder(shop: &Shop) -> tokio_postgres::Client {
+    let other = connect(shop.database.url()).await;
+    other.batch_execute("BEGIN; UPDATE shop SET name = 'held' WHERE id = 1").await.unwrap();
+    other
+}
+
+#[tokio::test]
+async fn who_holds_a_head_keeps_no_catalog_back_and_is_no_victim() {
+    let shop = many(2_000).await;
+    shop.run("ALTER TABLE item ALTER price TYPE bigint").await;
+    let other = holder(&shop).await;
+    let preparing = prepared(&shop, SETTINGS);
+    until(&shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
+    // It is in force. The holder goes on, whatever is fed at the moment.
+    other
+        .batch_execute("UPDATE item SET note = 'mine' WHERE id = 1500; UPDATE item SET note = 'mine' WHERE id = 1502; COMMIT")
+        .await
+        .unwrap();
+    preparing.await.unwrap().unwrap();
+    assert_eq!(shop.one(UNFED).await, "0");
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "0");
+}
+
+#[tokio::test]
+async fn a_busy_table_is_published_and_fed_while_its_writers_go_on() {
+    let shop = many(10_000).await;
+    let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut writers = Vec::new();
+    shop.run("ALTER TABLE item ALTER price TYPE bigint").await;
+    for writer in 0..4u32 {
+        let sql = connect(shop.database.url()).await;
+        let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+        writers.push(tokio::spawn(async move {
+            let mut at = writer * 97;
+            while !stop.load(Ordering::Relaxed) {
+                at = at.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+                let (one, two) = (1_000 + at % 10_000, 1_000 + (at >> 8) % 10_000);
+                // Whoever updates a row holds it before he asks for its scope's head.
+                let write = format!(
+                    "BEGIN; SELECT FROM item WHERE id = {one} FOR UPDATE; UPDATE item SET note = 'w{writer}' WHERE id = {one}; COMMIT;
+                     UPDATE item SET price = price + 1 WHERE id = {two}"
+                );
+                sql.batch_execute(&write).await.unwrap();
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    shop.run("DROP TABLE was; CREATE TEMP TABLE was AS SELECT id, rejoin_tick AS tick FROM item").await;
+    let before = written.load(Ordering::Relaxed);
+    let catalog = prepared(&shop, SETTINGS).await.unwrap().unwrap();
+    assert_eq!(catalog.version.0, 2);
+    assert!(written.load(Ordering::Relaxed) > before, "nobody wrote meanwhile");
+    assert!(writers.iter().all(|writer| !writer.is_finished()));
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(shop.one(UNFED).await, "0");
+}
+
+#[tokio::test]
+async fn what_is_left_to_feed_is_fed_by_the_next_run_under_the_names_of_then() {
+    let shop = many(2_000).await;
+    shop.run("ALTER TABLE item ADD fresh uuid DEFAULT gen_random_uuid()").await;
+    let other = holder(&shop).await;
+    let preparing = prepared(&shop, SETTINGS);
+    until(&shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
+    // It dies, with rows that it could not feed.
+    preparing.abort();
+    assert!(preparing.await.is_err());
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "1");
+    other.batch_execute("COMMIT").await.unwrap();
+    shop.run("ALTER TABLE item RENAME fresh TO token_of; ALTER TABLE item RENAME token_of TO fresher").await;
+    shop.prepare(SETTINGS).await;
+    assert_eq!((shop.one(UNFED).await.as_str(), shop.one("SELECT count(*)::text FROM rejoin.feeds").await.as_str()), ("0", "0"));
+    // Nothing is fed twice.
+    let ticks = "SELECT max(rejoin_tick)::text FROM item";
+    let before = shop.one(ticks).await;
+    shop.prepare(SETTINGS).await;
+    assert_eq!(shop.one(ticks).await, before);
+}
+
+#[tokio::test]
+async fn rows_fed_in_one_go_wait_for_nobody_who_waits_for_them() {
+    let shop = many(2_000).await;
+    // Writes may have been missed: every row is fed with the catalog.
+    shop.run(r#"DROP TRIGGER "~rejoin_v2_gone" ON item"#).await;
+    let other = holder(&shop).await;
+    let preparing = prepared(&shop, SETTINGS);
+    until(&shop, "SELECT (count(*) = 1)::text FROM pg_trigger WHERE tgname = '~rejoin_v2_gone' AND tgrelid = 'item'::regclass").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    other.batch_execute("UPDATE item SET note = 'mine' WHERE id = 1500; UPDATE shop SET name = 'c' WHERE id = 1; COMMIT").await.unwrap();
+    let catalog = preparing.await.unwrap().unwrap();
+    assert_eq!(catalog.tables.iter().find(|table| table.name == "item").unwrap().generation, 1);
+    assert_eq!(shop.one(UNFED).await, "0");
+}
