@@ -210,6 +210,21 @@ pub fn etag(table: &Table, version: i64, row: &[Value]) -> String {
     format!("\"{version}-{}\"", hex::encode(&row_digest(table, row)[..8]))
 }
 
+/// An ETag without what it says of the content, for what was decided under an older catalog: the content has another form since.
+#[must_use]
+pub fn etag_of_version(etag: &str) -> String {
+    match etag.split_once('-') {
+        Some((version, _)) => format!("{version}-*\""),
+        None => etag.to_owned(),
+    }
+}
+
+/// Whether a row with this ETag is the one that was named, be it by its version alone.
+#[must_use]
+pub fn is_named_by(etag: &str, named: &str) -> bool {
+    etag == named || named.ends_with("-*\"") && etag_of_version(etag) == named
+}
+
 /// The digest of a set of rows: the sum of their digests (table and key go in as well), so that order does not matter.
 ///
 /// Addition modulo 2^256 over SHA-256, the additive form of Bellare and Micciancio's incremental hashing (1997); it finds

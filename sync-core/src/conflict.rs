@@ -148,8 +148,8 @@ pub enum DecideError {
     /// The site's row is not known in full.
     #[error("the value of column {0} was never sent: give it with MANUAL")]
     Incomplete(String),
-    /// A column that the table does not have.
-    #[error("the table has no column number {0}")]
+    /// A column that the table does not have, or no longer.
+    #[error("the table no longer has a column that the decision gives a value (number {0}): decide again")]
     UnknownColumn(ColumnNo),
     /// What the site added to a column is too much by now.
     #[error("{0} cannot hold what the site added to it: give a value with MANUAL")]
@@ -224,7 +224,10 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             Ok(Effect::Write(row))
         }
         (Resolution::LocalWins, _) if parked.kind == ConflictKind::Schema && parked.clashed.is_empty() => Err(DecideError::Gone),
-        (Resolution::LocalWins, Some(_)) if parked.kind == ConflictKind::Schema && outgrown(table, parked).is_some() => {
+        (Resolution::LocalWins, Some(_))
+            if (parked.kind == ConflictKind::Schema || !parked.deleted && parked.kind != ConflictKind::DeleteUpdate)
+                && outgrown(table, parked).is_some() =>
+        {
             Err(DecideError::Outgrown(outgrown(table, parked).unwrap_or_default()))
         }
         (Resolution::LocalWins, Some(current)) if parked.deleted || parked.kind == ConflictKind::DeleteUpdate => {

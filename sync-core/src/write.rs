@@ -143,10 +143,18 @@ pub fn columns_to_json<'a>(table: &Table, values: impl Iterator<Item = (ColumnNo
 }
 
 /// Reads what [`row_to_json`] or [`columns_to_json`] wrote: one entry for each column, `None` where the object does not name it or only
-/// says that it was too large.
+/// says that it was too large. What was written of a column when it had another type is read by its text: `"33"` is 33 by now.
 #[must_use]
 pub fn row_from_json(table: &Table, json: &serde_json::Value) -> Vec<Option<Value>> {
-    let read = |column: &Column| json.get(&column.name).filter(|json| !is_too_large(json)).and_then(|json| column.ty.from_json(json).ok());
+    let read = |column: &Column| {
+        let json = json.get(&column.name).filter(|json| !is_too_large(json))?;
+        let text = || match json {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Some(json.to_string()),
+            _ => None,
+        };
+        column.ty.from_json(json).ok().or_else(|| column.ty.parse(&text()?).ok())
+    };
     table.columns.iter().map(read).collect()
 }
 

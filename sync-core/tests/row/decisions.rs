@@ -421,3 +421,25 @@ fn where_nothing_is_written_everything_that_was_edited_is_parked() {
     let Decision::Park { kind: ConflictKind::Rejected, clashed, write: None, .. } = unreadable else { panic!("{unreadable:?}") };
     assert_eq!(clashed, [number(A), number(B)]);
 }
+
+#[test]
+fn a_value_of_then_is_read_by_its_text_and_one_that_fits_no_more_is_never_passed_over() {
+    let json = serde_json::json!({"a": "33", "b": "big"});
+    let local = sync_core::write::row_from_json(&table(), &json);
+    assert_eq!((&local[A], &local[B]), (&Some(Value::Int(33)), &None));
+    let (current, clashed) = (row(1, 2), [number(A), number(B)]);
+    let decided =
+        |clashed| decide(&table(), &parked(ConflictKind::UpdateUpdate, clashed, &local, Some(&current)), Resolution::LocalWins, &[]);
+    assert_eq!(decided(&clashed[..1]), Ok(Effect::Write(row(33, 2))));
+    assert_eq!(decided(&clashed), Err(DecideError::Outgrown("b".to_owned())));
+}
+
+#[test]
+fn an_etag_of_a_version_names_every_content_of_it_and_of_no_other() {
+    use sync_core::change::{etag, etag_of_version, is_named_by};
+    let of = |version, row: &Row| etag(&table(), version, row);
+    let version = etag_of_version(&of(7, &row(1, 2)));
+    assert!(is_named_by(&of(7, &row(1, 2)), &version) && is_named_by(&of(7, &row(3, 4)), &version));
+    assert!(!is_named_by(&of(70, &row(1, 2)), &version) && !is_named_by(&of(6, &row(1, 2)), &version));
+    assert!(is_named_by(&of(7, &row(1, 2)), &of(7, &row(1, 2))) && !is_named_by(&of(7, &row(1, 2)), &of(7, &row(3, 4))));
+}

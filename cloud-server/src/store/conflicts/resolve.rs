@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use conflict_ui_api::backend::Conflict;
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
+use sync_core::change::is_named_by;
 use sync_core::conflict::{Resolution, Way};
 use sync_core::id::ScopeId;
 use sync_core::wire::message::{CommandAnswer, ResolveCommand};
@@ -225,7 +226,11 @@ async fn decide(
     command: &ResolveCommand,
 ) -> Result<Result<(), Refused>, StoreError> {
     let rows = rows(tx, stored, Lock::Delete).await?;
-    if rows.1.as_ref().map(|row| tag(stored.table, row)) != command.cloud_etag {
+    let named = match (&rows.1, &command.cloud_etag) {
+        (Some(row), Some(named)) => is_named_by(&tag(stored.table, row), named),
+        (row, named) => row.is_none() && named.is_none(),
+    };
+    if !named {
         return Ok(Err(Refused::Outdated));
     }
     let plan = match Plan::make(tx, settling.catalog, stored, rows, command, Lock::Delete).await? {

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_core::catalog::{Catalog, Table};
-use sync_core::change::{Edit, Op, RowChange, row_digest};
+use sync_core::change::{Edit, Op, RowChange, etag_of_version, row_digest};
 use sync_core::id::{ColumnNo, Key, TableNo};
 use sync_core::value::Value;
 use sync_core::wire::codec;
@@ -107,12 +107,13 @@ fn commands(connection: &Connection, moves: &[Move<'_>], notes: &mut Notes) -> R
         let sql = format!("SELECT table_no FROM {} WHERE id = ?1", live_table(conflicts));
         let table: Option<u32> = connection.prepare_cached(&sql)?.query_row([conflict], |row| row.get(0)).optional()?.flatten();
         let of = |one: &&Move<'_>| Some(one.old.no.0) == table;
-        let (Some((old, Some(new))), Ok(mut command)) =
-            (moves.iter().find(of).map(|one| (&one.old, one.new)), codec::decode::<ResolveCommand>(&body))
-        else {
-            continue;
-        };
+        let Some(Move { old, new: Some(new), kind }) = moves.iter().find(of) else { continue };
+        let Ok(mut command) = codec::decode::<ResolveCommand>(&body) else { continue };
         let mut changed = false;
+        if let Some(etag) = command.cloud_etag.as_mut().filter(|_| *kind != Kind::Kept) {
+            // The row that was decided on looks different now, though nobody has changed it.
+            (*etag, changed) = (etag_of_version(etag), true);
+        }
         for (no, value) in &mut command.values {
             if let (Some(was), Some(now)) = (old.column(*no), new.column(*no))
                 && differs(&was.ty, &now.ty)
