@@ -21,6 +21,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::cloud_link::{CloudLink, LinkError};
+use crate::fault;
 use crate::store::apply::PULL_FIRST;
 use crate::store::identity::{self, Identity};
 use crate::store::plan::Plan;
@@ -355,6 +356,7 @@ impl Syncer {
                 Ok::<_, StoreError>(spool::discard(connection)?)
             })
             .await?;
+        fault::point("catalog-taken");
         tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "took the cloud's catalog");
         self.db.set_catalog(Arc::clone(&catalog));
         self.make_plan(catalog).await?;

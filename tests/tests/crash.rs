@@ -39,6 +39,29 @@ impl Pair {
         self.cloud = Server::start(&program(), &self.dir.path().join("cloud"), &["cloud", "--listen", &listen], None).await;
     }
 
+    /// Plain SQL at the cloud.
+    async fn psql(&self, sql: &str) {
+        let url = Cluster::url_of_running(&self.dir.path().join("cloud/postgres"), cloud_server::app::DATABASE).unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+    }
+
+    /// Plain SQL at the site; the value that it gives, as text.
+    fn sqlite(&self, sql: &str) -> Option<String> {
+        let file = rusqlite::Connection::open(self.site_dir().join("site.db")).unwrap();
+        file.busy_timeout(Duration::from_secs(5)).unwrap();
+        file.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// A site that dies at this point of a run.
+    async fn dies(&self, mut site: Server, point: &str, direction: &'static str) {
+        let api = site.api();
+        let dying = tokio::spawn(async move { api.try_post("/api/sync/run", json!({"direction": direction})).await });
+        assert!(site.ended(Duration::from_secs(30)).await, "{point} was not reached:\n{}", site.log());
+        let _ = dying.await;
+    }
+
     fn site_dir(&self) -> PathBuf {
         self.dir.path().join("site")
     }
@@ -82,14 +105,11 @@ async fn make_work(site: &Api) -> usize {
 async fn a_site_killed_in_the_middle_of_a_push() {
     let pair = Pair::new().await;
     for point in ["push-stored", "push-sent", "answer-received"] {
-        let mut site = pair.site(Some(point)).await;
+        let site = pair.site(Some(point)).await;
         site.api().post("/api/sync/run", json!({"direction": "DOWNLOAD"})).await.ok();
         let made = make_work(&site.api()).await;
         let before = count(&pair.cloud.api()).await;
-        let api = site.api();
-        let dying = tokio::spawn(async move { api.try_post("/api/sync/run", json!({"direction": "UPLOAD"})).await });
-        assert!(site.ended(Duration::from_secs(30)).await, "{point} was not reached:\n{}", site.log());
-        let _ = dying.await;
+        pair.dies(site, point, "UPLOAD").await;
 
         let site = pair.site(None).await;
         pair.assert_converged(&site).await;
@@ -107,12 +127,9 @@ async fn a_site_killed_in_the_middle_of_an_apply() {
     site.terminate().await;
     for point in ["apply-middle", "apply-before-commit"] {
         make_work(&pair.cloud.api()).await;
-        let mut site = pair.site(Some(point)).await;
+        let site = pair.site(Some(point)).await;
         let before = count(&site.api()).await;
-        let api = site.api();
-        let dying = tokio::spawn(async move { api.try_post("/api/sync/run", json!({"direction": "DOWNLOAD"})).await });
-        assert!(site.ended(Duration::from_secs(30)).await, "{point} was not reached:\n{}", site.log());
-        let _ = dying.await;
+        pair.dies(site, point, "DOWNLOAD").await;
 
         let site = pair.site(None).await;
         assert_eq!(count(&site.api()).await, before, "{point}: a part of the pull is visible");
@@ -129,23 +146,63 @@ async fn a_site_killed_in_the_middle_of_a_migration() {
     site.api().post("/api/sync/run", json!({"direction": "BIDIRECTIONAL"})).await.ok();
     site.terminate().await;
     for (point, was, now) in [("migrate-middle", "note", "remark"), ("migrated", "remark", "comment")] {
-        let mut site = pair.site(Some(point)).await;
+        let site = pair.site(Some(point)).await;
         let made = make_work(&site.api()).await;
         let alter =
             format!("ALTER TABLE sources ADD first_{now} timestamptz NOT NULL DEFAULT now(); ALTER TABLE sources RENAME {was} TO {now}");
-        let url = Cluster::url_of_running(&pair.dir.path().join("cloud/postgres"), cloud_server::app::DATABASE).unwrap();
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.batch_execute(&alter).await.unwrap();
+        pair.psql(&alter).await;
         pair.restart_cloud().await;
-        let api = site.api();
-        let dying = tokio::spawn(async move { api.try_post("/api/sync/run", json!({"direction": "BIDIRECTIONAL"})).await });
-        assert!(site.ended(Duration::from_secs(30)).await, "{point} was not reached:\n{}", site.log());
-        let _ = dying.await;
+        pair.dies(site, point, "BIDIRECTIONAL").await;
 
         let site = pair.site(None).await;
         assert!(count(&site.api()).await >= made, "{point}: the old tables are whole");
         pair.assert_converged(&site).await;
+        assert_eq!(site.terminate().await, Some(0));
+    }
+}
+
+/// kill -9 of a site whose push was taken before the answer came, and again while it takes the next catalog, or right after: the push is not
+/// taken twice, and what was typed meanwhile lands or parks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_killed_over_a_migration_while_its_push_has_no_answer() {
+    let mut pair = Pair::new().await;
+    for (at, point) in ["migrate-middle", "migrated", "catalog-taken"].into_iter().enumerate() {
+        let add = ["renamed", "dropped", "narrowed", "wanted"].map(|name| format!("ADD {name}_{at} text DEFAULT '1'"));
+        pair.psql(&format!("ALTER TABLE sources {}", add.join(", "))).await;
+        pair.restart_cloud().await;
+        let site = pair.site(Some("answer-received")).await;
+        site.api().post("/api/sync/run", json!({"direction": "DOWNLOAD"})).await.ok();
+        let made = make_work(&site.api()).await;
+        let before = count(&pair.cloud.api()).await;
+        let first = pair.sqlite("SELECT id FROM sources WHERE name = 'Cam 0' AND rejoin_tick IS NULL").unwrap();
+        let write = |words: &str| {
+            let sets = ["renamed", "dropped", "narrowed"].map(|name| format!("{name}_{at} = {words}"));
+            pair.sqlite(&format!("UPDATE sources SET {} WHERE id = '{first}' RETURNING id", sets.join(", ")));
+        };
+        write("'12'");
+        pair.dies(site, "answer-received", "UPLOAD").await;
+        assert_eq!(count(&pair.cloud.api()).await, before + made, "the cloud took it");
+        write("'later'");
+        pair.psql(&format!(
+            "ALTER TABLE sources RENAME renamed_{at} TO named_{at}; ALTER TABLE sources DROP dropped_{at},
+                 ALTER narrowed_{at} DROP DEFAULT, ALTER narrowed_{at} TYPE integer USING narrowed_{at}::integer, ALTER wanted_{at} SET NOT NULL"
+        ))
+        .await;
+        pair.restart_cloud().await;
+        let site = pair.site(Some(point)).await;
+        pair.dies(site, point, "DOWNLOAD").await;
+
+        let site = pair.site(None).await;
+        pair.assert_converged(&site).await;
+        assert_eq!(count(&pair.cloud.api()).await, before + made, "{point}");
+        let row = pair.cloud.api().get(&format!("/api/sources/{first}")).await.ok();
+        assert_eq!((&row[format!("named{at}")], &row[format!("narrowed{at}")]), (&json!("later"), &json!(12)), "{row}");
+        let parked = pair.cloud.api().get("/api/conflicts?resolution=PENDING").await.ok()["data"].clone();
+        let parked: Vec<_> = parked.as_array().unwrap().iter().filter(|one| one["recordId"] == first.as_str()).collect();
+        assert_eq!(parked.len(), 1, "{parked:#?}");
+        let local = &parked[0]["localData"];
+        assert_eq!((&parked[0]["kind"], &local[format!("dropped_{at}")]), (&json!("schema"), &json!("later")), "{parked:#?}");
+        assert_eq!(local[format!("narrowed_{at}")], "later");
         assert_eq!(site.terminate().await, Some(0));
     }
 }

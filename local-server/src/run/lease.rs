@@ -64,7 +64,14 @@ impl Syncer {
                 break;
             }
             let replica = request.speaker.replica.to_string();
-            self.db.apply(move |connection| leases::keep(connection, &replica, &answer)).await?;
+            let catalog = plan.catalog.clone();
+            self.db
+                .apply(move |connection| {
+                    leases::keep(connection, &replica, &answer)?;
+                    // A held row may have one of them, from a table that was made anew since.
+                    leases::let_go_taken(connection, &catalog)
+                })
+                .await?;
         }
         Ok(words)
     }

@@ -114,13 +114,14 @@ impl Counts {
 
 fn take_rows(connection: &Connection, plan: &Plan, push: &Push, answers: &[RowAnswer], seats: &Seats) -> Result<()> {
     let ticks = cursors::ticks(connection)?;
+    let moved = push.speaker.catalog != plan.catalog.version;
     let mut writer = SyncWriter::new(connection, plan);
     for (at, ((change, answer), seat)) in push.rows.iter().zip(answers).zip(&seats.rows).enumerate() {
         news::keep_parked(connection, change, answer)?;
         match seat {
             Seat::Row(rejoin_row) => {
                 let Some((table, sql)) = outbox::holder(connection, plan, push.no, change.table, *rejoin_row)? else { continue };
-                let (change, answer) = today::of_today(connection, table, seats, at, change, answer)?;
+                let (change, answer) = today::of_today(connection, table, (seats, at, *rejoin_row), moved, change, answer)?;
                 take_row(&mut writer, table, sql, push.no, *rejoin_row, &change, &answer, &ticks)?;
             }
             Seat::Later(record) => take_later(connection, push.no, change, record, answer)?,

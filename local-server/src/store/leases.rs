@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, params};
 use sync_core::catalog::{Catalog, Column, Table, Travel};
+use sync_core::id::{ColumnNo, TableNo};
 use sync_core::limits::{LEASE_REFILL_PERCENT, LEASE_WANTS_MAX};
 use sync_core::value::Value;
 use sync_core::wire::message::{LeaseAnswer, LeaseWant};
@@ -94,6 +95,24 @@ pub fn keep(connection: &Connection, replica: &str, answer: &LeaseAnswer) -> Res
 pub fn let_go(connection: &Connection) -> Result<(), DbError> {
     connection.execute("DELETE FROM rejoin_leases", [])?;
     clear_fact(connection, ANSWERED)
+}
+
+/// Lets go of numbers of what is no longer leased, or of tables that were made anew: their sequences may give those numbers again.
+///
+/// # Errors
+/// The database failed.
+pub(super) fn follow(connection: &Connection, before: &Catalog, after: &Catalog) -> Result<(), DbError> {
+    let mut statement = connection.prepare_cached("SELECT DISTINCT table_no, column_no FROM rejoin_leases")?;
+    let known = statement.query_map([], |row| Ok((TableNo(row.get(0)?), ColumnNo(row.get(1)?))))?;
+    let known: Vec<(TableNo, ColumnNo)> = known.collect::<rusqlite::Result<_>>()?;
+    let goes_on = |table: &Table| before.table(table.no).is_none_or(|old| old.generation == table.generation);
+    for (no, column) in known {
+        let table = after.table(no).filter(|table| table.leased_columns().any(|leased| leased.no == column) && goes_on(table));
+        if table.is_none() {
+            connection.execute("DELETE FROM rejoin_leases WHERE table_no = ?1 AND column_no = ?2", (no.0, column.0))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets go of leased numbers that a row has which came from the cloud: somebody there wrote them in without asking the sequence.

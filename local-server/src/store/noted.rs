@@ -59,7 +59,8 @@ pub fn load(connection: &Connection, table: &Table, rejoin_row: i64, row: &mut S
     Ok(())
 }
 
-fn amount(ty: &ColumnType, before: ValueRef<'_>, after: ValueRef<'_>, amount: ValueRef<'_>) -> Option<Value> {
+/// What one addition added; `None` where it cannot be read.
+pub(super) fn amount(ty: &ColumnType, before: ValueRef<'_>, after: ValueRef<'_>, amount: ValueRef<'_>) -> Option<Value> {
     match amount {
         // An amount may be out of the column's range.
         ValueRef::Integer(amount) if matches!(ty, ColumnType::Int2 | ColumnType::Int4) => Some(Value::Int(amount)),

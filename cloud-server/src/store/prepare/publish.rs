@@ -131,6 +131,9 @@ async fn raise(transaction: &Transaction<'_>, catalog: &mut Catalog, anew: &BTre
         let sql = "UPDATE rejoin.tables SET generation = generation + 1, feed_again = false WHERE no = $1 RETURNING generation";
         table.generation = transaction.query_one(sql, &[&no]).await?.get::<_, i32>(0).cast_unsigned();
         rekey::unbury(transaction, table).await?;
+        // Its sequence may have begun anew: what was leased before says nothing of the numbers that it gives now. Where it goes on, nobody is
+        // given these numbers again either, and rows that have them come in.
+        transaction.execute("DELETE FROM rejoin.leases WHERE table_no = $1", &[&no]).await?;
         tracing::info!(table = %table.name, generation = table.generation, "every row is fed again: some may be gone without a trace");
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! their names. `rejoin_row` and its sequence, held rows, base images and notes stay. What a clean row has no value for is empty until the
 //! feed brings it: after a new catalog nothing goes up before a pull came down.
 
+mod amounts;
 mod cells;
 mod convert;
 mod kind;
@@ -27,9 +28,10 @@ use self::scratch::Renamed;
 use super::error::{Result, StoreError};
 use super::hidden::{self, Stored, free, hide_table, is_hidden, is_hidden_table};
 use super::rows::{base_table, live_table, quoted, theirs_table};
-use super::{answers, identity, noted, schema};
+use super::{answers, identity, leases, noted, schema};
 use crate::fault;
 
+pub(crate) use self::amounts::of as amount;
 pub use self::convert::convert;
 pub(crate) use self::settle::settle;
 
@@ -74,6 +76,9 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     let waiting = settle::waiting(connection)?;
     let mut motion = Motion { connection, converters: &converters, after, site, stored, waiting };
     let notes = notes::read(connection, &moves)?;
+    for (old, new) in moves.iter().filter_map(|one| Some((&one.old, one.new?))).filter(|(old, _)| !old.engine) {
+        amounts::follow(connection, old, new)?;
+    }
     let moving = moves.iter().any(|one| one.kind != Kind::Kept);
     let programs = moving.then(|| programs::set_aside(connection)).transpose()?;
     if moving {
@@ -93,6 +98,7 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
             note_generation(connection, old, table)?;
         }
     }
+    leases::follow(connection, before, after)?;
     let now = hidden::extended(connection, after)?;
     notes::write(connection, now.as_ref().unwrap_or(after), &notes)?;
     fault::point("migrated");
@@ -176,7 +182,7 @@ impl Motion<'_> {
         for column in kind::added(old, new) {
             self.run(&format!("ALTER TABLE {} ADD COLUMN {}", before.live, schema::live_column(new, column)))?;
         }
-        Ok(())
+        self.note_made(&before.live, old, new)
     }
 
     /// Gives columns their new names, so that SQLite gives them to the foreign keys that refer to them as well. The table as it is then.
@@ -226,6 +232,7 @@ impl Motion<'_> {
         }
         self.companions(&before, old, new, &cells)?;
         self.live(&before, old, new, &cells.cells, "")?;
+        self.note_made(&before.live, old, new)?;
         if !old.engine {
             self.drop_companions(&before)?;
         }
@@ -273,6 +280,21 @@ impl Motion<'_> {
         }
         for (no, column) in &cells.hide {
             self.store(new.no, *no, column)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what rows whose insert is under way were given in new columns: its answer says nothing of them, and they are nobody's edit.
+    fn note_made(&self, live: &str, old: &Table, new: &Table) -> Result<()> {
+        if old.engine {
+            return Ok(());
+        }
+        for column in kind::added(old, new) {
+            let (base, name) = (base_table(new), quoted(&column.name));
+            self.run(&format!(
+                "UPDATE {base} SET {name} = (SELECT l.{name} FROM {live} l WHERE l.rejoin_row = {base}.rejoin_row)
+                 WHERE rejoin_kind = 'insert' AND rejoin_push_no IS NOT NULL"
+            ))?;
         }
         Ok(())
     }
