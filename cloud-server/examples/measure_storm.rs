@@ -5,6 +5,7 @@
 
 #[path = "../tests/sync/cloud.rs"]
 mod cloud;
+mod measure;
 #[path = "../tests/sync/site.rs"]
 mod site;
 
@@ -15,6 +16,7 @@ use cloud_server::settings::Settings;
 use cloud_server::store::conflicts::{counts, detail, groups, list, resolve_many};
 use cloud_server::store::prepare;
 use conflict_ui_api::backend::{BulkDecision, ConflictFilter, ConflictQuery, ConflictSort};
+use measure::{forget_peak, memory, ms, setting, uuid};
 use serde_json::json;
 use site::{Site, id, verdict};
 use sync_core::change::RowChange;
@@ -41,8 +43,7 @@ async fn main() {
     site.pull().await;
     cloud.run("UPDATE sources SET name = name || ' of the cloud'").await;
     println!("statements of one push of {ROWS} clashing edits: {}", statements(&cloud).await);
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = memory("VmRSS:");
+    let before = forget_peak();
     let edit = |site: &Site<'_>, n| site.update("sources", &uuid(n), &json!({"name": format!("mine {n}")}));
     let parked = storm(&mut site, &mut other, "clashing edits", edit).await;
     println!("parking takes {:.2} times as long as the plain push", parked.as_secs_f64() / plain.as_secs_f64());
@@ -50,14 +51,6 @@ async fn main() {
     lie_around(&cloud).await;
     look(&cloud).await;
     decide(&cloud, &mut other).await;
-}
-
-fn uuid(n: u32) -> String {
-    format!("0198c0de-0000-7000-8000-{n:012x}")
-}
-
-fn ms(took: Duration) -> String {
-    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
 }
 
 /// The same pushes without and with history.
@@ -175,38 +168,20 @@ async fn statements(cloud: &Cloud) -> usize {
     site.pull().await;
     let edits = (0..ROWS).map(|n| site.update("sources", &uuid(n), &json!({"name": format!("counted {n}")}))).collect();
     cloud.run("UPDATE sources SET name = name || '!'").await;
-    let superuser = cloud::connect(cloud.superuser_url()).await;
-    superuser.batch_execute("ALTER SYSTEM SET log_statement = 'all'").await.unwrap();
-    superuser.batch_execute("ALTER SYSTEM SET log_line_prefix = '@%a '").await.unwrap();
-    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let push = site.next_push(edits);
     let body = encode(&push).unwrap();
     let identity = site.identity().await;
-    let length = std::fs::read_to_string(log()).unwrap().len();
-    cloud_server::store::push::push(&cloud.db, &cloud.key, &cloud.catalog, &identity, &body).await.unwrap();
-    superuser.batch_execute("ALTER SYSTEM RESET log_statement").await.unwrap();
-    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    let text = std::fs::read_to_string(log()).unwrap();
-    let counted = |line: &&str| line.starts_with("@rejoin LOG:") && (line.contains("execute ") || line.contains("statement: "));
-    let count = text[length..].lines().filter(counted).count();
+    let work = async {
+        cloud_server::store::push::push(&cloud.db, &cloud.key, &cloud.catalog, &identity, &body).await.unwrap();
+    };
+    let count = measure::log::statements(cloud.superuser_url(), work).await.len();
     cloud.run("DELETE FROM rejoin.sync_conflicts; DELETE FROM rejoin.conflict_groups").await;
     count
 }
 
-/// The log of the only cluster of this process.
-fn log() -> std::path::PathBuf {
-    let newest = std::fs::read_dir(std::env::temp_dir())
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rejoin-postgres-"))
-        .max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).unwrap());
-    newest.unwrap().path().join("postgres.log")
-}
-
 /// Conflicts that were decided long ago.
 async fn lie_around(cloud: &Cloud) {
-    let count: i64 = std::env::var("RESOLVED").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let count = setting("RESOLVED", 1_000_000);
     let superuser = cloud::connect(cloud.superuser_url()).await;
     superuser
         .batch_execute(&format!(
@@ -267,8 +242,7 @@ async fn decide(cloud: &Cloud, other: &mut Site<'_>) {
             all_or_nothing,
             expected: Some(u64::from(PUSHES * ROWS)),
         };
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = memory("VmRSS:");
+        let before = forget_peak();
         let start = Instant::now();
         let mut latencies = Vec::new();
         let outcome = {
@@ -291,10 +265,4 @@ async fn decide(cloud: &Cloud, other: &mut Site<'_>) {
         println!("  another site's pushes meanwhile (median, worst): {}", worst(&mut latencies));
     }
     println!("{} rows have the site's name", cloud.count("sources WHERE name LIKE 'mine %'").await);
-}
-
-fn memory(what: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -5,12 +5,14 @@
 
 #[path = "../tests/sync/cloud.rs"]
 mod cloud;
+mod measure;
 #[path = "../tests/sync/site.rs"]
 mod site;
 
 use std::time::{Duration, Instant};
 
 use cloud::Cloud;
+use measure::{forget_peak, memory, uuid};
 use serde_json::json;
 use site::{Site, id, verdict};
 use sync_core::change::RowChange;
@@ -48,10 +50,6 @@ fn report(what: &str, took: Duration) {
     println!("{rows} {what} in {took:?}: {:.0} rows/s", rows / took.as_secs_f64());
 }
 
-fn uuid(n: u32) -> String {
-    format!("0198c0de-0000-7000-8000-{n:012x}")
-}
-
 /// The time that the cloud took, without making the messages.
 async fn pushes(site: &mut Site<'_>, rows: impl Fn(&Site<'_>, u32) -> Vec<RowChange>) -> Duration {
     let mut took = Duration::ZERO;
@@ -87,35 +85,19 @@ async fn plain(cloud: &Cloud) -> Duration {
     start.elapsed()
 }
 
+/// Of one push.
 async fn statements(site: &mut Site<'_>) -> usize {
-    let superuser = cloud::connect(site.cloud.superuser_url()).await;
-    superuser.batch_execute("ALTER SYSTEM SET log_statement = 'all'").await.unwrap();
-    superuser.batch_execute("ALTER SYSTEM SET log_line_prefix = '@%a '").await.unwrap();
-    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let push = site.next_push((0..ROWS).map(|n| site.update("sources", &uuid(n), &json!({"width": n}))).collect());
     let body = encode(&push).unwrap();
     let identity = site.identity().await;
-    let length = std::fs::read_to_string(log()).unwrap().len();
-    let answer = cloud_server::store::push::push(&site.cloud.db, &site.cloud.key, &site.cloud.catalog, &identity, &body).await.unwrap();
-    site.take_answer(&push, &body, &answer);
-    superuser.batch_execute("ALTER SYSTEM RESET log_statement").await.unwrap();
-    superuser.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    let text = std::fs::read_to_string(log()).unwrap();
-    let lines = text[length..]
-        .lines()
-        .filter(|line| line.starts_with("@rejoin LOG:") && (line.contains("execute ") || line.contains("statement: ")));
-    lines.inspect(|line| println!("    {}", line.chars().take(150).collect::<String>())).count()
-}
-
-/// The log of the only cluster of this process.
-fn log() -> std::path::PathBuf {
-    let newest = std::fs::read_dir(std::env::temp_dir())
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rejoin-postgres-"))
-        .max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).unwrap());
-    newest.unwrap().path().join("postgres.log")
+    let cloud = site.cloud;
+    let statements = measure::log::statements(cloud.superuser_url(), async {
+        let answer = cloud_server::store::push::push(&cloud.db, &cloud.key, &cloud.catalog, &identity, &body).await.unwrap();
+        site.take_answer(&push, &body, &answer);
+    });
+    let statements = statements.await;
+    statements.iter().for_each(|line| println!("    {line}"));
+    statements.len()
 }
 
 /// 100,000 rows from the beginning, one page at a time, nothing kept.
@@ -130,8 +112,7 @@ async fn pull(cloud: &Cloud) {
         ))
         .await;
     let site = cloud.site("b", &[&p]).await;
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = memory("VmRSS:");
+    let before = forget_peak();
     let start = Instant::now();
     let (mut message, mut pages, mut rows, mut bytes) = (site.pull_message(), 0, 0, 0);
     loop {
@@ -147,10 +128,4 @@ async fn pull(cloud: &Cloud) {
     let took = start.elapsed();
     println!("{rows} rows pulled in {took:?} ({:.0} rows/s), {pages} pages, {bytes} bytes on the wire", 100_000.0 / took.as_secs_f64());
     println!("memory of the process: {} MiB before, {} MiB at the peak of the pull", before / 1024, memory("VmHWM:") / 1024);
-}
-
-fn memory(what: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
