@@ -31,6 +31,44 @@ impl Core {
     async fn client(&self) -> Result<Client> {
         Ok(self.db.client().await?)
     }
+
+    /// A newer catalog, where the one in force turned out not to fit the database any more and whatever was asked means the same under both.
+    async fn newer<T>(&self, catalog: &Arc<Catalog>, outcome: &Result<T>) -> Result<Option<Arc<Catalog>>> {
+        let Err(BackendError::Internal(error)) = outcome else { return Ok(None) };
+        let Some(error) = error.downcast_ref::<StoreError>().filter(|error| error.is_unfit()) else { return Ok(None) };
+        tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
+        let refreshed = self.refresh_catalog().await;
+        let fresh = Self::catalog(self);
+        if Arc::ptr_eq(&fresh, catalog) {
+            let why = refreshed.err().map_or_else(|| error.to_string(), |error| error.to_string());
+            return Err(BackendError::Unavailable(format!("the schema was changed and cannot be served as it is: {why}")));
+        }
+        if same_names(catalog, &fresh) {
+            return Ok(Some(fresh));
+        }
+        Err(BackendError::Unavailable("tables or columns were renamed this moment: ask again by the names of now".to_owned()))
+    }
+}
+
+/// Whether every table and column is called as before: requests come with names, and have become numbers.
+fn same_names(before: &Catalog, now: &Catalog) -> bool {
+    before.tables.iter().all(|table| {
+        now.table(table.no).is_none_or(|now| {
+            now.path == table.path && table.columns.iter().all(|was| now.column(was.no).is_none_or(|now| now.name == was.name))
+        })
+    })
+}
+
+/// Once more under a newer catalog, where the one in force does not fit the database any more.
+macro_rules! fitting {
+    ($core:ident, |$catalog:ident| $asked:expr) => {{
+        let $catalog = Self::catalog($core);
+        let done = $asked.await;
+        match $core.newer(&$catalog, &done).await? {
+            Some($catalog) => $asked.await,
+            None => done,
+        }
+    }};
 }
 
 #[async_trait]
@@ -50,19 +88,19 @@ impl Backend for Core {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Record>> {
-        records::list(&self.db, &Self::catalog(self), query).await
+        fitting!(self, |catalog| records::list(&self.db, &catalog, query))
     }
 
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
-        records::get(&self.db, &Self::catalog(self), table, key).await
+        fitting!(self, |catalog| records::get(&self.db, &catalog, table, key))
     }
 
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
-        records::write(&self.db, &Self::catalog(self), by, table, write).await
+        fitting!(self, |catalog| records::write(&self.db, &catalog, by, table, write))
     }
 
     async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {
-        records::import(&self.db, &Self::catalog(self), by, rows).await
+        fitting!(self, |catalog| records::import(&self.db, &catalog, by, rows))
     }
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {
@@ -91,7 +129,7 @@ impl Backend for Core {
         decision: &BulkDecision,
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<BulkOutcome> {
-        conflicts::resolve_many(&self.db, &Self::catalog(self), &by.name, decision, progress).await
+        fitting!(self, |catalog| conflicts::resolve_many(&self.db, &catalog, &by.name, decision, progress))
     }
 
     async fn history(&self, table: TableNo, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {
@@ -101,7 +139,7 @@ impl Backend for Core {
     }
 
     async fn resolve(&self, by: &Principal, command: &ResolveCommand) -> Result<Conflict> {
-        conflicts::resolve(&self.db, &Self::catalog(self), &by.name, command).await
+        fitting!(self, |catalog| conflicts::resolve(&self.db, &catalog, &by.name, command))
     }
 
     fn events(&self) -> Option<broadcast::Receiver<Event>> {

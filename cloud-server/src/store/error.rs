@@ -19,6 +19,9 @@ pub enum StoreError {
     /// A newer catalog than the one that this server goes by is in force: take that one, and try again.
     #[error("the catalog {0} is in force")]
     Outdated(CatalogVersion),
+    /// Tables or columns are called otherwise, or have other types, than the catalog in force says: look at the database again.
+    #[error("the tables are not those of the catalog {0} any more")]
+    Moved(CatalogVersion),
     /// What is stored is not what the engine wrote there.
     #[error("the database holds what cannot be: {0}")]
     Corrupt(String),
@@ -30,7 +33,7 @@ impl StoreError {
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
-            Self::Unavailable(_) | Self::Busy(_) | Self::Outdated(_) | Self::Corrupt(_) => None,
+            Self::Unavailable(_) | Self::Busy(_) | Self::Outdated(_) | Self::Moved(_) | Self::Corrupt(_) => None,
         }
     }
 
@@ -38,7 +41,7 @@ impl StoreError {
     /// that it fails whatever the row, or the server goes by an old one. The same out of a function of the user's is not ours.
     #[must_use]
     pub fn is_unfit(&self) -> bool {
-        if matches!(self, Self::Outdated(_)) {
+        if matches!(self, Self::Outdated(_) | Self::Moved(_)) {
             return true;
         }
         let Self::Database(error) = self else { return false };

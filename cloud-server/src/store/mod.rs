@@ -8,6 +8,7 @@ pub mod digest;
 pub mod doctor;
 pub mod error;
 pub(crate) mod events;
+pub(crate) mod guard;
 pub mod history;
 mod introspect;
 pub mod leases;

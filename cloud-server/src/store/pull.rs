@@ -11,7 +11,7 @@ mod page;
 use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::{Client, GenericClient, Transaction};
-use sync_core::catalog::Catalog;
+use sync_core::catalog::{Catalog, Table};
 use sync_core::id::{ChangeId, ReplicaId, ScopeId, Tick};
 use sync_core::limits::SCOPES_MAX;
 use sync_core::wire::message::{Page, Pull, PushName, Window};
@@ -22,11 +22,16 @@ use self::echo::Echo;
 use self::feed::Feed;
 use self::page::Builder;
 use super::error::StoreError;
+use super::guard;
 use super::mac;
 use super::pool::Database;
 use super::sites::SiteIdentity;
 use super::speaker::{self, KnownReplica, SyncError};
 use crate::secret::SecretKey;
+
+/// How long a page waits for a table that somebody alters: shorter than PostgreSQL waits before it looks for a deadlock, so that no migration
+/// ever fails for a pull.
+const LOCK_WAIT: &str = "900ms";
 
 /// The heads of the scopes that a site holds, with what each tick was, in one snapshot.
 type Heads = BTreeMap<ScopeId, (Tick, ChangeId)>;
@@ -37,14 +42,40 @@ type Heads = BTreeMap<ScopeId, (Tick, ChangeId)>;
 /// See [`SyncError`].
 pub async fn pull(db: &Database, key: &SecretKey, catalog: &Catalog, site: &SiteIdentity, pull: &Pull) -> Result<Page, SyncError> {
     let mut client = db.client().await?;
-    let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
-    let (page, replica) = read(&transaction, key, catalog, site, pull).await?;
-    transaction.commit().await?;
+    let first = if pull.next.is_none() { snapshot(&mut client, key, catalog, site, pull, None).await? } else { None };
+    let (page, replica) = match first {
+        Some(idle) => idle,
+        None => {
+            let locked = guard::all(catalog);
+            let page = snapshot(&mut client, key, catalog, site, pull, Some(&locked)).await?;
+            page.ok_or_else(|| StoreError::Busy("the page was not read".to_owned()))?
+        }
+    };
     replica.note_catalog(&client, &pull.speaker).await?;
     if pull.next.is_none() && page.catalog == pull.speaker.catalog {
         record(&client, pull).await?;
     }
     Ok(page)
+}
+
+/// Reads a page in one snapshot. `locked`: the user's tables; `None` where it is not known yet whether there is anything to send;
+/// nothing is read then where there is, since the locks come before the snapshot: a table that is altered in between would be seen as nobody has it.
+async fn snapshot(
+    client: &mut Client,
+    key: &SecretKey,
+    catalog: &Catalog,
+    site: &SiteIdentity,
+    pull: &Pull,
+    locked: Option<&[&Table]>,
+) -> Result<Option<(Page, KnownReplica)>, SyncError> {
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    if let Some(locked) = locked.filter(|locked| !locked.is_empty()) {
+        transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'; {}", guard::lock_sql(locked))).await?;
+        guard::check(&transaction, catalog, locked).await?;
+    }
+    let read = read(&transaction, key, catalog, site, pull, locked.is_some()).await?;
+    transaction.commit().await?;
+    Ok(read)
 }
 
 async fn read(
@@ -53,14 +84,15 @@ async fn read(
     catalog: &Catalog,
     site: &SiteIdentity,
     pull: &Pull,
-) -> Result<(Page, KnownReplica), SyncError> {
+    locked: bool,
+) -> Result<Option<(Page, KnownReplica)>, SyncError> {
     let replica = speaker::check(db, site.site, &pull.speaker, false).await?;
     replica.check_catalog(catalog)?;
     let epoch = pull.speaker.cloud_epoch;
     if pull.speaker.catalog != catalog.version {
         // Fetch the catalog first: rows of another one cannot be read.
         let (heads, gone, tables) = Default::default();
-        return Ok((Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None }, replica));
+        return Ok(Some((Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None }, replica)));
     }
     if let Some(answered) = &pull.answered {
         check_answered(db, key, pull, &replica, answered).await?;
@@ -74,6 +106,9 @@ async fn read(
     let new_scopes = replica.last_push > 0 && heads.keys().any(|scope| !cursors.contains_key(scope));
     let written_since = if new_scopes { Echo::written_since(db, pull).await? } else { HashMap::new() };
     let mut feed = Feed { db, catalog, heads: &heads, cursors: &cursors, page: Builder::new(&heads), echo, written_since };
+    if !locked && (pull.next.is_some() || !feed.ahead(&[]).is_empty()) {
+        return Ok(None);
+    }
     let mut window = pull.next.clone().unwrap_or_else(|| Window { from: Vec::new(), heads: feed.ahead(&[]), after: None });
     let next = loop {
         if let Some(position) = feed.fill(&window).await? {
@@ -89,7 +124,7 @@ async fn read(
         window = Window { from, heads: ahead, after: None };
     };
     let heads = heads.iter().map(|(scope, (tick, change))| mac::cursor(key, epoch, scope.clone(), *tick, *change)).collect();
-    Ok((feed.page.finish(epoch, catalog, heads, next), replica))
+    Ok(Some((feed.page.finish(epoch, catalog, heads, next), replica)))
 }
 
 /// A push that the replica has an answer of must be in its chain.

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
-use sync_core::change::{RowAnswer, etag};
+use sync_core::change::{Op, RowAnswer, etag};
 use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
 use sync_core::limits::PUSH_ROWS_MAX;
@@ -46,6 +46,7 @@ use super::conflicts::journal::{self, Record, Written};
 use super::conflicts::park::{Parking, Source, close_accepted, park};
 use super::conflicts::resolve;
 use super::error::StoreError;
+use super::guard;
 use super::mac;
 use super::notices;
 use super::pool::Database;
@@ -98,6 +99,7 @@ impl Taking<'_> {
             Admission::Next => {}
         }
         super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
+        guard::hold(&tx, self.catalog, &self.touched()).await?;
         let dropped = gone::tables(&tx, self.catalog, &push.rows).await?;
         let taken = Taken::read(&tx, self.catalog, &push.rows).await?;
         let (result, exact) = match self.set(&dropped, &taken) {
@@ -116,6 +118,19 @@ impl Taking<'_> {
         self.store_answer(&tx, &answer, &exact).await?;
         tx.commit().await?;
         Ok(answer)
+    }
+
+    /// The tables that it is about; none where it was cut under another catalog and is refused.
+    fn touched(&self) -> Vec<&Table> {
+        let Push { rows, commands, speaker, .. } = self.push;
+        if speaker.catalog != self.catalog.version {
+            return Vec::new();
+        }
+        if !commands.is_empty() {
+            return guard::all(self.catalog);
+        }
+        let down = rows.iter().any(|row| matches!(row.op, Op::Delete(_) | Op::Rekey(..)));
+        guard::touched(self.catalog, rows.iter().map(|row| row.table), down)
     }
 
     /// An answer of which nothing is kept: it names no push that was taken, so it has no MAC.

@@ -21,18 +21,20 @@ pub const EVENT_TRIGGER: &str = "rejoin_schema";
 pub(crate) async fn fingerprint(db: &impl GenericClient) -> Result<String, StoreError> {
     let sql = "
 WITH t AS MATERIALIZED (
-    SELECT c.oid, c.xmin, c.relname, c.relnamespace, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT c.oid, c.xmin, c.relname, c.relnamespace, c.relkind, c.relrowsecurity, c.relforcerowsecurity FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND (n.nspname <> 'rejoin' OR c.relname IN ('users', 'tokens', 'sync_conflicts'))
 ), seen AS (
-    SELECT 'c' AS what, oid::bigint AS one, relnamespace::bigint AS two, hashtext(relname::text)::bigint AS at FROM t
+    SELECT 'c' AS what, oid::bigint AS one, relnamespace::bigint AS two, hashtext(relname || relrowsecurity::text || relforcerowsecurity::text)::bigint AS at FROM t
     UNION ALL SELECT 'a', a.attrelid, a.attnum, hashtext(a.xmin::text) FROM pg_attribute a JOIN t ON t.oid = a.attrelid WHERE a.attnum > 0
     UNION ALL SELECT 'k', k.oid, 0, hashtext(k.xmin::text || k.convalidated::text) FROM pg_constraint k JOIN t ON t.oid = k.conrelid
-    UNION ALL SELECT 'i', i.indexrelid, i.indrelid, hashtext(i.indkey::text || i.indisunique::text || i.indisvalid::text || i.indisprimary::text) FROM pg_index i JOIN t ON t.oid = i.indrelid
+    UNION ALL SELECT 'i', i.indexrelid, i.indrelid, hashtext(x.relname || i.indkey::text || i.indisunique::text || i.indisvalid::text || i.indisprimary::text) FROM pg_index i JOIN t ON t.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     UNION ALL SELECT 'd', d.adrelid, d.adnum, hashtext(d.xmin::text) FROM pg_attrdef d JOIN t ON t.oid = d.adrelid
     UNION ALL SELECT 'g', g.oid, g.tgrelid, hashtext(g.tgenabled::text || g.tgname::text) FROM pg_trigger g JOIN t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
     UNION ALL SELECT 'h', h.inhrelid, h.inhparent, hashtext(h.inhdetachpending::text) FROM pg_inherits h
     UNION ALL SELECT 'e', e.oid, e.enumtypid, hashtext(e.enumlabel::text || e.enumsortorder::text) FROM pg_enum e
+    UNION ALL SELECT 'y', y.oid, y.typnamespace, hashtext(y.xmin::text) FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace
+        WHERE y.typtype IN ('b', 'd', 'e', 'm', 'r') AND y.typelem = 0 AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'rejoin')
     UNION ALL SELECT 'n', n.oid, 0, hashtext(n.nspname::text) FROM pg_namespace n WHERE n.nspname !~ '^pg_'
 )
 SELECT count(*) || ':' || coalesce(sum(hashtextextended(what || ',' || one || ',' || two || ',' || at, 0)::numeric), 0) FROM seen";

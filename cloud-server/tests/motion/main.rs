@@ -13,6 +13,7 @@ mod foresee;
 mod keys;
 mod parks;
 mod renames;
+mod unseen;
 
 use cloud::Cloud;
 use site::Site;

@@ -160,3 +160,21 @@ async fn a_row_that_a_program_holds_is_busy_for_a_while_and_then_written() {
     let written = client.patch(&path, json!({ "room": "1" })).await;
     assert_eq!((written.status, &written.body["venue"]), (StatusCode::OK, &json!("Hall")), "the program was not the victim");
 }
+
+#[tokio::test]
+async fn what_was_renamed_this_moment_fails_no_write() {
+    let server = Server::start().await;
+    let client = server.admin();
+    let id = client.production("Gala").await;
+    server.sql("CREATE TYPE mood AS ENUM ('calm', 'wild'); ALTER TABLE productions ADD mood mood").await;
+    assert!(client.post("/api/rejoin/catalog/refresh", json!({})).await.status.is_success());
+    let path = format!("/api/productions/{id}");
+    server.sql("ALTER TYPE mood RENAME TO temper").await;
+    let written = client.patch(&path, json!({ "mood": "wild" })).await;
+    assert_eq!((written.status, &written.body["mood"]), (StatusCode::OK, &json!("wild")), "{}", written.body);
+    // Under the names of now: in none of the columns that were called so a moment ago.
+    server.sql("ALTER TABLE productions RENAME room TO r; ALTER TABLE productions RENAME venue TO room; ALTER TABLE productions RENAME r TO venue").await;
+    let asked = client.patch(&path, json!({ "room": "1" })).await;
+    let again = if asked.status.is_success() { asked } else { client.patch(&path, json!({ "room": "1" })).await };
+    assert_eq!((again.status, &again.body["room"], &again.body["venue"]), (StatusCode::OK, &json!("1"), &Value::Null), "{}", again.body);
+}

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use conflict_ui_api::backend::{BulkDecision, BulkOutcome, BulkReason};
 use conflict_ui_api::error::BackendError;
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::{Client, GenericClient};
 use sync_core::catalog::Catalog;
 use sync_core::conflict::Resolution;
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
@@ -21,6 +21,7 @@ use self::survey::Survey;
 use super::filter::Conditions;
 use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
+use crate::store::guard;
 use crate::store::pool::Database;
 use crate::store::tx::{Author, Retry, WriteTx};
 
@@ -154,11 +155,17 @@ impl Deciding<'_> {
         Ok(())
     }
 
+    async fn begin<'c>(&self, client: &'c mut Client) -> Result<WriteTx<'c>, StoreError> {
+        let tx = WriteTx::begin(client, Author::user(self.by)).await?;
+        guard::hold(&tx, self.catalog, &guard::all(self.catalog)).await?;
+        Ok(tx)
+    }
+
     async fn chunk(&self, db: &Database, chunk: &[Wanted], written: Written<'_>) -> Result<Done, StoreError> {
         let mut retry = Retry::new();
         loop {
             let mut client = db.client().await?;
-            let mut tx = WriteTx::begin(&mut client, Author::user(self.by)).await?;
+            let mut tx = self.begin(&mut client).await?;
             let outcome = self.attempt(&mut tx, &[chunk], written).await;
             match outcome {
                 Ok(done) => {
@@ -201,7 +208,7 @@ impl Deciding<'_> {
         let chunks = chunks(tops);
         loop {
             let mut client = db.client().await?;
-            let mut tx = WriteTx::begin(&mut client, Author::user(self.by)).await?;
+            let mut tx = self.begin(&mut client).await?;
             match self.attempt(&mut tx, &chunks, &|_| false).await {
                 Ok(done) => {
                     tally.add(tops.len(), done);

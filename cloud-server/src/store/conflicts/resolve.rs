@@ -20,6 +20,7 @@ use super::stored::{Found, Head, Stored, read, row_at};
 use super::undo;
 use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
+use crate::store::guard;
 use crate::store::pool::Database;
 use crate::store::push::refusal::refusal;
 use crate::store::row::StoredRow;
@@ -86,6 +87,7 @@ async fn attempt(
     command: &ResolveCommand,
 ) -> Result<Result<(), Refused>, StoreError> {
     let mut tx = WriteTx::begin(client, Author::user(by)).await?;
+    guard::hold(&tx, catalog, &guard::all(catalog)).await?;
     let scopes = foresee(&tx, catalog, command).await?;
     tx.hold(&scopes, false).await?;
     let outcome = sorted(catalog, carry_out(&mut tx, catalog, &Judge::Cloud, by, command, &scopes).await)?;

@@ -18,6 +18,7 @@ use sync_core::value::timestamp_text;
 use sync_core::write::Draft;
 
 use super::error::StoreError;
+use super::guard;
 use super::leases;
 use super::pool::Database;
 use super::row::{StoredRow, read_row, select_list, table_sql};
@@ -56,6 +57,8 @@ pub async fn write(db: &Database, catalog: &Catalog, by: &Principal, table: Tabl
     loop {
         let mut client = db.client().await?;
         let transaction = WriteTx::begin(&mut client, Author::user(&by.name)).await?;
+        let down = matches!(write, Write::Delete { .. } | Write::Restore { .. });
+        guard::hold(&transaction, catalog, &guard::touched(catalog, [table.no], down)).await?;
         let done = write::Writer { catalog, table, by, transaction }.run(write).await;
         drop(client);
         if !again(&mut retry, &done).await {
@@ -75,6 +78,7 @@ pub async fn import(db: &Database, catalog: &Catalog, by: &Principal, rows: &[(T
     loop {
         let mut client = db.client().await?;
         let transaction = WriteTx::begin(&mut client, Author::user(&by.name)).await?;
+        guard::hold(&transaction, catalog, &guard::touched(catalog, rows.iter().map(|(no, _)| *no), false)).await?;
         let done = import::run(catalog, by, transaction, &rows).await;
         drop(client);
         if !again(&mut retry, &done).await {
