@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::store::capture::apply::CaptureError;
 use crate::store::error::StoreError;
+use crate::store::leases::behind;
 use crate::store::pace::Pace;
 use crate::store::pool::{Database, Listening};
 use crate::store::prepare::{PrepareError, feeding};
@@ -24,7 +25,12 @@ pub(crate) struct Seen {
     fingerprint: String,
     /// The store failed when it was brought in: it is tried again without a change.
     again: bool,
+    /// Looks since the sequences were compared with what sites were leased.
+    looks: u32,
 }
+
+/// How many looks there are from one comparison of the sequences to the next.
+const SEQUENCES_EVERY: u32 = 5;
 
 impl Seen {
     /// Looks for the first time, before the schema is read: what changes meanwhile is seen later.
@@ -32,7 +38,7 @@ impl Seen {
     /// # Errors
     /// The store failed.
     pub(crate) async fn now(db: &Database) -> Result<Self, StoreError> {
-        Ok(Self { fingerprint: fingerprint(&db.client().await?).await?, again: false })
+        Ok(Self { fingerprint: fingerprint(&db.client().await?).await?, again: false, looks: 0 })
     }
 }
 
@@ -98,7 +104,15 @@ async fn pause(listening: Option<Listening>) -> Option<Listening> {
 
 /// Brings in what changed. A schema that cannot be brought in is told once; serving goes on under the catalog in force.
 async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
-    let now = fingerprint(&core.db.client().await?).await?;
+    let client = core.db.client().await?;
+    let now = fingerprint(&client).await?;
+    if seen.looks.is_multiple_of(SEQUENCES_EVERY)
+        && let Err(error) = behind::advance(&client, &core.catalog()).await
+    {
+        tracing::debug!(%error, "the sequences cannot be compared with what sites were leased");
+    }
+    seen.looks = seen.looks.wrapping_add(1);
+    drop(client);
     if now == seen.fingerprint && !seen.again {
         return Ok(());
     }

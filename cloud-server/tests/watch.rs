@@ -72,6 +72,7 @@ async fn a_migration_is_published_within_a_poll_and_a_broken_one_stops_nothing()
             "SELECT (count(*) = 1)::text FROM pg_attribute WHERE attrelid = 'item'::regclass AND attname = 'rejoin_tick' AND attnotnull",
         )
         .await;
+        until(&sql, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
         // What somebody dropped of ours comes back.
         sql.batch_execute("ALTER TABLE item DROP rejoin_tick CASCADE").await.unwrap();
         until(
@@ -91,6 +92,43 @@ async fn a_migration_is_published_within_a_poll_and_a_broken_one_stops_nothing()
         until(&sql, "SELECT (rejoin_tick > 0)::text FROM shop").await;
         cloud.stop().await;
     }
+}
+
+#[tokio::test]
+async fn types_and_indexes_that_are_called_otherwise_are_noticed() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    let looks = "SELECT body::text LIKE '%s' FROM rejoin.catalogs ORDER BY version DESC LIMIT 1";
+    for (change, name) in [
+        (
+            "CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN code AS text; ALTER TABLE shop ADD mood mood, ADD code code, ADD CONSTRAINT one UNIQUE (name)",
+            "mood",
+        ),
+        ("ALTER TYPE mood RENAME TO temper", "public.temper"),
+        ("CREATE SCHEMA kinds; ALTER TYPE temper SET SCHEMA kinds", "kinds.temper"),
+        ("ALTER INDEX one RENAME TO other", "other"),
+    ] {
+        sql.batch_execute(change).await.unwrap();
+        until(&sql, &looks.replace("%s", &format!("%{name}%")).replacen("SELECT ", "SELECT (", 1).replacen(" FROM", ")::text FROM", 1))
+            .await;
+    }
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_sequence_is_set_behind_what_sites_were_leased() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    sql.batch_execute("CREATE TABLE item (id serial PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop)").await.unwrap();
+    until(&sql, "SELECT (body::text LIKE '%item%')::text FROM rejoin.catalogs ORDER BY version DESC LIMIT 1").await;
+    sql.batch_execute(
+        "INSERT INTO rejoin.leases (table_no, column_no, first, last, step, replica, answer)
+         SELECT t.no, c.no, 1, 500, 1, gen_random_uuid(), 1 FROM rejoin.tables t JOIN rejoin.columns c ON c.table_no = t.no
+         WHERE t.table_name = 'item' AND c.column_name = 'id'; TRUNCATE item RESTART IDENTITY",
+    )
+    .await
+    .unwrap();
+    until(&sql, "SELECT (pg_sequence_last_value('item_id_seq') = 500)::text").await;
+    assert_eq!(one(&sql, "INSERT INTO item (shop_id) VALUES (1) RETURNING id::text").await, "501");
+    cloud.stop().await;
 }
 
 #[tokio::test]

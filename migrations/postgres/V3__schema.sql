@@ -7,7 +7,7 @@ ALTER TABLE rejoin.tables ADD COLUMN generation integer NOT NULL DEFAULT 0;
 ALTER TABLE rejoin.replicas ADD COLUMN catalog_version bigint NOT NULL DEFAULT 0;
 
 -- Numbers of a sequence taken by nextval and given to a replica: first, first + step, .. last. answer: the number of the answer that gave
--- them, per replica; a replica that says that it has not got that answer is given them again.
+-- them, per replica; a replica that says that it has not got that answer is given them again. 0: the replica has it.
 CREATE TABLE rejoin.leases (
     table_no integer NOT NULL,
     column_no integer NOT NULL,
@@ -17,8 +17,14 @@ CREATE TABLE rejoin.leases (
     replica uuid NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     answer bigint NOT NULL,
+    -- Blocks of one stride and residue never overlap: the one that holds a number is the nearest below it.
+    low bigint NOT NULL GENERATED ALWAYS AS (least(first, last)) STORED,
+    high bigint NOT NULL GENERATED ALWAYS AS (greatest(first, last)) STORED,
+    stride numeric NOT NULL GENERATED ALWAYS AS (abs(step::numeric)) STORED,
+    residue numeric NOT NULL GENERATED ALWAYS AS (mod(mod(first::numeric, step::numeric) + abs(step::numeric), abs(step::numeric))) STORED,
     PRIMARY KEY (table_no, column_no, first)
 );
+CREATE INDEX leases_numbers ON rejoin.leases (table_no, column_no, stride, residue, low);
 CREATE INDEX leases_replica ON rejoin.leases (replica, answer);
 
 -- What the scopes of a root table are called: the name under which it first was the root, so that RENAME moves no row.

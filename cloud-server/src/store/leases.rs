@@ -4,6 +4,8 @@
 //! An answer may get lost on its way: each has a number, the site names the last one that it has stored, and what later ones gave is given
 //! again. Numbers are never taken back: a site that is away for good leaves a gap.
 
+pub(crate) mod behind;
+mod blocks;
 mod take;
 mod unleased;
 
@@ -33,6 +35,7 @@ pub async fn lease(db: &Database, catalog: &Catalog, site: &SiteIdentity, reques
     // Two requests of one replica do not cross.
     speaker::check(&transaction, site.site, &request.speaker, true).await?;
     let replica = request.speaker.replica.0;
+    blocks::settle(&transaction, replica, request.answered).await?;
     let mut answer = LeaseAnswer { no: 0, leases: Vec::new(), refused: Vec::new() };
     for (no, lease) in lost(&transaction, catalog, request).await? {
         answer.no = answer.no.max(no);
@@ -50,9 +53,9 @@ pub async fn lease(db: &Database, catalog: &Catalog, site: &SiteIdentity, reques
         };
         transaction.batch_execute("SAVEPOINT rejoin_lease").await.map_err(StoreError::from)?;
         match take::take(&transaction, table, column, count).await {
-            Ok(blocks) => {
-                room = room.saturating_sub(blocks.iter().map(size).sum());
-                taken.extend(blocks);
+            Ok(leases) => {
+                room = room.saturating_sub(leases.iter().map(size).sum());
+                taken.extend(leases);
             }
             Err(take::TakeError::Store(error)) if error.sql_state().is_none() => return Err(error.into()),
             Err(error) => {
@@ -65,7 +68,7 @@ pub async fn lease(db: &Database, catalog: &Catalog, site: &SiteIdentity, reques
         let next = "SELECT coalesce(max(answer), 0) + 1 FROM rejoin.leases WHERE replica = $1";
         let next: i64 = transaction.query_one(next, &[&replica]).await.map_err(StoreError::from)?.get(0);
         answer.no = next.max(request.answered.saturating_add(1));
-        record(&transaction, replica, answer.no, &taken).await?;
+        blocks::record(&transaction, replica, answer.no, &taken).await?;
         answer.leases.extend(taken);
     }
     transaction.commit().await.map_err(StoreError::from)?;
@@ -101,15 +104,4 @@ async fn lost(transaction: &Transaction<'_>, catalog: &Catalog, request: &LeaseR
         }
     }
     Ok(lost)
-}
-
-async fn record(transaction: &Transaction<'_>, replica: uuid::Uuid, answer: i64, leases: &[Lease]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO rejoin.leases (table_no, column_no, first, last, step, replica, answer)
-               SELECT u.t, u.c, u.f, u.l, u.s, $6, $7 FROM unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(t, c, f, l, s)";
-    let column = |of: fn(&Lease) -> i64| leases.iter().map(of).collect::<Vec<i64>>();
-    let tables: Vec<i32> = leases.iter().map(|lease| lease.table.0.cast_signed()).collect();
-    let columns: Vec<i32> = leases.iter().map(|lease| lease.column.0.cast_signed()).collect();
-    let (first, last, step) = (column(|lease| lease.first), column(|lease| lease.last), column(|lease| lease.step));
-    transaction.execute(sql, &[&tables, &columns, &first, &last, &step, &replica, &answer]).await?;
-    Ok(())
 }

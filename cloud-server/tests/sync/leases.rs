@@ -187,3 +187,44 @@ async fn the_clouds_own_api_takes_the_databases_default() {
     let done = cloud_server::store::records::import(&cloud.db, &cloud.catalog, &by, &rows).await.unwrap();
     assert_eq!((done.created, cloud.count("orders").await), (2, 5), "rows without a key do not stand for each other");
 }
+
+#[tokio::test]
+async fn blocks_that_a_site_has_got_become_one() {
+    let cloud = start().await;
+    let (a, b) = (cloud.site("a", &["*"]).await, cloud.site("b", &["*"]).await);
+    let kept = "SELECT coalesce(string_agg(format('%s..%s', first, last), ' ' ORDER BY table_no, low), '') FROM rejoin.leases";
+    for answered in 0..3 {
+        a.lease(answered, &[("devices", 10), ("tags", 2)]).await;
+    }
+    assert_eq!(cloud.one::<String>(kept).await, "1..20 21..30 -30..-35 -10..-25", "the last answer may still be lost");
+    assert_eq!(numbers(&b.lease(0, &[("devices", 5)]).await.leases), [31, 32, 33, 34, 35]);
+    a.lease(3, &[("devices", 5)]).await;
+    a.lease(4, &[]).await;
+    assert_eq!(cloud.one::<String>(kept).await, "1..30 31..35 36..40 -10..-35", "another site's is in between");
+    // Of whatever block a number is, it is found; in steps that interleave too.
+    cloud.run("ALTER SEQUENCE devices_id_seq INCREMENT 10; SELECT setval('devices_id_seq', 100)").await;
+    assert_eq!(numbers(&a.lease(4, &[("devices", 3)]).await.leases), [110, 120, 130]);
+    cloud.run("SELECT setval('devices_id_seq', 101)").await;
+    assert_eq!(numbers(&b.lease(1, &[("devices", 2)]).await.leases), [111, 121]);
+    cloud.run("ALTER SEQUENCE devices_id_seq INCREMENT 1; SELECT setval('devices_id_seq', 38)").await;
+    assert_eq!(numbers(&a.lease(5, &[("devices", 3)]).await.leases), [41, 42, 43], "what is leased is passed over");
+    cloud.run("SELECT setval('devices_id_seq', 108)").await;
+    assert_eq!(numbers(&a.lease(6, &[("devices", 5)]).await.leases), [109, 112, 113, 114, 115]);
+}
+
+#[tokio::test]
+async fn a_sequence_that_was_reset_is_found_before_it_gives_leased_numbers() {
+    let cloud = start().await;
+    let site = cloud.site("a", &["*"]).await;
+    site.lease(0, &[("devices", 10), ("tags", 3)]).await;
+    let settings = cloud_server::settings::Settings::parse(SETTINGS).unwrap();
+    let wrong = async || {
+        let found = cloud_server::store::doctor::examine(&cloud.db, &settings).await.unwrap();
+        found.into_iter().filter(|one| one.what.contains("leased")).map(|one| one.what).collect::<Vec<_>>()
+    };
+    assert_eq!(wrong().await, Vec::<String>::new());
+    cloud.run("TRUNCATE devices RESTART IDENTITY; SELECT setval('shared_numbers', -15)").await;
+    let found = wrong().await;
+    assert!(found.iter().any(|one| one.contains("devices_id_seq stands before number 10")), "{found:?}");
+    assert!(found.iter().any(|one| one.contains("shared_numbers stands before number -20")), "{found:?}");
+}

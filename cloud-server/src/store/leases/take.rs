@@ -8,6 +8,7 @@ use sync_core::wire::message::Lease;
 use sync_core::write::Draft;
 use tokio_postgres::error::SqlState;
 
+use super::blocks::{STRIDES, blocks, holder};
 use crate::store::error::StoreError;
 use crate::store::introspect::leased::SEQUENCE_OF;
 use crate::store::row::{quote, table_sql};
@@ -129,12 +130,11 @@ pub(super) async fn take(db: &impl GenericClient, table: &Table, column: &Column
         given += wanted;
         // MATERIALIZED: each number is taken once, whatever the plan.
         let sql = format!(
-            "WITH taken AS MATERIALIZED (SELECT nextval($1::oid::regclass) AS n FROM generate_series(1::bigint, $2))
-             SELECT n FROM taken WHERE NOT EXISTS (SELECT FROM {} t WHERE t.{} = taken.n)
-               AND NOT EXISTS (SELECT FROM rejoin.leases l WHERE l.table_no = $3 AND l.column_no = $4
-                               AND taken.n BETWEEN least(l.first, l.last) AND greatest(l.first, l.last) AND (taken.n::numeric - l.first) % l.step = 0)",
+            "WITH RECURSIVE {STRIDES}, taken AS MATERIALIZED (SELECT nextval($1::oid::regclass) AS n FROM generate_series(1::bigint, $2))
+             SELECT n FROM taken WHERE NOT EXISTS (SELECT FROM {} t WHERE t.{} = taken.n) AND NOT EXISTS ({})",
             table_sql(table),
-            quote(&column.name)
+            quote(&column.name),
+            holder("taken.n"),
         );
         let (table_no, column_no) = (table.no.0.cast_signed(), column.no.0.cast_signed());
         match db.query(&sql, &[&sequence.oid, &wanted, &table_no, &column_no]).await {
@@ -149,23 +149,7 @@ pub(super) async fn take(db: &impl GenericClient, table: &Table, column: &Column
             return Err(TakeError::InUse(sequence.name));
         }
     }
-    Ok(blocks(table.no, column, step, &mut numbers))
-}
-
-/// Numbers in blocks of those that follow each other.
-fn blocks(table: TableNo, column: &Column, step: i64, numbers: &mut [i64]) -> Vec<Lease> {
-    numbers.sort_unstable();
-    if step < 0 {
-        numbers.reverse();
-    }
-    let mut blocks: Vec<Lease> = Vec::new();
-    for &number in &*numbers {
-        match blocks.last_mut() {
-            Some(block) if block.last.checked_add(step) == Some(number) => block.last = number,
-            _ => blocks.push(Lease { table, column: column.no, first: number, last: number, step }),
-        }
-    }
-    blocks
+    Ok(blocks(table.no, column.no, step, &mut numbers))
 }
 
 /// Gives numbers to drafts of a table that have none, before they are written: every attempt writes the same rows.
@@ -191,36 +175,7 @@ pub(crate) async fn number(db: &impl GenericClient, catalog: &Catalog, rows: &mu
 
 #[cfg(test)]
 mod tests {
-    use sync_core::id::ColumnNo;
-    use sync_core::policy::Policy;
-
     use super::*;
-
-    fn column() -> Column {
-        Column {
-            no: ColumnNo(1),
-            name: "id".to_owned(),
-            ty: ColumnType::Int4,
-            sql_type: "integer".to_owned(),
-            not_null: true,
-            default: None,
-            max_length: None,
-            policy: Policy::Manual,
-            added: None,
-        }
-    }
-
-    #[test]
-    fn numbers_that_follow_each_other_are_one_block() {
-        let shown = |step, numbers: &[i64]| -> Vec<(i64, i64)> {
-            blocks(TableNo(1), &column(), step, &mut numbers.to_vec()).iter().map(|block| (block.first, block.last)).collect()
-        };
-        assert_eq!(shown(1, &[4, 5, 6, 9, 8, 20]), [(4, 6), (8, 9), (20, 20)]);
-        assert_eq!(shown(10, &[11, 21, 41]), [(11, 21), (41, 41)]);
-        assert_eq!(shown(-1, &[-1, -2, -3, -7]), [(-1, -3), (-7, -7)]);
-        assert_eq!(shown(1, &[i64::MAX - 1, i64::MAX]), [(i64::MAX - 1, i64::MAX)]);
-        assert_eq!(shown(1, &[]), []);
-    }
 
     #[test]
     fn a_sequence_has_as_many_numbers_as_it_and_the_column_can_hold() {

@@ -7,6 +7,7 @@ use sync_core::catalog::{Catalog, Column, Table};
 use sync_core::id::{ColumnNo, Key, SiteId, TableNo};
 use sync_core::value::Value;
 
+use super::blocks::{STRIDES, holder};
 use super::take::Sequence;
 use crate::store::error::StoreError;
 
@@ -68,12 +69,13 @@ async fn leased(
     column: &Column,
     numbers: &[(usize, i64)],
 ) -> Result<HashMap<i64, bool>, StoreError> {
-    let sql =
-        "SELECT u.n, bool_or(r.site_id = $2) FROM unnest($1::bigint[]) AS u(n) JOIN rejoin.leases l ON l.table_no = $3 AND l.column_no = $4
-                   AND u.n BETWEEN least(l.first, l.last) AND greatest(l.first, l.last) AND (u.n::numeric - l.first) % l.step = 0
-               JOIN rejoin.replicas r ON r.id = l.replica GROUP BY u.n";
+    let sql = format!(
+        "WITH RECURSIVE {STRIDES} SELECT u.n, bool_or(r.site_id = $2) FROM unnest($1::bigint[]) AS u(n)
+         CROSS JOIN LATERAL ({}) held JOIN rejoin.replicas r ON r.id = held.replica GROUP BY u.n",
+        holder("u.n")
+    );
     let wanted: Vec<i64> = numbers.iter().map(|(_, number)| *number).collect();
     let (table_no, column_no) = (table.no.0.cast_signed(), column.no.0.cast_signed());
-    let rows = db.query(&db.prepare_cached(sql).await?, &[&wanted, &site.0, &table_no, &column_no]).await?;
+    let rows = db.query(&db.prepare_cached(&sql).await?, &[&wanted, &site.0, &table_no, &column_no]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
