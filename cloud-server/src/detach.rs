@@ -27,7 +27,7 @@ pub struct Traces {
     pub sites: Vec<String>,
     /// Conflicts that nobody has decided, by table.
     pub open_conflicts: Vec<(String, i64)>,
-    /// Views and foreign keys of the user's that hang from the engine's tables or columns.
+    /// Views, policies, foreign keys, indexes and the like of the user's that hang from the engine's tables or columns.
     pub dependents: Vec<String>,
     /// Servers and programs of Rejoin that are connected.
     pub connected: Vec<String>,
@@ -94,7 +94,8 @@ async fn look(client: &Client) -> Result<Traces, StoreError> {
     let sql = "SELECT 'pid ' || pid || coalesce(' from ' || client_addr::text, '') FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'rejoin' AND pid <> pg_backend_pid() ORDER BY pid";
     traces.connected = texts(client, sql).await?;
-    traces.dependents = texts(client, DEPENDENTS).await?;
+    let hanging = client.query(DEPENDENTS, &[&STAMP_COLUMNS.as_slice()]).await?;
+    traces.dependents = hanging.iter().map(|row| row.get(0)).collect();
     let there = |table: &'static str| async move {
         let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
         Ok::<bool, StoreError>(row.get(0))
@@ -109,19 +110,39 @@ async fn look(client: &Client) -> Result<Traces, StoreError> {
     Ok(traces)
 }
 
-/// Views over the engine's tables or over stamp columns, and foreign keys to the engine's tables.
-const DEPENDENTS: &str = "SELECT DISTINCT 'view ' || v.oid::regclass::text
-    FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-    JOIN pg_class v ON v.oid = r.ev_class JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
-    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
-    WHERE v.relnamespace IS DISTINCT FROM to_regnamespace('rejoin') AND v.oid <> c.oid
-      AND (c.relnamespace = to_regnamespace('rejoin') OR a.attname IN ('rejoin_scope', 'rejoin_tick', 'rejoin_version', 'rejoin_updated_at',
-           'rejoin_modified_by', 'rejoin_synced_at'))
-    UNION
-    SELECT 'foreign key ' || quote_ident(k.conname) || ' of ' || k.conrelid::regclass::text
-    FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_class o ON o.oid = k.conrelid
-    WHERE c.relnamespace = to_regnamespace('rejoin') AND o.relnamespace <> c.relnamespace
-    ORDER BY 1";
+/// What hangs from the engine's schema or from its columns in the users' tables, and is not the engine's own: views, foreign keys, policies,
+/// generated columns, column lists of publications, checks, indexes, statistics.
+const DEPENDENTS: &str = "
+WITH engine AS (SELECT to_regnamespace('rejoin')::oid AS oid), ours AS (
+    SELECT 'pg_class'::regclass::oid AS class, a.attrelid AS object, a.attnum::integer AS part
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relkind IN ('r', 'p') AND c.relnamespace IS DISTINCT FROM (SELECT oid FROM engine) AND NOT a.attisdropped
+      AND a.attname::text = ANY($1) AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid AND NOT o.attisdropped
+          AND o.attname IN ('rejoin_scope', 'rejoin_tick'))
+    UNION ALL SELECT 'pg_class'::regclass, c.oid, NULL FROM pg_class c JOIN engine e ON c.relnamespace = e.oid
+    UNION ALL SELECT 'pg_proc'::regclass, p.oid, NULL FROM pg_proc p JOIN engine e ON p.pronamespace = e.oid
+    UNION ALL SELECT 'pg_type'::regclass, t.oid, NULL FROM pg_type t JOIN engine e ON t.typnamespace = e.oid
+), hanging AS (
+    SELECT DISTINCT d.classid, d.objid, d.objsubid FROM ours u
+    JOIN pg_depend d ON d.refclassid = u.class AND d.refobjid = u.object AND (u.part IS NULL OR d.refobjsubid = u.part)
+    WHERE d.deptype IN ('n', 'a')
+)
+SELECT DISTINCT coalesce('view ' || r.ev_class::regclass::text, pg_describe_object(h.classid, h.objid, h.objsubid))
+FROM hanging h CROSS JOIN engine e
+LEFT JOIN pg_class c ON h.classid = 'pg_class'::regclass AND c.oid = h.objid
+LEFT JOIN pg_rewrite r ON h.classid = 'pg_rewrite'::regclass AND r.oid = h.objid LEFT JOIN pg_class v ON v.oid = r.ev_class
+LEFT JOIN pg_constraint k ON h.classid = 'pg_constraint'::regclass AND k.oid = h.objid LEFT JOIN pg_class kc ON kc.oid = k.conrelid
+LEFT JOIN pg_attrdef f ON h.classid = 'pg_attrdef'::regclass AND f.oid = h.objid LEFT JOIN pg_class fc ON fc.oid = f.adrelid
+LEFT JOIN pg_trigger g ON h.classid = 'pg_trigger'::regclass AND g.oid = h.objid LEFT JOIN pg_proc gp ON gp.oid = g.tgfoid
+LEFT JOIN pg_event_trigger t ON h.classid = 'pg_event_trigger'::regclass AND t.oid = h.objid LEFT JOIN pg_proc tp ON tp.oid = t.evtfoid
+LEFT JOIN pg_proc p ON h.classid = 'pg_proc'::regclass AND p.oid = h.objid LEFT JOIN pg_type y ON h.classid = 'pg_type'::regclass AND y.oid = h.objid
+WHERE coalesce(c.relnamespace, v.relnamespace, kc.relnamespace, fc.relnamespace, gp.pronamespace, tp.pronamespace, p.pronamespace, y.typnamespace, 0) <> e.oid
+  AND coalesce(c.relkind NOT IN ('i', 'I') OR NOT EXISTS (SELECT FROM pg_class i WHERE i.relname ~ '^rejoin_[0-9]+_feed$'
+      AND i.oid = coalesce(pg_partition_root(c.oid), c.oid)), true)
+  AND coalesce(k.contype <> 'n' AND k.conname <> 'rejoin_stamped', true)
+  AND NOT EXISTS (SELECT FROM ours u WHERE u.class = 'pg_class'::regclass AND u.object = f.adrelid AND u.part = f.adnum)
+  AND coalesce(NOT g.tgisinternal, true)
+ORDER BY 1";
 
 async fn texts(client: &Client, sql: &str) -> Result<Vec<String>, StoreError> {
     Ok(client.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())

@@ -106,16 +106,11 @@ async fn pause(listening: Option<Listening>) -> Option<Listening> {
 async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let client = core.db.client().await?;
     let now = fingerprint(&client).await?;
-    if seen.looks.is_multiple_of(SEQUENCES_EVERY)
-        && let Err(error) = behind::advance(&client, &core.catalog()).await
-    {
-        tracing::debug!(%error, "the sequences cannot be compared with what sites were leased");
-    }
-    seen.looks = seen.looks.wrapping_add(1);
-    drop(client);
     if now == seen.fingerprint && !seen.again {
-        return Ok(());
+        seen.looks = seen.looks.wrapping_add(1);
+        return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&client, &core.catalog()).await } else { Ok(()) };
     }
+    drop(client);
     let known = now == seen.fingerprint;
     // What is put back of ours changes it once more, and is looked at once more.
     seen.fingerprint = now;

@@ -67,7 +67,11 @@ pub(crate) fn open(url: &str) -> Result<Database> {
 async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
     let file = args.settings.clone().unwrap_or_else(|| PathBuf::from(SETTINGS));
     let (settings, new) = settings(args, db, &file, json).await?;
-    let plan = prepare::plan(db, &settings).await.map_err(failure)?;
+    let plan = prepare::plan(db, &settings).await.map_err(|error| match error {
+        // There is no file yet, and so no line of it.
+        PrepareError::Settings(error) if new.is_some() => Failure::usage(format!("--root: {}", error.message.trim_start_matches("root: "))),
+        error => failure(error),
+    })?;
     if !json {
         output::line(&plan::text(&plan, &db.place()))?;
     }
@@ -88,8 +92,8 @@ async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
     }
     let tables = catalog.tables.iter().filter(|table| !table.engine).count();
     output::line(&format!("attached: {tables} tables are ready for sites (catalog {}).", catalog.version))?;
-    let shown = shown_url(&args.database_url);
-    output::line(&format!("next:\n  rejoin cloud --database-url '{shown}' --settings {}", file.display()))?;
+    let database = database_argument(&args.database_url, std::env::var("DATABASE_URL").ok().as_deref());
+    output::line(&format!("next:\n  rejoin cloud{database} --settings {}", file.display()))?;
     output::line("  rejoin sites add NAME --scope '*' --data rejoin-cloud   # prints the token with which that site joins")
 }
 
@@ -144,14 +148,15 @@ fn write_new(file: &Path, text: &str) -> Result {
     output::note(&format!("wrote {}", file.display()))
 }
 
-/// The URL without its password: terminals and logs are read by others.
-fn shown_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "URL".to_owned() };
-    let (login, place) = match rest.rsplit_once('@') {
-        Some((login, place)) => (login.split_once(':').map_or(login, |(user, _)| user), place),
-        None => return if rest.contains("password") { "URL".to_owned() } else { url.to_owned() },
-    };
-    if place.contains("password") { "URL".to_owned() } else { format!("{scheme}://{login}@{place}") }
+/// How the next command is told the database, as it can be pasted: without the password, since terminals and logs are read by others.
+fn database_argument(url: &str, from_environment: Option<&str>) -> String {
+    let secret = url.contains("password")
+        || url.split_once("://").is_none_or(|(_, rest)| rest.rsplit_once('@').is_some_and(|(login, _)| login.contains(':')));
+    match from_environment {
+        Some(known) if known == url => String::new(),
+        _ if secret || url.contains('\'') => " --database-url \"$DATABASE_URL\"".to_owned(),
+        _ => format!(" --database-url '{url}'"),
+    }
 }
 
 fn load_failure(error: LoadError) -> Failure {
@@ -176,16 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_shown() {
-        for (url, shown) in [
-            ("postgres://app:secret@db/app", "postgres://app@db/app"),
-            ("postgres://app@db/app?sslmode=require", "postgres://app@db/app?sslmode=require"),
-            ("postgres:///app?host=/run", "postgres:///app?host=/run"),
-            ("postgres://db/app?user=a&password=b", "URL"),
-            ("postgres://a:b@c@db/app", "postgres://a@db/app"),
-            ("host=db password=x", "URL"),
+    fn the_next_command_can_be_pasted_and_shows_no_password() {
+        let plain = "postgres://app@db/app?sslmode=require";
+        for (url, environment, shown) in [
+            ("postgres://app:secret@db/app", None, " --database-url \"$DATABASE_URL\""),
+            ("postgres://app:secret@db/app", Some("postgres://app:secret@db/app"), ""),
+            (plain, Some("postgres://app@db/other"), " --database-url 'postgres://app@db/app?sslmode=require'"),
+            (plain, None, " --database-url 'postgres://app@db/app?sslmode=require'"),
+            ("postgres:///app?host=/run", None, " --database-url 'postgres:///app?host=/run'"),
+            ("postgres://db/app?user=a&password=b", None, " --database-url \"$DATABASE_URL\""),
+            ("host=db password=x", None, " --database-url \"$DATABASE_URL\""),
         ] {
-            assert_eq!(shown_url(url), shown);
+            assert_eq!(database_argument(url, environment), shown);
         }
     }
 }

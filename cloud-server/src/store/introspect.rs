@@ -23,6 +23,9 @@ use super::error::StoreError;
 pub(crate) const ENGINE_SCHEMA: &str = "rejoin";
 /// The engine's own tables that are synced like a user's.
 const ENGINE_TABLES: [&str; 3] = ["users", "tokens", "sync_conflicts"];
+/// Why a table of which the cloud sees only what a policy shows cannot be synced.
+pub(crate) const HIDDEN: &str = "has FORCE ROW LEVEL SECURITY, which hides rows from Rejoin's own role: ALTER TABLE .. NO FORCE ROW LEVEL SECURITY \
+     (other roles stay under its policies), or ALTER ROLE .. BYPASSRLS";
 /// Partitions named to people.
 const PARTITIONS_SHOWN_MAX: usize = 5;
 
@@ -186,7 +189,7 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
                       pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
                       CASE c.relkind WHEN 'p' THEN ARRAY(
                           SELECT p.relname::text FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf ORDER BY 1) END,
-                      pg_relation_filenode(c.oid)
+                      pg_relation_filenode(c.oid), row_security_active(c.oid)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                  AND (n.nspname <> $1 OR c.relname = ANY($2)) AND NOT c.relispartition
@@ -202,6 +205,8 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
             Some(format!("belongs to the role {}, and only its owner may add the stamp columns", row.get::<_, String>(6)))
         } else if row.get::<_, bool>(7) {
             Some("is unlogged: a crash empties it".to_owned())
+        } else if row.get::<_, bool>(10) {
+            Some(HIDDEN.to_owned())
         } else {
             None
         }

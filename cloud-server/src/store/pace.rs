@@ -48,6 +48,15 @@ pub enum Progress<'a> {
         /// For how long so far.
         since: Duration,
     },
+    /// Another session is waited for.
+    Held {
+        /// Its process id at the server.
+        pid: i32,
+        /// Whose it is, and what it does.
+        what: &'a str,
+        /// For how long so far.
+        since: Duration,
+    },
 }
 
 /// How long busy tables are waited for, and who is told what is done.

@@ -6,6 +6,7 @@ pub(crate) mod feeding;
 mod follow;
 mod publish;
 mod rekey;
+mod waits;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::capture::drift::Places;
 use super::capture::{self, apply, apply::CaptureError, mend, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
-use super::introspect::{FoundTable, Schema, assemble::assemble, numbers, read};
+use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, numbers, read};
 use super::migrate::{self, MigrateError};
 use super::pace::Pace;
 use super::pool::Database;
@@ -43,6 +44,9 @@ pub enum PrepareError {
          the settings of the built-in system, so begin with a copy of those (migrations/systems/NAME/rejoin.toml)", .0.join(", ")
     )]
     Unreached(Vec<String>),
+    /// Tables that are synced show the cloud only what a policy of theirs shows: what it does not see would be taken for gone.
+    #[error("a policy hides rows from the cloud: {} {}", .0.join(", "), HIDDEN)]
+    Hidden(Vec<String>),
     /// A table could not be brought in.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -102,14 +106,35 @@ pub(crate) async fn enforce(
     transaction.commit().await?;
     let catalog = assemble(&schema, &chosen, &numbers, settings);
     let before = published(&client).await?;
+    let hidden = hidden(before.as_ref(), &schema, settings);
+    if !hidden.is_empty() {
+        return Err(PrepareError::Hidden(hidden));
+    }
     let unreached = unreached(before.as_ref(), &catalog, &schema, settings);
     if !unreached.is_empty() {
         return Err(PrepareError::Unreached(unreached));
     }
-    bring_in(&mut client, &schema, &chosen, &catalog, &Manner { settings, before: before.as_ref(), pace }).await?;
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+    let manner = Manner { settings, before: before.as_ref(), pace };
+    tokio::select! {
+        done = bring_in(&mut client, &schema, &chosen, &catalog, &manner) => done?,
+        never = waits::watch(db, pid, pace) => match never {},
+    }
     let catalog = publish::publish(&mut client, &schema, catalog, pace).await?;
     db.forget_statements();
     Ok(Arc::new(catalog))
+}
+
+/// The tables that the last catalog held and of which rows are hidden from us since.
+fn hidden(last: Option<&Catalog>, schema: &Schema, settings: &Settings) -> Vec<String> {
+    let was = |found: &&FoundTable| {
+        let held = |table: &Table| table.schema == found.schema && table.name == found.name;
+        last.is_some_and(|last| last.tables.iter().any(held))
+    };
+    let meant =
+        |found: &FoundTable| settings.left_out.iter().any(|name| crate::settings::names(name.get_ref(), &found.schema, &found.name));
+    let hidden = schema.tables.iter().filter(|found| found.obstacle.as_deref() == Some(HIDDEN) && !meant(found));
+    hidden.filter(was).map(FoundTable::label).collect()
 }
 
 /// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.

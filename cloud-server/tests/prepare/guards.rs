@@ -70,3 +70,76 @@ async fn settings_that_lose_synced_tables_are_refused_before_anything_is_undone(
     // Said on purpose, or dropped: then it goes.
     prepare(&db, &Settings::parse("root = 'shop'\nleft_out = ['item']").unwrap(), None).await.unwrap();
 }
+
+#[tokio::test]
+async fn rows_that_a_policy_hides_from_us_are_an_obstacle_and_later_on_stop_everything() {
+    let database = test_support::database().await;
+    let sql = connect(database.url()).await;
+    let db = Database::open(database.url(), 2).unwrap();
+    let force = "ALTER TABLE item ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY";
+    sql.batch_execute(&format!(
+        "CREATE TABLE shop (id uuid PRIMARY KEY); CREATE TABLE item (id uuid PRIMARY KEY, shop_id uuid NOT NULL REFERENCES shop); {force}"
+    ))
+    .await
+    .unwrap();
+    let settings = Settings::parse("root = 'shop'").unwrap();
+    let plan = prepare::plan(&db, &settings).await.unwrap();
+    let item = plan.tables.iter().find(|entry| entry.table == "item").unwrap();
+    assert!(!item.synced && item.reason.contains("FORCE ROW LEVEL SECURITY"), "{}", item.reason);
+    // Policies that hold for others only disturb nobody.
+    sql.batch_execute("ALTER TABLE item NO FORCE ROW LEVEL SECURITY").await.unwrap();
+    let before = prepare(&db, &settings, None).await.unwrap();
+    assert!(before.by_name("public.item").or(before.by_name("item")).is_some());
+    sql.batch_execute(force).await.unwrap();
+    let error = prepare(&db, &settings, None).await.unwrap_err();
+    assert!(matches!(&error, PrepareError::Hidden(tables) if tables[..] == ["item"]), "{error}");
+    let findings = cloud_server::store::doctor::examine(&db, &settings).await.unwrap();
+    assert!(findings.iter().any(|one| one.table.as_deref() == Some("item") && one.what.contains("hides rows")), "{findings:?}");
+    sql.batch_execute("ALTER TABLE item NO FORCE ROW LEVEL SECURITY").await.unwrap();
+    assert_eq!(prepare(&db, &settings, None).await.unwrap().version, before.version);
+}
+
+#[tokio::test]
+async fn whatever_hangs_from_what_detach_takes_out_is_named_before_anything_goes() {
+    let database = test_support::database().await;
+    let sql = connect(database.url()).await;
+    let db = Database::open(database.url(), 2).unwrap();
+    sql.batch_execute(
+        "CREATE TABLE shop (id uuid PRIMARY KEY, name text) ; CREATE TABLE item (id uuid PRIMARY KEY, shop_id uuid NOT NULL REFERENCES shop);
+         CREATE TABLE log (id integer, at date, shop_id uuid NOT NULL REFERENCES shop, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+         CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM ('2020-01-01') TO ('2030-01-01')",
+    )
+    .await
+    .unwrap();
+    prepare(&db, &Settings::parse("root = 'shop'").unwrap(), None).await.unwrap();
+    assert_eq!(cloud_server::detach::traces(&db).await.unwrap().dependents, Vec::<String>::new(), "what is ours is not in our way");
+    sql.batch_execute(
+        "CREATE POLICY recent ON shop USING (rejoin_version > 1);
+         ALTER TABLE shop ADD twice bigint GENERATED ALWAYS AS (rejoin_version * 2) STORED;
+         CREATE INDEX shop_changed ON shop (rejoin_updated_at); CREATE INDEX log_changed ON log (rejoin_updated_at);
+         ALTER TABLE item ADD CONSTRAINT counted CHECK (rejoin_version > 0);
+         CREATE VIEW scopes AS SELECT rejoin_scope FROM item;
+         CREATE PUBLICATION changes FOR TABLE item (id, rejoin_version);
+         CREATE TABLE notes (by text REFERENCES rejoin.users)",
+    )
+    .await
+    .unwrap();
+    let dependents = cloud_server::detach::traces(&db).await.unwrap().dependents;
+    for what in [
+        "policy recent",
+        "twice",
+        "index shop_changed",
+        "index log_changed",
+        "constraint counted",
+        "view scopes",
+        "publication changes",
+        "notes",
+    ] {
+        assert!(dependents.iter().any(|one| one.contains(what)), "{what}: {dependents:#?}");
+    }
+    let columns = "SELECT count(*) FROM pg_attribute WHERE attname = 'rejoin_tick' AND NOT attisdropped";
+    let before: i64 = sql.query_one(columns, &[]).await.unwrap().get(0);
+    let refused = cloud_server::detach::detach(&db, &cloud_server::store::pace::Pace::quiet()).await;
+    assert!(matches!(refused, Err(cloud_server::detach::DetachError::Dependents(_))), "{refused:?}");
+    assert_eq!(sql.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), before);
+}

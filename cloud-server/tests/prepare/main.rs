@@ -368,7 +368,7 @@ async fn the_plan_says_why_and_changes_nothing() {
     insta::assert_snapshot!(lines.join("\n"));
     assert_eq!(shop.one("SELECT count(*)::text FROM pg_namespace WHERE nspname = 'rejoin'").await, "0");
     let error = prepare(&shop.db, &Settings::parse("root = 'shop'").unwrap(), None).await.unwrap_err();
-    assert_eq!(error.to_string(), "rejoin.toml, line 1: root: there is no table shop");
+    assert_eq!(error.to_string(), "rejoin.toml, line 1: root: there is no table shop; did you mean shops?");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::store::capture::apply::{self, Installed};
 use crate::store::capture::drift::Places;
 use crate::store::capture::{Capture, stamp_columns};
 use crate::store::error::StoreError;
-use crate::store::introspect::{FoundTable, Schema};
+use crate::store::introspect::{FoundTable, HIDDEN, Schema};
 
 pub(super) async fn look(
     client: &Client,
@@ -29,6 +29,11 @@ pub(super) async fn look(
             ));
             continue;
         };
+        if found.obstacle.as_deref() == Some(HIDDEN) {
+            let what = "FORCE ROW LEVEL SECURITY hides rows from Rejoin's own role: nothing of it is synced, and foreign keys to it fail for rows that are there";
+            let remedy = "ALTER TABLE .. NO FORCE ROW LEVEL SECURITY, or ALTER ROLE .. BYPASSRLS";
+            findings.push(Finding::new(Severity::Error, what, remedy).of(found));
+        }
         columns(table, found, findings);
         triggers(&apply::capture_of(catalog, table, found, settings, &places), found, &installed, findings);
     }

@@ -18,6 +18,9 @@ use crate::settings::{Named, Settings, SettingsError, TableSettings, is_reserved
 
 pub use self::plan::{LeftOutColumn, Plan, PlanEntry, Travels};
 
+/// How many names are proposed for one that is unknown.
+const NEAR_SHOWN_MAX: usize = 3;
+
 /// A table that is synced.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
@@ -86,11 +89,45 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
 /// The table that `rejoin.toml` names under `key`.
 fn find_table(schema: &Schema, settings: &Settings, key: &str, name: &Named) -> Result<usize, SettingsError> {
     let at = schema.tables.iter().position(|table| !table.is_engine() && names(name.get_ref(), &table.schema, &table.name));
-    let at = at.ok_or_else(|| settings.error(name, format!("{key}: there is no table {}", name.get_ref())))?;
+    let unknown = || format!("{key}: there is no table {}{}", name.get_ref(), meant(schema, name.get_ref()));
+    let at = at.ok_or_else(|| settings.error(name, unknown()))?;
     match &schema.tables[at].obstacle {
         Some(obstacle) => Err(settings.error(name, format!("{key}: {} {obstacle}", name.get_ref()))),
         None => Ok(at),
     }
+}
+
+/// Tables that are called nearly so, as a question.
+fn meant(schema: &Schema, name: &str) -> String {
+    let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let asked = bare(name);
+    let mut near: Vec<(usize, String)> = schema
+        .tables
+        .iter()
+        .filter(|table| !table.is_engine())
+        .map(|table| (distance(&asked, &bare(&table.name)), table.label()))
+        .filter(|(distance, label)| *distance <= asked.chars().count() / 3 + 1 || asked.len() > 2 && bare(label).contains(&asked))
+        .collect();
+    near.sort();
+    near.truncate(NEAR_SHOWN_MAX);
+    let near: Vec<String> = near.into_iter().map(|(_, label)| label).collect();
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
+}
+
+/// How many letters have to be put in, taken out or changed to make one name of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = at + 1;
+        for (place, against) in other.iter().enumerate() {
+            let changed = before + usize::from(letter != *against);
+            before = row[place + 1];
+            row[place + 1] = changed.min(before + 1).min(row[place] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// Which way a table's rows travel: down where sites cannot insert them and nothing else is said.

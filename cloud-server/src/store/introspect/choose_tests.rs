@@ -123,7 +123,7 @@ fn a_way_that_is_told_is_taken_if_it_leads_there() {
 fn names_that_are_not_there_or_not_fit_are_told_with_their_line() {
     let mut shop = shop();
     shop.tables[6].obstacle = Some("has no primary key".to_owned());
-    assert_eq!(refused(&shop, "\nroot = 'venue'"), "rejoin.toml, line 2: root: there is no table venue");
+    assert_eq!(refused(&shop, "\nroot = 'venue'"), "rejoin.toml, line 2: root: there is no table venue; did you mean venues?");
     assert_eq!(refused(&shop, "root = 'venues'\nglobal = ['audit']"), "rejoin.toml, line 2: global: audit has no primary key");
     assert!(refused(&shop, "root = 'venues'\n[tables.nobody]\npath = 'x'").contains("line 2: tables: there is no table nobody"));
 }
