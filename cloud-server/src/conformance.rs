@@ -10,6 +10,7 @@ use crate::core::{Core, Source};
 use crate::secret::SecretKey;
 use crate::settings::Settings;
 use crate::store::pool::Database;
+use crate::store::prepare::lead::Start;
 use crate::store::{prepare, state};
 use crate::test_support::database_like;
 
@@ -36,7 +37,7 @@ impl Fixture for Cloud {
         let catalog = prepare(&db, &settings, None).await.unwrap();
         let epoch = state::begin_epoch(&db.client().await.unwrap()).await.unwrap();
         let key = SecretKey::from_hex(&"ab".repeat(32)).unwrap();
-        let core = Arc::new(Core::new(db, key, epoch, Source { settings, system: None }, catalog));
+        let core = Arc::new(Core::new(db, key, epoch, Source { settings, system: None, start: Start::default() }, catalog));
         Opened { backend: core.clone(), accounts: core, here: Place::Cloud, manages_users: true, keep: Box::new(database) }
     }
 }

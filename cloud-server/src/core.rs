@@ -15,6 +15,7 @@ use crate::secret::SecretKey;
 use crate::settings::Settings;
 use crate::store::pace::Pace;
 use crate::store::pool::Database;
+use crate::store::prepare::lead::Start;
 use crate::store::prepare::{self, PrepareError};
 use crate::systems::BuiltIn;
 
@@ -41,6 +42,7 @@ pub(crate) struct Core {
 pub(crate) struct Source {
     pub(crate) settings: Settings,
     pub(crate) system: Option<BuiltIn>,
+    pub(crate) start: Start,
 }
 
 impl Core {
@@ -72,7 +74,7 @@ impl Core {
     /// # Errors
     /// The database and the settings do not fit; the store failed.
     pub(crate) async fn refresh_catalog(&self) -> Result<Arc<Catalog>, PrepareError> {
-        let catalog = prepare::enforce(&self.db, &self.source.settings, self.source.system, &Pace::quiet()).await?;
+        let catalog = prepare::enforce(&self.db, &self.source.settings, self.source.system, &Pace::quiet(), &self.source.start).await?;
         let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         if catalog.version > current.version {
             tracing::info!(version = %catalog.version, "a new catalog is in force");

@@ -200,6 +200,11 @@ impl Settings {
         SettingsError { line: line_at(&self.line_ends, at.span().start), message }
     }
 
+    /// What they say, wherever the file is.
+    pub(crate) fn bare(&self) -> Self {
+        Self { folder: None, line_ends: Vec::new(), ..self.clone() }
+    }
+
     /// What is said of this table by itself.
     #[must_use]
     pub fn table(&self, schema: &str, table: &str) -> Option<&TableSettings> {

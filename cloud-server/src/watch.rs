@@ -1,16 +1,18 @@
 //! The cloud notices that the schema moved, and publishes what it moved to.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sync_core::limits::SCHEMA_POLL;
+use sync_core::limits::{SCHEMA_POLL, SCHEMA_RETRY};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::store::capture::apply::CaptureError;
+use crate::store::capture::orphans;
 use crate::store::error::StoreError;
 use crate::store::leases::behind;
+use crate::store::migrate::MigrateError;
 use crate::store::pace::Pace;
 use crate::store::pool::{Database, Listening};
 use crate::store::prepare::{PrepareError, feeding};
@@ -27,6 +29,9 @@ pub(crate) struct Seen {
     again: bool,
     /// Looks since the sequences were compared with what sites were leased.
     looks: u32,
+    /// When it was brought in last, or tried; whether all of it was.
+    tried: Instant,
+    whole: bool,
 }
 
 /// How many looks there are from one comparison of the sequences to the next.
@@ -38,7 +43,8 @@ impl Seen {
     /// # Errors
     /// The store failed.
     pub(crate) async fn now(db: &Database) -> Result<Self, StoreError> {
-        Ok(Self { fingerprint: fingerprint(&db.client().await?).await?, again: false, looks: 0 })
+        let fingerprint = fingerprint(&db.client().await?).await?;
+        Ok(Self { fingerprint, again: false, looks: 0, tried: Instant::now(), whole: false })
     }
 }
 
@@ -106,7 +112,8 @@ async fn pause(listening: Option<Listening>) -> Option<Listening> {
 async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let client = core.db.client().await?;
     let now = fingerprint(&client).await?;
-    if now == seen.fingerprint && !seen.again {
+    let later = !seen.whole && seen.tried.elapsed() > SCHEMA_RETRY;
+    if now == seen.fingerprint && !seen.again && !later {
         seen.looks = seen.looks.wrapping_add(1);
         return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&client, &core.catalog()).await } else { Ok(()) };
     }
@@ -115,8 +122,15 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     // What is put back of ours changes it once more, and is looked at once more.
     seen.fingerprint = now;
     seen.again = false;
-    if let Err(error) = core.refresh_catalog().await {
-        seen.again = matches!(&error, PrepareError::Store(_) | PrepareError::Capture(CaptureError::Store { .. }));
+    let outcome = core.refresh_catalog().await;
+    seen.tried = Instant::now();
+    // Mending rows moves no schema.
+    seen.whole = outcome.is_ok() && !orphans::are_known(&*core.db.client().await?).await?;
+    if let Err(error) = outcome {
+        seen.again = matches!(
+            &error,
+            PrepareError::Store(_) | PrepareError::Capture(CaptureError::Store { .. }) | PrepareError::Migrate(MigrateError::Store(_))
+        );
         if !known {
             tracing::error!(%error, "the schema changed and cannot be brought in; serving goes on under the catalog in force: see rejoin doctor");
         }

@@ -91,3 +91,10 @@ CREATE TABLE rejoin.feed_heads (
     head bigint NOT NULL,
     PRIMARY KEY (feed, scope)
 );
+
+-- Whether a catalog ever had it.
+ALTER TABLE rejoin.tables ADD COLUMN published boolean NOT NULL DEFAULT false;
+UPDATE rejoin.tables t SET published = true
+    WHERE t.no IN (SELECT (c ->> 'no')::integer FROM rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') c);
+-- What in its rows keeps a new table out.
+ALTER TABLE rejoin.tables ADD COLUMN obstacle text;

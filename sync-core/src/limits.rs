@@ -201,6 +201,10 @@ pub const NOTICE_LEASE: Duration = Duration::from_secs(120);
 pub const NOTICE_POLL: Duration = Duration::from_secs(5);
 /// How long the notice of a new group of conflicts waits for more of them, so that it can tell how many there are.
 pub const NOTICE_SETTLE: Duration = Duration::from_secs(10);
+/// Catalogs that are kept besides those that some copy of a site still has.
+pub const CATALOGS_KEPT: i64 = 200;
+/// How often a schema that cannot be brought in, or not whole, is tried again without a change: mending rows moves no schema.
+pub const SCHEMA_RETRY: Duration = Duration::from_secs(20);
 /// How often the cloud asks whether the schema moved.
 pub const SCHEMA_POLL: Duration = Duration::from_secs(2);
 /// How long notices are kept.

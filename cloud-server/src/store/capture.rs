@@ -21,6 +21,7 @@ mod edited;
 mod history;
 pub(crate) mod hush;
 pub(crate) mod mend;
+pub(crate) mod orphans;
 pub(crate) mod pages;
 mod rules;
 mod source;

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
+use super::capture::orphans;
 use super::error::StoreError;
 use super::introspect::choose::choose;
 use super::introspect::{FoundTable, Schema, read};
 use super::pool::Database;
-use super::prepare::{self, PrepareError};
+use super::prepare::{self, PrepareError, lead};
 use crate::settings::Settings;
 use crate::systems::BuiltIn;
 
@@ -75,7 +76,24 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
         return Ok(vec![Finding::new(Severity::Error, "Rejoin is not attached to this database", "rejoin attach")]);
     }
     let mut schema = read(&mut client).await?;
+    orphans::recall(&client, &mut schema).await?;
     let mut findings = Vec::new();
+    if let Some((_, digest)) = lead::leader(&client).await?
+        && digest != lead::digest(settings)
+    {
+        let what =
+            "the catalog is not published by this rejoin.toml, or by another version of the program: another cloud was started later";
+        findings.push(Finding::new(
+            Severity::Warning,
+            what,
+            "start every cloud with the same rejoin.toml; the one that was started last publishes",
+        ));
+    }
+    if let Some(row) = client.query_opt("SELECT value FROM rejoin.state WHERE key = 'follower'", &[]).await? {
+        let since: String = row.get(0);
+        let what = format!("a cloud that was started earlier goes by another rejoin.toml, and only follows ({since})");
+        findings.push(Finding::new(Severity::Warning, what, "start it again with the rejoin.toml of the other"));
+    }
     chosen(&mut schema, settings, &mut findings);
     match prepare::published(&client).await? {
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),

@@ -4,6 +4,7 @@ mod added;
 mod feed;
 pub(crate) mod feeding;
 mod follow;
+pub(crate) mod lead;
 mod publish;
 mod rekey;
 mod waits;
@@ -14,8 +15,9 @@ use deadpool_postgres::ClientWrapper;
 use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
+use self::lead::Start;
 use super::capture::drift::Places;
-use super::capture::{self, apply, apply::CaptureError, mend, stamp::Stamping};
+use super::capture::{self, apply, apply::CaptureError, mend, orphans, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
 use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, numbers, read};
@@ -47,6 +49,12 @@ pub enum PrepareError {
     /// Tables that are synced show the cloud only what a policy of theirs shows: what it does not see would be taken for gone.
     #[error("a policy hides rows from the cloud: {} {}", .0.join(", "), HIDDEN)]
     Hidden(Vec<String>),
+    /// Tables that are synced cannot be any more, as they are now.
+    #[error(
+        "{} can be synced no longer: nothing is published, and the cloud goes on under the catalog that it has. Put it right; if it is meant, name the \
+         tables in left_out: their copies at the sites go", .0.join(", ")
+    )]
+    Obstructed(Vec<String>),
     /// A table could not be brought in.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -79,12 +87,13 @@ pub async fn prepare_at(
     system: Option<BuiltIn>,
     pace: &Pace<'_>,
 ) -> Result<Arc<Catalog>, PrepareError> {
-    let catalog = enforce(db, settings, system, pace).await?;
+    let catalog = enforce(db, settings, system, pace, &Start::default()).await?;
     feeding::go_on(db, pace).await?;
     Ok(catalog)
 }
 
-/// As [`prepare_at`], but leaves rows to [`feeding::go_on`] that sites can wait for under the catalog in force.
+/// As [`prepare_at`], but leaves rows to [`feeding::go_on`] that sites can wait for under the catalog in force. Who was started before somebody with other
+/// settings only takes the catalog that is published.
 ///
 /// # Errors
 /// See [`PrepareError`].
@@ -93,27 +102,18 @@ pub(crate) async fn enforce(
     settings: &Settings,
     system: Option<BuiltIn>,
     pace: &Pace<'_>,
+    start: &Start,
 ) -> Result<Arc<Catalog>, PrepareError> {
     let mut client = migrate::locked(db).await?;
     migrate::up_on(&mut client, system).await?;
-    let mut schema = read(&mut client).await?;
-    let (chosen, plan) = choose(&mut schema, settings)?;
-    for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
-        tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);
-    }
-    let transaction = client.transaction().await?;
-    let numbers = numbers::give(&transaction, &schema, &chosen).await?;
-    transaction.commit().await?;
-    let catalog = assemble(&schema, &chosen, &numbers, settings);
     let before = published(&client).await?;
-    let hidden = hidden(before.as_ref(), &schema, settings);
-    if !hidden.is_empty() {
-        return Err(PrepareError::Hidden(hidden));
+    if !start.leads(&client, settings).await?
+        && let Some(before) = before
+    {
+        db.forget_statements();
+        return Ok(Arc::new(before));
     }
-    let unreached = unreached(before.as_ref(), &catalog, &schema, settings);
-    if !unreached.is_empty() {
-        return Err(PrepareError::Unreached(unreached));
-    }
+    let Made { schema, chosen, catalog } = make(&mut client, settings, before.as_ref()).await?;
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
     let manner = Manner { settings, before: before.as_ref(), pace };
     tokio::select! {
@@ -123,6 +123,71 @@ pub(crate) async fn enforce(
     let catalog = publish::publish(&mut client, &schema, catalog, pace).await?;
     db.forget_statements();
     Ok(Arc::new(catalog))
+}
+
+/// What the schema and the settings come to.
+struct Made {
+    schema: Schema,
+    chosen: Vec<Chosen>,
+    catalog: Catalog,
+}
+
+/// Makes the next catalog. New tables whose rows cannot be brought in stay out of it; `before`: the catalog that sites know.
+async fn make(client: &mut ClientWrapper, settings: &Settings, before: Option<&Catalog>) -> Result<Made, PrepareError> {
+    let mut out: Vec<(u32, String)> = Vec::new();
+    loop {
+        let mut schema = read(client).await?;
+        for table in &mut schema.tables {
+            table.obstacle =
+                table.obstacle.take().or_else(|| out.iter().find(|(oid, _)| *oid == table.oid).map(|(_, obstacle)| obstacle.clone()));
+        }
+        let (chosen, plan) = choose(&mut schema, settings)?;
+        let transaction = client.transaction().await?;
+        let numbers = numbers::give(&transaction, &schema, &chosen).await?;
+        transaction.commit().await?;
+        let catalog = assemble(&schema, &chosen, &numbers, settings);
+        lost(before, &catalog, &schema, settings)?;
+        let known = out.len();
+        // At the first time nothing is published yet, and somebody waits to be told.
+        if let Some(before) = before {
+            for table in catalog.tables.iter().filter(|table| !table.engine && before.table(table.no).is_none()) {
+                let found = schema.tables.iter().find(|found| found.schema == table.schema && found.name == table.name);
+                if let Some((found, obstacle)) = found.zip(orphans::look(client, &catalog, table).await?) {
+                    out.push((found.oid, obstacle));
+                }
+            }
+        }
+        if out.len() > known {
+            continue;
+        }
+        for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
+            tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);
+        }
+        for (oid, obstacle) in &out {
+            let table = schema.tables.iter().find(|table| table.oid == *oid).map(FoundTable::label).unwrap_or_default();
+            tracing::warn!(%table, "left out: it {obstacle}");
+        }
+        orphans::remember(client, &schema, &out).await?;
+        return Ok(Made { schema, chosen, catalog });
+    }
+}
+
+/// Refuses a catalog without tables that sites have, unless they are gone or that is meant.
+fn lost(before: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: &Settings) -> Result<(), PrepareError> {
+    let hidden = hidden(before, schema, settings);
+    if !hidden.is_empty() {
+        return Err(PrepareError::Hidden(hidden));
+    }
+    let unreached = unreached(before, catalog, schema, settings);
+    let why = |name: &String| {
+        let found = schema.tables.iter().find(|found| format!("{}.{}", found.schema, found.name) == *name)?;
+        found.obstacle.as_ref().map(|obstacle| format!("{name} ({obstacle})"))
+    };
+    let obstructed: Vec<String> = unreached.iter().filter_map(why).collect();
+    if !obstructed.is_empty() {
+        return Err(PrepareError::Obstructed(obstructed));
+    }
+    if unreached.is_empty() { Ok(()) } else { Err(PrepareError::Unreached(unreached)) }
 }
 
 /// The tables that the last catalog held and of which rows are hidden from us since.
@@ -140,9 +205,7 @@ fn hidden(last: Option<&Catalog>, schema: &Schema, settings: &Settings) -> Vec<S
 /// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.
 fn unreached(last: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: &Settings) -> Vec<String> {
     let gone = last.into_iter().flat_map(|last| &last.tables).filter(|table| !table.engine && catalog.table(table.no).is_none());
-    let there = |table: &Table| {
-        schema.tables.iter().any(|found| found.obstacle.is_none() && found.schema == table.schema && found.name == table.name)
-    };
+    let there = |table: &Table| schema.tables.iter().any(|found| found.schema == table.schema && found.name == table.name);
     let meant = |table: &Table| settings.left_out.iter().any(|name| crate::settings::names(name.get_ref(), &table.schema, &table.name));
     gone.filter(|table| there(table) && !meant(table)).map(|table| format!("{}.{}", table.schema, table.name)).collect()
 }
@@ -154,6 +217,7 @@ fn unreached(last: Option<&Catalog>, catalog: &Catalog, schema: &Schema, setting
 pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareError> {
     let mut client = db.client().await?;
     let mut schema = read(&mut client).await?;
+    orphans::recall(&client, &mut schema).await?;
     Ok(choose(&mut schema, settings)?.1)
 }
 

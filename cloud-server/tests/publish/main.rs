@@ -7,5 +7,6 @@ mod cloud;
 mod shop;
 
 mod beside;
+mod clouds;
 mod left_out;
 mod users;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deadpool_postgres::ClientWrapper;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::id::CatalogVersion;
+use sync_core::limits::CATALOGS_KEPT;
 use sync_core::policy::Policy;
 use tokio_postgres::Transaction;
 
@@ -107,6 +108,9 @@ async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catal
         catalog.version.0 += 1;
         let sql = "INSERT INTO rejoin.catalogs (version, body) VALUES ($1, $2)";
         transaction.execute(sql, &[&catalog.version.0, &body(&catalog)?]).await?;
+        // The names of what is gone are read from those that are kept.
+        let old = "DELETE FROM rejoin.catalogs WHERE version <= $1 AND version NOT IN (SELECT catalog_version FROM rejoin.replicas)";
+        transaction.execute(old, &[&(catalog.version.0 - CATALOGS_KEPT)]).await?;
         tracing::info!(version = catalog.version.0, tables = catalog.tables.len(), "catalog published");
     }
     transaction.commit().await?;
@@ -114,10 +118,7 @@ async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catal
 }
 
 async fn known(transaction: &Transaction<'_>) -> Result<BTreeMap<u32, Known>, StoreError> {
-    let sql = "SELECT t.no, t.generation, t.feed_again, t.filenode, p.no IS NOT NULL
-               FROM rejoin.tables t LEFT JOIN (
-                   SELECT DISTINCT (c ->> 'no')::integer AS no FROM rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') c) p ON p.no = t.no
-               WHERE t.dropped_at IS NULL";
+    let sql = "SELECT no, generation, feed_again, filenode, published FROM rejoin.tables WHERE dropped_at IS NULL";
     let rows = transaction.query(sql, &[]).await?;
     let known =
         |row: &tokio_postgres::Row| Known { generation: row.get(1), feed_again: row.get(2), filenode: row.get(3), published: row.get(4) };
@@ -151,6 +152,7 @@ async fn remember<'f>(
                WHERE t.no = u.no AND t.filenode IS DISTINCT FROM u.node";
     transaction.execute(sql, &[&numbers, &nodes]).await?;
     transaction.execute("UPDATE rejoin.tables SET feed_again = false WHERE feed_again", &[]).await?;
+    transaction.execute("UPDATE rejoin.tables SET published = true WHERE no = ANY($1) AND NOT published", &[&numbers]).await?;
     let gone = "DELETE FROM rejoin.tombstones g USING rejoin.tables t WHERE t.no = g.table_no AND t.dropped_at IS NOT NULL";
     transaction.execute(gone, &[]).await?;
     Ok(())
