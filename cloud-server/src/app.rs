@@ -13,12 +13,13 @@ use sync_core::limits::HISTORY_PRUNE_EVERY;
 
 use crate::background::Background;
 use crate::config::CloudConfig;
-use crate::core::{Core, Source};
+use crate::core::Core;
 use crate::http;
 use crate::postgres::PostgresError;
 use crate::private::Private;
 use crate::secret::SecretKey;
 use crate::settings::{LoadError, Settings};
+use crate::source::Source;
 use crate::store::error::StoreError;
 use crate::store::pace::Pace;
 use crate::store::pool::{Database, UrlError};
@@ -147,7 +148,8 @@ impl Cloud {
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
         let keep = settings.history.keep();
-        let core = Arc::new(Core::new(db.clone(), key, epoch, Source { settings, system, start }, catalog));
+        let source = Source::new(settings, system, config.settings.clone(), start);
+        let core = Arc::new(Core::new(db.clone(), key, epoch, source, catalog));
         tokio::spawn(prune_history(Arc::downgrade(&core), keep));
         let mut api = config.api.clone();
         api.tls = config.tls.is_some();

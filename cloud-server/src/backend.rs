@@ -172,7 +172,7 @@ impl Backend for Core {
             last_checked_at,
             last_run: sync_log::last(&client).await?,
             next_attempt_at: None,
-            last_error: None,
+            last_error: self.source.complaint(),
             numbers: Vec::new(),
             one_way: Vec::new(),
             lost_programs: Vec::new(),

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use conflict_ui_api::backend::Place;
 use conflict_ui_api::conformance::{Fixture, Opened, System};
 
-use crate::core::{Core, Source};
+use crate::core::Core;
 use crate::secret::SecretKey;
 use crate::settings::Settings;
+use crate::source::Source;
 use crate::store::pool::Database;
 use crate::store::prepare::lead::Start;
 use crate::store::{prepare, state};
@@ -37,7 +38,7 @@ impl Fixture for Cloud {
         let catalog = prepare(&db, &settings, None).await.unwrap();
         let epoch = state::begin_epoch(&db.client().await.unwrap()).await.unwrap();
         let key = SecretKey::from_hex(&"ab".repeat(32)).unwrap();
-        let core = Arc::new(Core::new(db, key, epoch, Source { settings, system: None, start: Start::default() }, catalog));
+        let core = Arc::new(Core::new(db, key, epoch, Source::new(settings, None, None, Start::default()), catalog));
         Opened { backend: core.clone(), accounts: core, here: Place::Cloud, manages_users: true, keep: Box::new(database) }
     }
 }

@@ -12,12 +12,10 @@ use sync_core::id::{CloudEpoch, SiteId};
 
 use crate::events::Events;
 use crate::secret::SecretKey;
-use crate::settings::Settings;
+use crate::source::Source;
 use crate::store::pace::Pace;
 use crate::store::pool::Database;
-use crate::store::prepare::lead::Start;
 use crate::store::prepare::{self, PrepareError};
-use crate::systems::BuiltIn;
 
 /// How often one peer may show a site key or token that opens nothing.
 const REFUSALS: Rate = Rate::new(60, Duration::from_secs(1));
@@ -32,17 +30,11 @@ pub(crate) struct Core {
     pub(crate) key: SecretKey,
     pub(crate) epoch: CloudEpoch,
     pub(crate) events: Events,
-    source: Source,
+    pub(crate) source: Source,
+    has_webhook: bool,
     catalog: RwLock<Arc<Catalog>>,
     refusals: Limiter<IpAddr>,
     requests: Limiter<SiteId>,
-}
-
-/// What the catalog is made of, besides the database.
-pub(crate) struct Source {
-    pub(crate) settings: Settings,
-    pub(crate) system: Option<BuiltIn>,
-    pub(crate) start: Start,
 }
 
 impl Core {
@@ -52,6 +44,7 @@ impl Core {
             key,
             epoch,
             events: Events::new(),
+            has_webhook: source.settings().notify.is_some(),
             source,
             catalog: RwLock::new(catalog),
             refusals: Limiter::new(REFUSALS),
@@ -61,7 +54,7 @@ impl Core {
 
     /// Whether somebody outside is told of what happens.
     pub(crate) fn has_webhook(&self) -> bool {
-        self.source.settings.notify.is_some()
+        self.has_webhook
     }
 
     /// The catalog in force.
@@ -69,12 +62,14 @@ impl Core {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at the database again and puts the catalog that it makes in force.
+    /// Looks at the settings' file and the database again and puts the catalog that it makes in force.
     ///
     /// # Errors
     /// The database and the settings do not fit; the store failed.
     pub(crate) async fn refresh_catalog(&self) -> Result<Arc<Catalog>, PrepareError> {
-        let catalog = prepare::enforce(&self.db, &self.source.settings, self.source.system, &Pace::quiet(), &self.source.start).await?;
+        self.source.reread().await;
+        let Source { system, start, .. } = &self.source;
+        let catalog = prepare::enforce(&self.db, &self.source.settings(), *system, &Pace::quiet(), start).await?;
         let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         if catalog.version > current.version {
             tracing::info!(version = %catalog.version, "a new catalog is in force");

@@ -19,6 +19,7 @@ pub mod postgres;
 mod private;
 pub mod secret;
 pub mod settings;
+mod source;
 pub mod store;
 pub mod systems;
 #[cfg(any(test, feature = "test-support"))]

@@ -113,12 +113,13 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let client = core.db.client().await?;
     let now = fingerprint(&client).await?;
     let later = !seen.whole && seen.tried.elapsed() > SCHEMA_RETRY;
-    if now == seen.fingerprint && !seen.again && !later {
+    let mended = core.source.reread().await;
+    if now == seen.fingerprint && !seen.again && !later && !mended {
         seen.looks = seen.looks.wrapping_add(1);
         return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&client, &core.catalog()).await } else { Ok(()) };
     }
     drop(client);
-    let known = now == seen.fingerprint;
+    let known = now == seen.fingerprint && !mended;
     // What is put back of ours changes it once more, and is looked at once more.
     seen.fingerprint = now;
     seen.again = false;

@@ -132,6 +132,37 @@ async fn a_sequence_is_set_behind_what_sites_were_leased() {
 }
 
 #[tokio::test]
+async fn a_mended_file_counts_at_the_next_look_and_a_broken_one_changes_nothing() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    sql.batch_execute("CREATE TABLE extra (id integer PRIMARY KEY)").await.unwrap();
+    let has = |what: &str| format!("SELECT (body::text LIKE '%{what}%')::text FROM rejoin.catalogs ORDER BY version DESC LIMIT 1");
+    let file = _data.path().join("rejoin.toml");
+    let http = reqwest::Client::new();
+    let ask = async |method: reqwest::Method, path: &str| {
+        let request = http.request(method, format!("{}{path}", cloud.url())).bearer_auth(cloud.token());
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    std::fs::write(&file, "root = 'shop'\nglobl = ['extra']\n").unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(one(&sql, &has("extra")).await, "false");
+    let status = ask(reqwest::Method::GET, "/api/sync").await;
+    assert!(status.contains("line 2: unknown field `globl`"), "{status}");
+    let refused = ask(reqwest::Method::POST, "/api/rejoin/catalog/refresh").await;
+    assert!(refused.contains("line 2: unknown field `globl`"), "{refused}");
+    // What else moves is brought in under the settings that are in force.
+    sql.batch_execute("ALTER TABLE shop ADD city text").await.unwrap();
+    until(&sql, &has("city")).await;
+    std::fs::write(&file, "root = 'shop'\nglobal = ['extra']\n").unwrap();
+    until(&sql, &has("extra")).await;
+    assert!(!ask(reqwest::Method::GET, "/api/sync").await.contains("globl"));
+    // At once where it is asked for.
+    std::fs::write(&file, "root = 'shop'\nglobal = ['extra']\n[tables.extra]\npath = 'more'\n").unwrap();
+    ask(reqwest::Method::POST, "/api/rejoin/catalog/refresh").await;
+    assert_eq!(one(&sql, &has("\"more\"")).await, "true");
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn a_schema_that_does_not_move_is_left_alone() {
     let Running { cloud, sql, _database, _data } = start(false).await;
     tokio::time::sleep(Duration::from_secs(5)).await;

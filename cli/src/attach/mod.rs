@@ -78,6 +78,14 @@ async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
     if args.dry_run {
         return if json { report(&plan, &file, false) } else { output::line("Nothing was changed (--dry-run).") };
     }
+    if plan.tables.iter().all(|entry| !entry.synced) {
+        let best = candidates(db).await.map_err(store_failure)?.0.into_iter().next();
+        let best = best.map_or_else(|| "TABLE".to_owned(), |candidate| candidate.table);
+        return Err(Failure::new(
+            Exit::Config,
+            format!("no table would travel: write root = \"{best}\", or another one, into {}", file.display()),
+        ));
+    }
     if let Some(text) = new {
         write_new(&file, &text)?;
     }

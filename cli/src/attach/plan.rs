@@ -22,12 +22,16 @@ pub(super) fn text(plan: &Plan, place: &str) -> String {
         global.len(),
         left.len()
     );
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     by_reason(&mut text, "Travel with the root", &travel, names);
     if !global.is_empty() {
         let _ = writeln!(text, "\nGlobal: every site holds all of them ({})", global.len());
         names(&mut text, &global);
     }
     by_reason(&mut text, "Left out; beside each, the line of rejoin.toml that would include it", &left, lines);
+    mapped(&mut text, plan);
     secrets(&mut text, plan, columns);
     notes(&mut text, plan);
     text
@@ -83,6 +87,33 @@ fn lines(text: &mut String, entries: &[&PlanEntry]) {
     }
 }
 
+/// Which tables keep versions, and marks of deletes, in columns of their own.
+fn mapped(text: &mut String, plan: &Plan) {
+    let mut groups: BTreeMap<String, Vec<&PlanEntry>> = BTreeMap::new();
+    for entry in plan.tables.iter().filter(|entry| !entry.mapped.is_empty()) {
+        let said: Vec<String> = entry.mapped.iter().map(|(what, column)| format!("{} in {column}", said_of(what))).collect();
+        groups.entry(said.join(", ")).or_default().push(entry);
+    }
+    if groups.is_empty() {
+        return;
+    }
+    text.push_str("\nKept in columns of their own\n");
+    for (said, entries) in groups {
+        let _ = writeln!(text, "  {said}:");
+        names(text, &entries);
+    }
+}
+
+fn said_of(what: &str) -> &str {
+    match what {
+        "softDelete" => "deletes by the API (soft_delete)",
+        "updatedAt" => "updated_at",
+        "lastModifiedBy" => "last_modified_by",
+        "syncedAt" => "synced_at",
+        other => other,
+    }
+}
+
 fn secrets(text: &mut String, plan: &Plan, count: usize) {
     if count == 0 {
         return;
@@ -132,6 +163,7 @@ mod tests {
             otherwise: otherwise.map(str::to_owned),
             left_out: Vec::new(),
             notes: Vec::new(),
+            mapped: BTreeMap::new(),
         }
     }
 
@@ -145,7 +177,11 @@ mod tests {
         let secret = "[tables.table_000]\nwith = [\"token\"]".to_owned();
         tables[0].left_out =
             vec![LeftOutColumn { column: "token".to_owned(), reason: "looks like a secret".to_owned(), otherwise: secret }];
-        let text = text(&Plan { tables }, "here");
+        tables[1].mapped = [("softDelete", "is_deleted".to_owned()), ("version", "version".to_owned())].into();
+        let text =
+            text(&Plan { tables, warnings: vec!["rejoin.toml, line 4: soft_delete: no table has a column deleted".to_owned()] }, "here");
+        assert!(text.contains("  deletes by the API (soft_delete) in is_deleted, version in version:\n    table_001\n"), "{text}");
+        assert!(text.contains("warning: rejoin.toml, line 4"), "{text}");
         assert!(
             text.lines().next().unwrap().contains("282 tables; 281 travel with the root, 0 are global, 1 are left out; 1 columns"),
             "{text}"

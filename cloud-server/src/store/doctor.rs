@@ -126,6 +126,9 @@ fn chosen(schema: &mut Schema, settings: &Settings, findings: &mut Vec<Finding>)
             return;
         }
     };
+    for warning in plan.warnings {
+        findings.push(Finding::new(Severity::Warning, warning, "mend that line of rejoin.toml, or take it out"));
+    }
     for entry in plan.tables {
         let say = |what: String| Finding { table: Some(entry.table.clone()), ..Finding::new(Severity::Info, what, "") };
         if entry.synced {

@@ -160,6 +160,9 @@ async fn make(client: &mut ClientWrapper, settings: &Settings, before: Option<&C
         if out.len() > known {
             continue;
         }
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
         for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
             tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);
         }

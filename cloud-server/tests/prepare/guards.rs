@@ -143,3 +143,23 @@ async fn whatever_hangs_from_what_detach_takes_out_is_named_before_anything_goes
     assert!(matches!(refused, Err(cloud_server::detach::DetachError::Dependents(_))), "{refused:?}");
     assert_eq!(sql.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), before);
 }
+
+#[tokio::test]
+async fn names_in_the_settings_that_no_table_has_are_told() {
+    let database = test_support::database().await;
+    let sql = connect(database.url()).await;
+    let db = Database::open(database.url(), 2).unwrap();
+    sql.batch_execute("CREATE TABLE shop (id uuid PRIMARY KEY, gone boolean NOT NULL DEFAULT false, version integer)").await.unwrap();
+    let told = async |text: &str| prepare::plan(&db, &Settings::parse(text).unwrap()).await.unwrap();
+    let plan = told("root = 'shop'\nsoft_delete = 'deleted'\n[stamps]\nversion = 'versoin'").await;
+    let expected = [
+        "rejoin.toml, line 2: soft_delete: no table has a column deleted",
+        "rejoin.toml, line 4: stamps.version: no table has a column versoin",
+    ];
+    assert_eq!(plan.warnings, expected);
+    let plan = told("root = 'shop'\nsoft_delete = 'gone'\n[stamps]\nversion = 'version'").await;
+    assert!(plan.warnings.is_empty());
+    let mapped: Vec<(&str, &str)> = plan.tables[0].mapped.iter().map(|(what, name)| (*what, name.as_str())).collect();
+    assert_eq!(mapped, [("softDelete", "gone"), ("version", "version")]);
+    assert!(told("").await.warnings[0].contains("no table travels"));
+}

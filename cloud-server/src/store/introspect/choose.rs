@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use sync_core::catalog::{Stamps, Travel};
 
-use self::plan::column_line;
+use self::plan::{column_line, mapped, unheeded};
 use super::policies::{Policies, policies};
 use super::{FoundTable, Schema};
 use crate::settings::{Named, Settings, SettingsError, TableSettings, is_reserved_path, names};
@@ -58,7 +58,7 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
     }
     let scopes = search::scopes(schema, settings)?;
     let mut chosen = Vec::new();
-    let mut plan = Plan::default();
+    let mut plan = Plan { tables: Vec::new(), warnings: unheeded(settings, schema) };
     let mut paths = BTreeSet::new();
     for ((at, table), left_out) in schema.tables.iter().enumerate().zip(left_out) {
         let Some(scope) = scopes.get(&at).cloned() else {
@@ -77,11 +77,15 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
         let path =
             own.and_then(|own| own.path.as_ref()).map_or_else(|| default_path(table, settings, &paths), |path| path.get_ref().clone());
         paths.insert(path.clone());
+        entry.mapped = mapped(&stamps, soft_delete.as_ref());
         if !table.is_engine() {
             plan.tables.push(entry);
         }
         let keep_hours = own.and_then(TableSettings::keep_hours);
         chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies, travel, keep_hours });
+    }
+    if plan.tables.iter().all(|entry| !entry.synced) {
+        plan.warnings.push("no table travels: name the root in rejoin.toml, root = \"TABLE\"".to_owned());
     }
     Ok((chosen, plan))
 }

@@ -1,18 +1,23 @@
 //! What people are told about the tables of a database.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use sync_core::catalog::Travel;
+use sync_core::catalog::{Stamps, Travel};
 
 use super::FoundScope;
 use super::references::{self, describe};
-use crate::settings::{Named, Settings, names};
-use crate::store::introspect::FoundTable;
+use crate::settings::{Named, Settings, StampNames, names};
+use crate::store::introspect::assemble::ENGINE_COLUMNS;
+use crate::store::introspect::{FoundTable, Schema};
 
 /// What becomes of the tables of a database, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Plan {
     /// One entry for each table.
     pub tables: Vec<PlanEntry>,
+    /// What `rejoin.toml` says and nothing heeds, each with its line.
+    pub warnings: Vec<String>,
 }
 
 /// What becomes of one table, and why.
@@ -35,6 +40,8 @@ pub struct PlanEntry {
     pub left_out: Vec<LeftOutColumn>,
     /// What else is worth knowing.
     pub notes: Vec<String>,
+    /// What is kept in columns of its own: `version` and so on, and `softDelete`, each with the column.
+    pub mapped: BTreeMap<&'static str, String>,
 }
 
 /// How a table's rows find their scope.
@@ -72,7 +79,7 @@ impl PlanEntry {
         let label = table.label();
         let notes = table.notes.clone();
         let (travels, direction) = (Travels::LeftOut, Travel::Both);
-        Self { table: label, synced: false, travels, direction, reason, otherwise, left_out: Vec::new(), notes }
+        Self { table: label, synced: false, travels, direction, reason, otherwise, left_out: Vec::new(), notes, mapped: BTreeMap::new() }
     }
 
     pub(super) fn synced(settings: &Settings, table: &FoundTable, scope: &FoundScope, direction: Travel) -> Self {
@@ -89,8 +96,36 @@ impl PlanEntry {
         };
         let otherwise = (*scope != FoundScope::Root).then(|| list_line("left_out", &settings.left_out, |_| true, Some(table)));
         let (label, notes) = (table.label(), table.notes.clone());
-        Self { table: label, synced: true, travels, direction, reason, otherwise, left_out: Vec::new(), notes }
+        Self { table: label, synced: true, travels, direction, reason, otherwise, left_out: Vec::new(), notes, mapped: BTreeMap::new() }
     }
+}
+
+/// Which versioning columns, and which mark of deletes, are the user's own.
+pub(super) fn mapped(stamps: &Stamps, soft_delete: Option<&String>) -> BTreeMap<&'static str, String> {
+    let names = [
+        ("version", &stamps.version),
+        ("updatedAt", &stamps.updated_at),
+        ("lastModifiedBy", &stamps.last_modified_by),
+        ("syncedAt", &stamps.synced_at),
+    ];
+    let own = names.into_iter().filter(|(_, name)| !ENGINE_COLUMNS.contains(&name.as_str()));
+    own.chain(soft_delete.map(|name| ("softDelete", name))).map(|(what, name)| (what, name.clone())).collect()
+}
+
+/// General names that no table has: a letter too many would otherwise pass in silence.
+pub(super) fn unheeded(settings: &Settings, schema: &Schema) -> Vec<String> {
+    let StampNames { version, updated_at, last_modified_by, synced_at } = &settings.stamps;
+    let names = [
+        ("soft_delete", &settings.soft_delete),
+        ("stamps.version", version),
+        ("stamps.updated_at", updated_at),
+        ("stamps.last_modified_by", last_modified_by),
+        ("stamps.synced_at", synced_at),
+    ];
+    let there = |name: &Named| schema.tables.iter().any(|table| !table.is_engine() && table.column_named(name.get_ref()).is_some());
+    let missing =
+        names.into_iter().filter_map(|(key, name)| Some((key, name.as_ref().filter(|name| !name.get_ref().is_empty() && !there(name))?)));
+    missing.map(|(key, name)| settings.error(name, format!("{key}: no table has a column {}", name.get_ref())).to_string()).collect()
 }
 
 fn why_left_out(settings: &Settings, table: &FoundTable) -> (String, Option<String>) {
