@@ -163,3 +163,41 @@ async fn names_in_the_settings_that_no_table_has_are_told() {
     assert_eq!(mapped, [("softDelete", "gone"), ("version", "version")]);
     assert!(told("").await.warnings[0].contains("no table travels"));
 }
+
+#[tokio::test]
+async fn whoever_keeps_the_feed_index_waiting_is_named() {
+    use cloud_server::store::prepare::Progress;
+    let database = test_support::database().await;
+    let sql = connect(database.url()).await;
+    let reader = connect(database.url()).await;
+    let db = Database::open(database.url(), 3).unwrap();
+    // Large enough for an index that is built beside its users.
+    sql.batch_execute(
+        "CREATE TABLE shop (id integer PRIMARY KEY, text text NOT NULL); ALTER TABLE shop ALTER text SET STORAGE PLAIN;
+         INSERT INTO shop SELECT n, repeat('x', 3900) FROM generate_series(1, 2600) n",
+    )
+    .await
+    .unwrap();
+    reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'an old report'").await.unwrap();
+    let pid: i32 = reader.query_one("SELECT pg_backend_pid() /* an old report */", &[]).await.unwrap().get(0);
+    let (told, said) = (std::sync::Arc::new(tokio::sync::Notify::new()), std::sync::Mutex::new(Vec::new()));
+    let ending = tokio::spawn({
+        let told = told.clone();
+        async move {
+            told.notified().await;
+            reader.batch_execute("COMMIT").await.unwrap();
+        }
+    });
+    let watch = |step: Progress<'_>| {
+        if let Progress::Held { pid, what, .. } = step {
+            said.lock().unwrap().push((pid, what.to_owned()));
+            told.notify_one();
+        }
+    };
+    let pace = cloud_server::store::pace::Pace { watch: &watch, ..cloud_server::store::pace::Pace::quiet() };
+    prepare::prepare_at(&db, &Settings::parse("root = 'shop'").unwrap(), None, &pace).await.unwrap();
+    ending.await.unwrap();
+    let (by, what) = said.lock().unwrap().remove(0);
+    assert_eq!(by, pid);
+    assert!(what.contains("idle in transaction: SELECT pg_backend_pid() /* an old report */"), "{what}");
+}
