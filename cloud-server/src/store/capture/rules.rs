@@ -6,7 +6,8 @@
 
 use std::fmt::Write as _;
 
-use sync_core::catalog::OnDelete;
+use sync_core::catalog::{OnDelete, Table};
+use sync_core::id::ColumnNo;
 use sync_core::reference::is_text_of;
 
 use super::literal;
@@ -74,14 +75,19 @@ impl Source<'_> {
     g record;
 BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-{acting}{refusing}    ELSIF ({moved} OR {drifts}) AND EXISTS (SELECT FROM {pairs} p WHERE {rekeyed}) THEN
-{following}    END IF;
+{acting}{refusing}    ELSIF {moved} OR {drifts} THEN
+        IF {known} THEN
+            IF EXISTS (SELECT FROM {pairs} p WHERE {rekeyed}) THEN
+{following}            END IF;
+        END IF;
+    END IF;
     RETURN NULL;
 END
 ",
             // Keys seldom change, and comparing all rows before and after is dear.
             moved = "coalesce(pg_catalog.current_setting('rejoin.moved', true), '') OPERATOR(pg_catalog.=) 'on'",
             drifts = self.drifts(),
+            known = self.key_is_known(),
             pairs = self.pairs(),
             rekeyed = self.rekeyed(),
         );
@@ -104,19 +110,15 @@ END
 
     /// Whether all that a reference names is in the database.
     fn is_there(&self, way: &Way<'_>) -> String {
-        let own = way.reference.deciding().filter_map(|no| way.child.column(no)).map(|column| literal(&column.name));
-        let key = way.reference.target.iter().filter_map(|no| self.table.column(*no)).map(|column| literal(&column.name));
-        let (own, key): (Vec<String>, Vec<String>) = (own.collect(), key.collect());
-        let known = |table: &str, names: &[String]| {
-            format!(
-                "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({}) \
-                 AND a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.name[])) OPERATOR(pg_catalog.=) {}",
-                literal(table),
-                names.join(", "),
-                names.len()
-            )
-        };
-        format!("{}\n            AND {}", known(&table_sql(way.child), &own), known(&table_sql(self.table), &key))
+        format!(
+            "{}\n            AND {}",
+            known(way.child, way.reference.deciding()),
+            known(self.table, way.reference.target.iter().copied())
+        )
+    }
+
+    fn key_is_known(&self) -> String {
+        known(self.table, self.table.key.iter().copied())
     }
 
     /// Whether the row `g` is there under its key again, or still.
@@ -189,4 +191,16 @@ END
             way.refers("p")
         )
     }
+}
+
+/// Whether these columns are in the database under their names.
+fn known(table: &Table, columns: impl Iterator<Item = ColumnNo>) -> String {
+    let names: Vec<String> = columns.filter_map(|no| table.column(no)).map(|column| literal(&column.name)).collect();
+    format!(
+        "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({}) \
+         AND a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.name[])) OPERATOR(pg_catalog.=) {}",
+        literal(&table_sql(table)),
+        names.join(", "),
+        names.len()
+    )
 }
