@@ -98,3 +98,40 @@ UPDATE rejoin.tables t SET published = true
     WHERE t.no IN (SELECT (c ->> 'no')::integer FROM rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') c);
 -- What in its rows keeps a new table out.
 ALTER TABLE rejoin.tables ADD COLUMN obstacle text;
+
+-- The members of partitioned tables, each table among them, as they were seen last. A partition that is gone took its rows along without a
+-- mark; the rows of a new one were never stamped for this table. detached_at: it is a table of its own since, and keeps our columns.
+CREATE TABLE rejoin.partitions (
+    oid oid PRIMARY KEY,
+    table_no integer NOT NULL,
+    detached_at timestamptz
+);
+
+-- Makes a table fit to be attached as a partition: PostgreSQL asks for the columns that the partitioned table has of ours, and takes none with
+-- triggers of ours, should it have been synced by itself. Called by whoever may change the table.
+CREATE FUNCTION rejoin.before_attach(newcomer regclass, partitioned regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    one record;
+    held text;
+BEGIN
+    FOR one IN SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = newcomer AND NOT t.tgisinternal AND t.tgparentid = 0 AND p.pronamespace = 'rejoin'::regnamespace
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', one.tgname, newcomer);
+    END LOOP;
+    FOR one IN SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, pg_get_expr(d.adbin, d.adrelid) AS value,
+            EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = newcomer AND n.attname = a.attname AND NOT n.attisdropped) AS there
+        FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = partitioned AND NOT a.attisdropped AND a.attname IN (
+            'rejoin_scope', 'rejoin_tick', 'rejoin_version', 'rejoin_updated_at', 'rejoin_modified_by', 'rejoin_synced_at') ORDER BY a.attnum
+    LOOP
+        held := concat(' DEFAULT ' || one.value, CASE WHEN one.attnotnull THEN ' NOT NULL' END);
+        IF NOT one.there THEN
+            EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s%s', newcomer, one.attname, one.type, held);
+        ELSIF one.attnotnull AND one.value IS NOT NULL THEN
+            EXECUTE format('UPDATE %s SET %2$I = %3$s WHERE %2$I IS NULL', newcomer, one.attname, one.value);
+            EXECUTE format('ALTER TABLE %s ALTER COLUMN %2$I SET DEFAULT %3$s, ALTER COLUMN %2$I SET NOT NULL', newcomer, one.attname, one.value);
+        END IF;
+    END LOOP;
+END $$;

@@ -8,7 +8,8 @@
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
 //! - `drift` (BEFORE, per statement): notices that names moved on since (see [`drift`]);
 //! - `edited` (AFTER UPDATE, per statement, where the table has columns of the policy `newest`): notes when they were edited;
-//! - `history_*` (per statement): write down what happened (see [`history`]).
+//! - `history_*` (per statement): write down what happened (see [`history`]);
+//! - `crossed` (AFTER UPDATE, per statement, where the table is partitioned): what `moved` is not told (see [`partitioned`]).
 //!
 //! No condition names a user's column: PostgreSQL would refuse to change its type or to drop it. Functions name them, and are bound late.
 //!
@@ -23,6 +24,8 @@ pub(crate) mod hush;
 pub(crate) mod mend;
 pub(crate) mod orphans;
 pub(crate) mod pages;
+mod partitioned;
+pub(crate) mod partitions;
 mod rules;
 mod source;
 pub(crate) mod stamp;
@@ -36,6 +39,7 @@ use sync_core::catalog::{Catalog, Table};
 use sync_core::value::ColumnType;
 
 use self::drift::Places;
+use self::partitioned::OnPartitions;
 use self::source::Source;
 pub(crate) use self::ways::{Way, scope_expression};
 use super::introspect::assemble::ENGINE_COLUMNS;
@@ -53,6 +57,8 @@ pub(crate) struct Capture {
     pub(crate) triggers: Vec<String>,
     /// What the triggers' comments say while they are those of `sql`.
     pub(crate) mark: String,
+    /// What each of its partitions needs, where it is partitioned.
+    pub(crate) on_partitions: Option<OnPartitions>,
 }
 
 /// The columns that the engine adds, with their types.
@@ -74,7 +80,9 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     functions.extend(source.rules());
     functions.extend(source.history());
     functions.extend(source.edited());
-    let triggers = source.triggers();
+    functions.extend(source.crossed());
+    functions.extend(source.truncated_partition());
+    let triggers = source.triggers(&table_sql(table));
     let mut sql = functions.join("\n");
     for (name, form) in &triggers {
         let _ = write!(sql, "\nCREATE TRIGGER {} {form};", quote(name));
@@ -84,7 +92,8 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
         let _ = write!(sql, "\nCOMMENT ON TRIGGER {} ON {} IS '{mark}';", quote(name), table_sql(table));
     }
     sql.push('\n');
-    Capture { sql, triggers: triggers.into_iter().map(|(name, _)| name).collect(), mark }
+    let on_partitions = source.on_partitions();
+    Capture { sql, triggers: triggers.into_iter().map(|(name, _)| name).collect(), mark, on_partitions }
 }
 
 /// A key value's canonical text, whatever the session's settings.

@@ -61,6 +61,8 @@ pub(crate) struct FoundTable {
     pub(crate) notes: Vec<String>,
     /// The file in which its rows stand; another one once PostgreSQL wrote the table anew. `None`: it has none of its own.
     pub(crate) filenode: Option<u32>,
+    /// Whether it was a partition of a table that is synced, and keeps our columns.
+    pub(crate) was_partition: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -169,6 +171,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
         });
     }
     read_constraints(&transaction, &oids, &at, &mut tables).await?;
+    read_former_partitions(&transaction, &mut tables).await?;
     leased::mark(&transaction, &oids, &at, &mut tables).await?;
     let identity = read_identity(&transaction).await?;
     transaction.commit().await?;
@@ -189,7 +192,12 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
                       pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
                       CASE c.relkind WHEN 'p' THEN ARRAY(
                           SELECT p.relname::text FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf ORDER BY 1) END,
-                      pg_relation_filenode(c.oid), row_security_active(c.oid)
+                      pg_relation_filenode(c.oid), row_security_active(c.oid),
+                      CASE c.relkind WHEN 'p' THEN (
+                          SELECT p.oid::regclass || CASE WHEN p.relkind = 'f' THEN ' is a foreign table' WHEN p.relpersistence = 'u' THEN ' is unlogged'
+                                 ELSE ' belongs to the role ' || p.relowner::regrole END
+                          FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
+                          WHERE p.relkind = 'f' OR p.relpersistence = 'u' OR NOT pg_has_role(p.relowner, 'USAGE') ORDER BY 1 LIMIT 1) END
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                  AND (n.nspname <> $1 OR c.relname = ANY($2)) AND NOT c.relispartition
@@ -208,7 +216,7 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
         } else if row.get::<_, bool>(10) {
             Some(HIDDEN.to_owned())
         } else {
-            None
+            row.get::<_, Option<String>>(11).map(|partition| format!("is partitioned, and {partition}"))
         }
     };
     let partitions = |row: &tokio_postgres::Row| {
@@ -234,8 +242,28 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
             references: Vec::new(),
             notes: partitions(row).into_iter().collect(),
             filenode: row.get(9),
+            was_partition: false,
         })
         .collect())
+}
+
+/// What was a partition stays out while it has our columns: it may be attached again.
+async fn read_former_partitions(transaction: &tokio_postgres::Transaction<'_>, tables: &mut [FoundTable]) -> Result<(), StoreError> {
+    if !transaction.query_one("SELECT to_regclass('rejoin.partitions') IS NOT NULL", &[]).await?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let sql = "SELECT p.oid, t.table_name FROM rejoin.partitions p JOIN rejoin.tables t ON t.no = p.table_no WHERE t.oid <> p.oid";
+    for row in transaction.query(sql, &[]).await? {
+        let Some(table) = tables.iter_mut().find(|table| table.oid == row.get::<_, u32>(0)) else { continue };
+        table.was_partition = table.column_named("rejoin_scope").is_some();
+        if table.was_partition && table.obstacle.is_none() {
+            let of: &str = row.get(1);
+            table.obstacle = Some(format!(
+                "was a partition of {of} and may be attached again; to make it a table of its own, drop its columns that begin with rejoin_"
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn read_constraints(

@@ -17,7 +17,8 @@ use tokio_postgres::Client;
 
 use self::lead::Start;
 use super::capture::drift::Places;
-use super::capture::{self, apply, apply::CaptureError, mend, orphans, stamp::Stamping};
+use super::capture::partitions::{Following, Seen};
+use super::capture::{self, apply, apply::CaptureError, mend, orphans, partitions, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
 use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, numbers, read};
@@ -266,7 +267,8 @@ async fn bring_in(
     manner: &Manner<'_>,
 ) -> Result<(), PrepareError> {
     let Manner { settings, before, pace } = manner;
-    let installed = apply::installed(client).await?;
+    let (installed, partitions, seen) = (apply::installed(client).await?, partitions::read(client).await?, Seen::read(client).await?);
+    let of = |found: &FoundTable| partitions.get(&found.oid).map_or(&[][..], Vec::as_slice);
     for (table, trigger) in apply::later_triggers(client).await? {
         tracing::warn!(%table, %trigger, "this trigger runs after Rejoin's; rename it so that it sorts before {}", capture::TRIGGER_PREFIX);
     }
@@ -279,20 +281,34 @@ async fn bring_in(
     for (table, found) in &tables {
         if known(table) {
             mend::note_losses(client, table, found, &installed).await?;
+            partitions::note_losses(client, table, of(found), &seen, &installed).await?;
         }
         apply::add_columns(client, table, found, known(table), pace).await?;
     }
     let places = Places::read(client).await?;
     for (found, triggers) in apply::no_longer_synced(schema, catalog, &installed) {
-        apply::uninstall(client, found, triggers, pace).await?;
+        if found.was_partition {
+            partitions::release(client, found, triggers, pace).await?;
+        } else {
+            apply::uninstall(client, found, triggers, pace).await?;
+        }
+        partitions::uninstall(client, of(found), &installed, pace).await?;
     }
-    let of = tables.len();
+    let count = tables.len();
     for (at, (table, found)) in tables.into_iter().enumerate() {
-        pace.tell(Progress::Table { table: &found.label(), at: at + 1, of });
+        pace.tell(Progress::Table { table: &found.label(), at: at + 1, of: count });
         let capture = apply::capture_of(catalog, table, found, settings, &places);
+        if let Some(needs) = &capture.on_partitions {
+            partitions::clear(client, of(found), needs, &installed, pace).await?;
+        }
         apply::install(client, table, &capture, installed.get(&found.oid), pace).await?;
+        if let Some(needs) = &capture.on_partitions {
+            partitions::install(client, of(found), needs, &installed, pace).await?;
+        }
         let unheard = !known(table);
         Stamping { catalog, table, found, unheard, pace }.run(client).await?;
+        let partitioned = capture.on_partitions.is_some();
+        partitions::follow(client, &Following { catalog, table, found, partitioned, partitions: of(found), pace }, &seen).await?;
         mend::settle(client, catalog, table, pace).await?;
     }
     Ok(())

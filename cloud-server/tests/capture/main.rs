@@ -7,6 +7,7 @@ mod cloud;
 mod ddl;
 mod gone;
 mod mend;
+mod partitions;
 mod shop;
 mod writes;
 

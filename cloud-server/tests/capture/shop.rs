@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use cloud_server::detach::detach;
 use cloud_server::settings::Settings;
+use cloud_server::store::doctor;
+use cloud_server::store::pace::Pace;
 use cloud_server::store::pool::Database;
 use cloud_server::store::prepare;
 use cloud_server::test_support;
@@ -49,6 +52,11 @@ impl Shop {
         }
     }
 
+    /// As the cluster's superuser.
+    pub async fn run_as_owner(&self, sql: &str) {
+        connect(self.database.superuser_url()).await.batch_execute(sql).await.unwrap();
+    }
+
     pub async fn one(&self, sql: &str) -> String {
         self.sql.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
     }
@@ -56,6 +64,20 @@ impl Shop {
     /// Looks at the schema, as a cloud does.
     pub async fn prepare(&self, settings: &str) -> Arc<Catalog> {
         prepare(&self.db, &Settings::parse(settings).unwrap(), None).await.unwrap()
+    }
+
+    /// What `rejoin doctor` says that is worse than information.
+    pub async fn doctor(&self, settings: &str) -> Vec<String> {
+        let findings = doctor::examine(&self.db, &Settings::parse(settings).unwrap()).await.unwrap();
+        let bad = findings.into_iter().filter(|finding| finding.severity > doctor::Severity::Info);
+        bad.map(|finding| format!("{}: {}", finding.table.unwrap_or_default(), finding.what)).collect()
+    }
+
+    /// Takes every trace of Rejoin out.
+    pub async fn leave(&self) {
+        self.db.close();
+        let db = Database::open(self.database.url(), 1).unwrap();
+        detach(&db, &Pace::quiet()).await.unwrap();
     }
 
     /// `key scope` of each row of a table, and that every tick was given.

@@ -39,7 +39,12 @@ pub enum CaptureError {
     },
 }
 
-/// The triggers that are in force: by table and name, what their comments say.
+/// Instead of a comment: PostgreSQL cloned the trigger to a partition.
+pub(crate) const CLONED: &str = "cloned";
+/// The same, and somebody disabled it there.
+pub(crate) const CLONED_OFF: &str = "cloned, disabled";
+
+/// The triggers of tables and partitions: by table and name, what their comments say; nothing where they are disabled.
 pub(crate) type Installed = BTreeMap<u32, BTreeMap<String, String>>;
 
 /// Adds the stamp columns that are missing. To a new table (`known` is false) they come empty. To one that sites know they come back filled, in the
@@ -96,11 +101,13 @@ pub(crate) fn capture_of(catalog: &Catalog, table: &Table, found: &FoundTable, s
 
 /// Reads which triggers of ours are in force, also those that somebody renamed.
 pub(crate) async fn installed(client: &Client) -> Result<Installed, StoreError> {
-    let sql = "SELECT t.tgrelid, t.tgname::text, CASE WHEN t.tgenabled IN ('O', 'A') THEN obj_description(t.oid, 'pg_trigger') END
+    let sql = "SELECT t.tgrelid, t.tgname::text, CASE WHEN t.tgenabled IN ('O', 'A') THEN
+                          CASE WHEN t.tgparentid = 0 THEN obj_description(t.oid, 'pg_trigger') ELSE $2 END
+                      WHEN t.tgparentid <> 0 THEN $3 END
                FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
-               WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (t.tgname LIKE $1 || '%' OR n.nspname = 'rejoin')";
+               WHERE NOT t.tgisinternal AND (t.tgname LIKE $1 || '%' OR n.nspname = 'rejoin')";
     let mut installed = Installed::new();
-    for row in client.query(sql, &[&TRIGGER_PREFIX]).await? {
+    for row in client.query(sql, &[&TRIGGER_PREFIX, &CLONED, &CLONED_OFF]).await? {
         let (name, mark): (String, Option<String>) = (row.get(1), row.get(2));
         installed.entry(row.get(0)).or_default().insert(name, mark.unwrap_or_default());
     }

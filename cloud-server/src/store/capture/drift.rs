@@ -22,13 +22,14 @@ pub(crate) struct Places(HashMap<(String, String), Relation>);
 #[derive(Debug, Clone, Default)]
 struct Relation {
     oid: u32,
+    partitioned: bool,
     attnums: HashMap<String, i16>,
 }
 
 impl Places {
     /// Reads them.
     pub(crate) async fn read(client: &Client) -> Result<Self, StoreError> {
-        let sql = "SELECT n.nspname::text, c.relname::text, c.oid, a.attname::text, a.attnum
+        let sql = "SELECT n.nspname::text, c.relname::text, c.oid, a.attname::text, a.attnum, c.relkind = 'p'
                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
                    WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                      AND a.attnum > 0 AND NOT a.attisdropped";
@@ -36,6 +37,7 @@ impl Places {
         for row in client.query(sql, &[]).await? {
             let relation = places.0.entry((row.get(0), row.get(1))).or_default();
             relation.oid = row.get(2);
+            relation.partitioned = row.get(5);
             relation.attnums.insert(row.get(3), row.get(4));
         }
         Ok(places)
@@ -43,6 +45,10 @@ impl Places {
 
     fn relation(&self, table: &Table) -> Option<&Relation> {
         self.0.get(&(table.schema.clone(), table.name.clone()))
+    }
+
+    pub(super) fn is_partitioned(&self, table: &Table) -> bool {
+        self.relation(table).is_some_and(|relation| relation.partitioned)
     }
 
     /// That these columns are no longer called so, in words that need no column.

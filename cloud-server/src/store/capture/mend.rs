@@ -7,7 +7,7 @@ use sync_core::catalog::{Catalog, Table};
 use sync_core::id::TableNo;
 use tokio_postgres::{Client, Transaction};
 
-use super::apply::Installed;
+use super::apply::{CLONED_OFF, Installed};
 use super::hush::{Hush, Which};
 use super::{TRIGGER_PREFIX, key_array, scope_expression};
 use crate::store::error::StoreError;
@@ -16,17 +16,22 @@ use crate::store::pace::{Pace, wait_briefly};
 use crate::store::row::table_sql;
 
 /// What every version of the generator has made, without which writes are missed.
-const NEEDED: [&str; 6] = ["insert", "update", "arrived", "gone", "moved", "truncate"];
+pub(super) const NEEDED: [&str; 6] = ["insert", "update", "arrived", "gone", "moved", "truncate"];
+
+/// Whether one of the triggers of this kind is in force, of whatever version.
+pub(super) fn works(there: &BTreeMap<String, String>, needed: &str) -> bool {
+    // `~rejoin_v2_history_insert` is `history_insert`.
+    let of = |name: &str| name.strip_prefix(TRIGGER_PREFIX)?.split_once("_v")?.1.split_once('_').map(|(_, of)| of.to_owned());
+    there.iter().any(|(name, mark)| of(name).as_deref() == Some(needed) && !mark.is_empty() && mark != CLONED_OFF)
+}
 
 /// Notes that writes to a table that is synced may have been missed: a trigger of ours is gone, disabled or renamed, or a stamp column is
 /// gone. Before anything is put back, so that a crash in between does not hide it.
 pub(crate) async fn note_losses(client: &Client, table: &Table, found: &FoundTable, installed: &Installed) -> Result<(), StoreError> {
     let none = BTreeMap::new();
     let there = installed.get(&found.oid).unwrap_or(&none);
-    // `~rejoin_v2_history_insert` is `history_insert`.
-    let of = |name: &str| name.strip_prefix(TRIGGER_PREFIX)?.split_once("_v")?.1.split_once('_').map(|(_, of)| of.to_owned());
-    let works = |needed: &str| there.iter().any(|(name, mark)| of(name).as_deref() == Some(needed) && !mark.is_empty());
-    let whole = NEEDED.iter().all(|of| works(of)) && ["rejoin_scope", "rejoin_tick"].iter().all(|name| found.column_named(name).is_some());
+    let whole =
+        NEEDED.iter().all(|of| works(there, of)) && ["rejoin_scope", "rejoin_tick"].iter().all(|name| found.column_named(name).is_some());
     if !whole {
         tracing::warn!(table = %found.label(), "triggers or columns of Rejoin's were gone or disabled");
         client.execute("SELECT rejoin.drifts($1, true)", &[&i32::try_from(table.no.0).unwrap_or_default()]).await?;

@@ -15,13 +15,13 @@ use super::ways::{Way, scope_expression, ways};
 use super::{key_array, literal};
 
 /// What each trigger's name begins with: its place at the end of the alphabet, and the version of this generator.
-const TRIGGER_VERSION: &str = "~rejoin_v2";
+pub(super) const TRIGGER_VERSION: &str = "~rejoin_v2";
 
 /// What a row is called where it is read whole: no column's name, which PostgreSQL would take first.
 const GONE: &str = "rejoin_gone";
 
 /// Settings under which text forms mean the same whoever the session belongs to, and joins go by the keys' indexes.
-const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
+pub(super) const BULK_SETTINGS: &str = "SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET bytea_output = 'hex' \
      SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off";
 
 /// As [`BULK_SETTINGS`], for what joins nothing but transition tables.
@@ -224,20 +224,34 @@ END
     one text;
 BEGIN
 {later}    -- A row without a scope was there before us and is not stamped yet: nobody was ever sent it.
-    FOR one IN SELECT DISTINCT {GONE}.rejoin_scope COLLATE "C" FROM {from} {GONE} WHERE {GONE}.rejoin_scope IS NOT NULL ORDER BY 1 LOOP
+    FOR one IN {scopes} LOOP
         PERFORM rejoin.tick_of(one);
     END LOOP;
-    INSERT INTO rejoin.tombstones AS t (scope, table_no, key, tick, version, at, author, left_scope, image)
-        SELECT {GONE}.rejoin_scope, {no}, {key}, s.head, coalesce({GONE}.{version}, 0) + 1, now(), rejoin.author(), false,
-            {image}
-        FROM {from} {GONE} JOIN rejoin.scopes s ON s.scope = {GONE}.rejoin_scope{living}
-        ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(t.version, excluded.version),
-            at = excluded.at, author = excluded.author, left_scope = false, image = excluded.image;
+    {burial};
 {forget}    RETURN NULL;
 END
 "#,
             later = self.later(Some(if unless_living { "gone" } else { &here })),
+            scopes = Self::scopes_of(from),
+            burial = self.burial(from, &living),
             forget = self.forget_times(from),
+        )
+    }
+
+    /// The scopes that rows are in, in the order in which heads are taken.
+    pub(super) fn scopes_of(from: &str) -> String {
+        format!(r#"SELECT DISTINCT {GONE}.rejoin_scope COLLATE "C" FROM {from} {GONE} WHERE {GONE}.rejoin_scope IS NOT NULL ORDER BY 1"#)
+    }
+
+    /// The statement that makes tombstones of rows whose scopes' heads are taken.
+    pub(super) fn burial(&self, from: &str, living: &str) -> String {
+        format!(
+            r"INSERT INTO rejoin.tombstones AS t (scope, table_no, key, tick, version, at, author, left_scope, image)
+        SELECT {GONE}.rejoin_scope, {no}, {key}, s.head, coalesce({GONE}.{version}, 0) + 1, now(), rejoin.author(), false,
+            {image}
+        FROM {from} {GONE} JOIN rejoin.scopes s ON s.scope = {GONE}.rejoin_scope{living}
+        ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(t.version, excluded.version),
+            at = excluded.at, author = excluded.author, left_scope = false, image = excluded.image",
             no = self.table.no,
             key = key_array(self.table, GONE),
             version = quote(&self.table.stamps.version),
@@ -247,7 +261,7 @@ END
 
     /// The row's last image, without stamps, from which a delete can be taken back; as text what JSON would hold otherwise than the row did.
     /// The engine's own rows (users) leave none.
-    fn image(&self, alias: &str) -> String {
+    pub(super) fn image(&self, alias: &str) -> String {
         if self.table.engine {
             return "NULL::jsonb".to_owned();
         }
@@ -348,8 +362,8 @@ END
         all.filter(|way| way.parent.no == self.table.no)
     }
 
-    pub(super) fn triggers(&self) -> Vec<(String, String)> {
-        let table = table_sql(self.table);
+    /// The triggers of the table, or of a partition of it under this name.
+    pub(super) fn triggers(&self, table: &str) -> Vec<(String, String)> {
         // A setting that this session never had is NULL, and a row without stamps is NULL too: they must not be equal.
         let counts = "NEW.rejoin_scope || '=' || NEW.rejoin_tick IS DISTINCT FROM coalesce(current_setting('rejoin.one', true), '')";
         let moved = "OLD.rejoin_scope IS DISTINCT FROM NEW.rejoin_scope";
@@ -390,8 +404,9 @@ END
             let form = format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS claimed FOR EACH STATEMENT {}", function("claim"));
             triggers.push(("claim", form));
         }
-        triggers.extend(self.rule_triggers(&table, &function("rules")));
-        triggers.extend(self.history_triggers(&table, &function("history")));
+        triggers.extend(self.rule_triggers(table, &function("rules")));
+        triggers.extend(self.history_triggers(table, &function("history")));
+        triggers.extend(self.crossed_trigger(table));
         if self.edited().is_some() {
             let tables = "REFERENCING OLD TABLE AS rows_before NEW TABLE AS rows_after";
             let form = format!("AFTER UPDATE ON {table} {tables} FOR EACH STATEMENT {}", function("edited"));

@@ -7,6 +7,7 @@ use super::{Finding, MEND, Severity, there};
 use crate::settings::Settings;
 use crate::store::capture::apply::{self, Installed};
 use crate::store::capture::drift::Places;
+use crate::store::capture::partitions::{self, Lack, Partition};
 use crate::store::capture::{Capture, stamp_columns};
 use crate::store::error::StoreError;
 use crate::store::introspect::{FoundTable, HIDDEN, Schema};
@@ -18,7 +19,7 @@ pub(super) async fn look(
     settings: &Settings,
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
-    let (installed, places) = (apply::installed(client).await?, Places::read(client).await?);
+    let (installed, places, partitions) = (apply::installed(client).await?, Places::read(client).await?, partitions::read(client).await?);
     for (table, found) in there(catalog, schema) {
         let Some(found) = found else {
             let what = format!("{}.{} is in the catalog that is in force, and not there under this name", table.schema, table.name);
@@ -35,7 +36,11 @@ pub(super) async fn look(
             findings.push(Finding::new(Severity::Error, what, remedy).of(found));
         }
         columns(table, found, findings);
-        triggers(&apply::capture_of(catalog, table, found, settings, &places), found, &installed, findings);
+        let capture = apply::capture_of(catalog, table, found, settings, &places);
+        triggers(&capture, found, &installed, findings);
+        for partition in partitions.get(&found.oid).into_iter().flatten() {
+            of_partition(&capture, partition, &installed, findings);
+        }
     }
     for (table, trigger) in apply::later_triggers(client).await? {
         let what = format!("the trigger {trigger} runs after Rejoin's: what it changes in a row may not travel");
@@ -68,6 +73,22 @@ fn triggers(capture: &Capture, found: &FoundTable, installed: &Installed, findin
             Some(_) => continue,
         };
         findings.push(Finding::new(severity, what, MEND).of(found));
+    }
+}
+
+/// Statements that name a partition fire its own triggers.
+fn of_partition(capture: &Capture, partition: &Partition, installed: &Installed, findings: &mut Vec<Finding>) {
+    let Some(needs) = &capture.on_partitions else { return };
+    for (name, lack) in partition.lacks(needs, installed) {
+        let (severity, what) = match lack {
+            Lack::Gone => (Severity::Error, format!("the trigger {name} is gone: writes that name this partition are not captured")),
+            Lack::Disabled => {
+                (Severity::Error, format!("the trigger {name} is disabled: writes that name this partition are not captured"))
+            }
+            Lack::Cloned => (Severity::Error, format!("the trigger {name} is disabled: writes to this partition are not captured")),
+            Lack::Older => (Severity::Warning, format!("the trigger {name} is of an older schema or program")),
+        };
+        findings.push(Finding { table: Some(partition.label()), ..Finding::new(severity, what, MEND) });
     }
 }
 

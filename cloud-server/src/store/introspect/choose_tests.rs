@@ -40,6 +40,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
         references: Vec::new(),
         notes: Vec::new(),
         filenode: None,
+        was_partition: false,
     }
 }
 

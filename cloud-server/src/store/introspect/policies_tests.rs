@@ -53,6 +53,7 @@ fn goods() -> FoundTable {
         references: vec![reference],
         notes: Vec::new(),
         filenode: None,
+        was_partition: false,
     }
 }
 
