@@ -40,6 +40,19 @@ async fn versions_that_were_dropped_go_on_above_all_that_anybody_saw() {
 }
 
 #[tokio::test]
+async fn programs_go_on_whichever_stamp_column_was_dropped() {
+    for column in ["rejoin_version", "rejoin_updated_at", "rejoin_modified_by", "rejoin_synced_at"] {
+        let shop = Shop::open().await;
+        shop.run(&format!("ALTER TABLE item DROP {column}")).await;
+        shop.run("UPDATE item SET price = 8 WHERE id = 21; INSERT INTO item (id, shop_id) VALUES (12, 1); DELETE FROM item WHERE id = 11")
+            .await;
+        shop.prepare(SETTINGS).await;
+        assert_eq!(shop.rows("item", "id").await, "12 shop/1, 21 shop/2");
+        assert_eq!(shop.one(&format!("SELECT bool_and({column} IS NOT NULL)::text FROM item")).await, "true");
+    }
+}
+
+#[tokio::test]
 async fn all_columns_dropped_at_once_come_back() {
     let shop = Shop::open().await;
     shop.run(

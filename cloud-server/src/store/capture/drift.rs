@@ -85,8 +85,9 @@ impl Source<'_> {
     pub(super) fn drifted(&self) -> Option<String> {
         let mut own: Vec<ColumnNo> = self.table.key.clone();
         own.extend(self.table.way_columns().into_iter().filter(|no| !self.table.key.contains(no)));
-        let version = [self.table.stamps.version.as_str()];
-        let mut conditions = self.places.moved(self.table, names(self.table, &own).chain(version));
+        let stamps = &self.table.stamps;
+        let stamps = [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(String::as_str);
+        let mut conditions = self.places.moved(self.table, names(self.table, &own).chain(stamps));
         for way in self.table.ways() {
             let Some(parent) = self.catalog.table(way.table).filter(|parent| parent.no != self.table.no) else { continue };
             for condition in self.places.moved(parent, names(parent, &way.target)) {
