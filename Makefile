@@ -7,11 +7,13 @@ demo:
 	@scripts/get-postgres.sh
 	@cargo run --locked -p rejoin -- demo $(ARGS)
 
-# Everything, against a real PostgreSQL, the real command line clients and a real browser; installs what is missing.
+# Everything, against a real PostgreSQL, the real command line clients, a real browser, Prisma and Drizzle; installs what is missing.
 test:
 	@scripts/get-postgres.sh --clients
 	@scripts/get-chromium.sh
+	@scripts/get-node.sh
 	@scripts/get-schemas.sh
+	@scripts/get-programs.sh
 	@scripts/check-core.sh
 	cargo test --locked --workspace
 

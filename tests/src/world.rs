@@ -80,11 +80,21 @@ impl World {
 
     /// Stops the cloud, migrates its database, and starts it again, with other settings where they are given.
     pub async fn migrate(&mut self, sql: &str, settings: Option<&str>) {
-        self.server.take().unwrap().stop().await;
+        self.stop().await;
         self.psql(sql).await;
         if let Some(settings) = settings {
             std::fs::write(self.config.settings.as_ref().unwrap(), settings).unwrap();
         }
+        self.start_again().await;
+    }
+
+    /// Stops the cloud.
+    pub async fn stop(&mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
+    /// Starts the cloud that was stopped, where its sites find it.
+    pub async fn start_again(&mut self) {
         let server = Cloud::start(self.config.clone()).await.unwrap();
         self.cloud = Api::new(server.url(), server.token());
         self.server = Some(server);
