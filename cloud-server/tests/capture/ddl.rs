@@ -1,5 +1,7 @@
 //! Migrations of the user's own touch keys, scope paths and timed columns without knowing of us, and programs write on before the cloud looks.
 
+use tokio_postgres::error::SqlState;
+
 use super::shop::{SETTINGS, Shop};
 
 #[tokio::test]
@@ -100,4 +102,44 @@ async fn a_feed_index_that_went_with_a_column_is_built_again() {
     shop.run("INSERT INTO item (shop_id) VALUES (1)").await;
     shop.prepare("root = 'shop'").await;
     assert_eq!((shop.one(index).await.as_str(), shop.rows("item", "id").await.as_str()), ("1", "1 shop/1, 2 shop/1"));
+}
+
+#[tokio::test]
+async fn a_child_may_come_before_its_parent_where_the_reference_is_checked_later() {
+    let shop = Shop::of(
+        "CREATE TABLE shop (id integer PRIMARY KEY);
+         CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE label (id integer PRIMARY KEY, item_id integer NOT NULL REFERENCES item DEFERRABLE);
+         INSERT INTO shop VALUES (1)",
+        "root = 'shop'\n",
+    )
+    .await;
+    shop.run("BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO label VALUES (111, 11); INSERT INTO item VALUES (11, 2); INSERT INTO shop VALUES (2); COMMIT").await;
+    let scopes = "SELECT (SELECT rejoin_scope FROM item) || ' ' || (SELECT rejoin_scope FROM label)";
+    assert_eq!(shop.one(scopes).await, "shop/2 shop/2");
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones").await, "0");
+    let refused = shop.sql.batch_execute("INSERT INTO label VALUES (112, 12)").await.unwrap_err();
+    assert_eq!(refused.code(), Some(&SqlState::FOREIGN_KEY_VIOLATION));
+}
+
+#[tokio::test]
+async fn our_own_scope_column_is_dropped_or_renamed_and_the_programs_go_on() {
+    for (ddl, back) in [
+        ("ALTER TABLE item DROP COLUMN rejoin_scope CASCADE", ""),
+        ("ALTER TABLE item RENAME COLUMN rejoin_scope TO mine", "ALTER TABLE item RENAME COLUMN mine TO rejoin_scope"),
+        ("ALTER TABLE item RENAME COLUMN rejoin_tick TO mine", "ALTER TABLE item RENAME COLUMN mine TO rejoin_tick"),
+    ] {
+        let shop = Shop::open().await;
+        shop.run(ddl).await;
+        shop.run("INSERT INTO item (id, shop_id, price) VALUES (12, 1, 7); INSERT INTO label VALUES (112, 12, 'new'), (113, 11, 'n')")
+            .await;
+        shop.run("UPDATE item SET price = 8 WHERE id = 11; UPDATE label SET text = 'z' WHERE id = 111; DELETE FROM item WHERE id = 21")
+            .await;
+        shop.run(back).await;
+        shop.prepare(SETTINGS).await;
+        let scopes = "SELECT string_agg(id || ' ' || rejoin_scope || ' ' || (rejoin_tick > 0) || ' ' || (rejoin_version > 0), ',' ORDER BY id) FROM ";
+        assert_eq!(shop.one(&format!("{scopes} item")).await, "11 shop/1 true true,12 shop/1 true true", "{ddl}");
+        let labels = "111 shop/1 true true,112 shop/1 true true,113 shop/1 true true";
+        assert_eq!(shop.one(&format!("{scopes} label")).await, labels, "{ddl}");
+    }
 }

@@ -5,9 +5,9 @@
 //! they differ, the transaction is marked (`rejoin.drift_NO`), the rows get tick 0 and stay in their scope, and [`super::apply`] stamps them
 //! once it has put the right functions in place. Rows deleted meanwhile leave no tombstone: the table is fed again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::id::{ColumnNo, ScopeId};
 use tokio_postgres::Client;
 
@@ -15,7 +15,10 @@ use super::literal;
 use super::source::Source;
 use crate::store::error::StoreError;
 
-/// Where each column of the tables is now.
+const SCOPE: &str = "rejoin_scope";
+const TICK: &str = "rejoin_tick";
+
+/// Where each column of the tables is now, and which of their references are checked later.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places(HashMap<(String, String), Relation>);
 
@@ -24,6 +27,7 @@ struct Relation {
     oid: u32,
     partitioned: bool,
     attnums: HashMap<String, i16>,
+    deferrable: HashSet<String>,
 }
 
 impl Places {
@@ -40,6 +44,14 @@ impl Places {
             relation.partitioned = row.get(5);
             relation.attnums.insert(row.get(3), row.get(4));
         }
+        let sql = "SELECT n.nspname::text, c.relname::text, k.conname::text
+                   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE k.contype = 'f' AND k.condeferrable";
+        for row in client.query(sql, &[]).await? {
+            if let Some(relation) = places.0.get_mut(&(row.get(0), row.get(1))) {
+                relation.deferrable.insert(row.get(2));
+            }
+        }
         Ok(places)
     }
 
@@ -49,6 +61,11 @@ impl Places {
 
     pub(super) fn is_partitioned(&self, table: &Table) -> bool {
         self.relation(table).is_some_and(|relation| relation.partitioned)
+    }
+
+    /// Whether PostgreSQL may check this reference at the end of the transaction only.
+    pub(super) fn is_deferrable(&self, table: &Table, reference: &Reference) -> bool {
+        self.relation(table).is_some_and(|relation| relation.deferrable.contains(&reference.name))
     }
 
     /// That these columns are no longer called so, in words that need no column.
@@ -87,10 +104,10 @@ impl Source<'_> {
         own.extend(self.table.way_columns().into_iter().filter(|no| !self.table.key.contains(no)));
         let stamps = &self.table.stamps;
         let stamps = [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(String::as_str);
-        let mut conditions = self.places.moved(self.table, names(self.table, &own).chain(stamps));
+        let mut conditions = self.places.moved(self.table, names(self.table, &own).chain(stamps).chain([SCOPE, TICK]));
         for way in self.table.ways() {
             let Some(parent) = self.catalog.table(way.table).filter(|parent| parent.no != self.table.no) else { continue };
-            for condition in self.places.moved(parent, names(parent, &way.target)) {
+            for condition in self.places.moved(parent, names(parent, &way.target).chain([SCOPE])) {
                 if !conditions.contains(&condition) {
                     conditions.push(condition);
                 }
@@ -128,8 +145,10 @@ END
         IF TG_OP = 'UPDATE' AND rejoin.differ({oid}, '{{{key}}}', to_jsonb(OLD), to_jsonb(NEW)) THEN
             PERFORM rejoin.drifts({no}, true);
         END IF;
-        NEW.rejoin_scope := coalesce(OLD.rejoin_scope, {nowhere});
-        NEW.rejoin_tick := 0;
+        IF to_jsonb(NEW) ?& ARRAY['rejoin_scope', 'rejoin_tick'] THEN
+            NEW.rejoin_scope := coalesce(OLD.rejoin_scope, {nowhere});
+            NEW.rejoin_tick := 0;
+        END IF;
         RETURN NEW;
     END IF;
 ",

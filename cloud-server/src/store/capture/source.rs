@@ -106,39 +106,60 @@ impl Source<'_> {
         format!("{body}        ELSE\n            derived := {};\n        END IF;\n", literal(ScopeId::NOWHERE))
     }
 
-    /// What a foreign key names is not there: said in PostgreSQL's own words, which come a moment too late for us.
+    /// What a foreign key names is not there: said in PostgreSQL's own words, which come a moment too late for us. If it may still come, since
+    /// the constraint is deferrable, the row is nowhere until then. If it is there and its own scope was lost, the row is stamped with it.
     fn orphan(&self) -> String {
         let mut body = String::new();
         for way in ways(self.catalog, self.table).filter(|way| !way.reference.declared) {
-            let (parent, reference) = (way.parent, way.reference);
-            let names: Vec<&str> =
-                reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
-            let values: Vec<String> = names.iter().map(|name| format!("NEW.{}::text", quote(name))).collect();
-            let message =
-                format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", self.table.name, reference.name);
-            let detail = format!(") is not present in table \"{}\".", parent.name);
+            let missing = if self.places.is_deferrable(self.table, way.reference) {
+                format!("                derived := {};\n", literal(ScopeId::NOWHERE))
+            } else {
+                self.refusal_of(&way)
+            };
             let _ = write!(
                 body,
-                r"            {} {} THEN
-                RAISE foreign_key_violation USING MESSAGE = {},
-                    DETAIL = {} || concat_ws(', ', {}) || {},
-                    SCHEMA = {}, TABLE = {}, CONSTRAINT = {};
-",
+                r"            {} {} AND {} THEN
+                NEW.rejoin_scope := {nowhere};
+                NEW.rejoin_tick := 0;
+                PERFORM rejoin.drifts({no}, false);
+            ELSIF {} THEN
+{missing}",
                 if body.is_empty() { "IF" } else { "ELSIF" },
                 way.names("NEW"),
-                literal(&message),
-                literal(&format!("Key ({})=(", names.join(", "))),
-                values.join(", "),
-                literal(&detail),
-                literal(&self.table.schema),
-                literal(&self.table.name),
-                literal(&reference.name),
+                way.is_there("NEW"),
+                way.names("NEW"),
+                nowhere = literal(ScopeId::NOWHERE),
+                no = self.table.no,
             );
         }
         if body.is_empty() {
             return body;
         }
-        format!("        IF derived IS NULL THEN\n{body}            END IF;\n            RETURN NEW;\n        END IF;\n")
+        format!(
+            "        IF derived IS NULL THEN\n{body}            END IF;\n            IF derived IS NULL THEN RETURN NEW; END IF;\n        END IF;\n"
+        )
+    }
+
+    /// PostgreSQL's refusal of a row whose foreign key names nothing.
+    fn refusal_of(&self, way: &Way<'_>) -> String {
+        let names: Vec<&str> =
+            way.reference.columns.iter().filter_map(|no| self.table.column(*no)).map(|column| column.name.as_str()).collect();
+        let values: Vec<String> = names.iter().map(|name| format!("NEW.{}::text", quote(name))).collect();
+        let message =
+            format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", self.table.name, way.reference.name);
+        format!(
+            r"                RAISE foreign_key_violation USING MESSAGE = {},
+                    DETAIL = {} || concat_ws(', ', {}) || {},
+                    SCHEMA = {}, TABLE = {}, CONSTRAINT = {};
+",
+            literal(&message),
+            literal(&format!("Key ({})=(", names.join(", "))),
+            values.join(", "),
+            literal(&format!(") is not present in table \"{}\".", way.parent.name)),
+            literal(&self.table.schema),
+            literal(&self.table.name),
+            literal(&way.reference.name),
+        )
     }
 
     pub(super) fn stamp(&self) -> String {
@@ -147,14 +168,15 @@ impl Source<'_> {
         let version = quote(&stamps.version);
         let body = format!(
             r"DECLARE
-    stamped boolean := coalesce(current_setting('rejoin.one', true), '') <> '' AND rejoin.counts(NEW.rejoin_scope, NEW.rejoin_tick);
+    stamped boolean;
     derived text;
     held text;
     last text;
     was bigint;
     rekeyed boolean := false;
 BEGIN
-{later}    IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
+{later}    stamped := coalesce(current_setting('rejoin.one', true), '') <> '' AND rejoin.counts(NEW.rejoin_scope, NEW.rejoin_tick);
+    IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
     IF TG_OP = 'UPDATE' THEN
         rekeyed := {rekeyed};
         -- Asked by triggers whose conditions must not name a column. It stays for the rest of the transaction: keys seldom change.
@@ -339,10 +361,10 @@ END
         (!body.is_empty()).then(|| self.function("restamp", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
     }
 
-    /// What named a row by a declared reference before it was there, and so is nowhere, goes where the row is.
+    /// What named a row before it was there, by a declared reference or one that is checked later, and so is nowhere, goes where the row is.
     pub(super) fn claim(&self) -> Option<String> {
         let mut body = String::new();
-        for way in self.ways_here().filter(|way| way.reference.declared) {
+        for way in self.ways_here().filter(|way| way.reference.declared || self.places.is_deferrable(way.child, way.reference)) {
             let child = table_sql(way.child);
             let nowhere = format!("c.rejoin_scope OPERATOR(pg_catalog.=) {}", literal(ScopeId::NOWHERE));
             let _ = writeln!(

@@ -69,10 +69,19 @@ impl<'a> Way<'a> {
 
     /// The scope of what the row `alias` names. What nobody holds in place may be gone.
     pub(super) fn scope(&self, alias: &str) -> String {
-        let matches: Vec<String> =
-            self.pairs().map(|(column, target)| format!("p.{} = {}", quote(&target.name), held(column, target, alias))).collect();
-        let scope = format!("(SELECT p.rejoin_scope FROM {} p WHERE {})", table_sql(self.parent), matches.join(" AND "));
+        let scope = format!("(SELECT p.rejoin_scope {})", self.parents(alias));
         if self.reference.declared { format!("coalesce({scope}, {})", literal(ScopeId::NOWHERE)) } else { scope }
+    }
+
+    /// Whether what the row `alias` names is there.
+    pub(super) fn is_there(&self, alias: &str) -> String {
+        format!("EXISTS (SELECT {})", self.parents(alias))
+    }
+
+    /// `FROM parent p WHERE ..`: what the row `alias` names.
+    fn parents(&self, alias: &str) -> String {
+        let matches = self.pairs().map(|(column, target)| format!("p.{} = {}", quote(&target.name), held(column, target, alias)));
+        format!("FROM {} p WHERE {}", table_sql(self.parent), matches.collect::<Vec<_>>().join(" AND "))
     }
 
     /// Whether the row `c` refers to the row `parent` by it, looked up by an index on the referring columns.
