@@ -305,10 +305,10 @@ async fn bring_in(
         if let Some(needs) = &capture.on_partitions {
             partitions::install(client, of(found), needs, &installed, pace).await?;
         }
-        let unheard = !known(table);
-        Stamping { catalog, table, found, unheard, pace }.run(client).await?;
         let partitioned = capture.on_partitions.is_some();
         partitions::follow(client, &Following { catalog, table, found, partitioned, partitions: of(found), pace }, &seen).await?;
+        let unheard = !known(table);
+        Stamping { catalog, table, found, unheard, pace }.run(client).await?;
         mend::settle(client, catalog, table, pace).await?;
     }
     Ok(())
