@@ -128,7 +128,7 @@ async fn attach(session: &Session, url: &str, writer: &Writer) {
             Progress::Rows { .. } => "stamps",
             Progress::Vacuum { .. } => "VACUUM",
             Progress::Index { .. } => "the index",
-            Progress::Waiting { .. } => "waiting for a lock",
+            Progress::Waiting { .. } | Progress::Held { .. } => "waiting for a lock",
         };
         steps.lock().unwrap().push((what, Instant::now()));
     };
@@ -230,7 +230,7 @@ impl Site {
         let identity = sites::authenticate(&client, &self.key).await.unwrap().unwrap();
         drop(client);
         self.speaker.catalog = catalog.version;
-        let mut message = Pull { speaker: self.speaker.clone(), answered: None, cursors: self.cursors.clone(), next: None };
+        let mut message = Pull { speaker: self.speaker, answered: None, cursors: self.cursors.clone(), next: None };
         let (mut rows, mut bytes, start) = (0, 0, Instant::now());
         loop {
             let page = pull(&db, &self.secret, &catalog, &identity, &message).await.unwrap();

@@ -137,8 +137,10 @@ LEFT JOIN pg_trigger g ON h.classid = 'pg_trigger'::regclass AND g.oid = h.objid
 LEFT JOIN pg_event_trigger t ON h.classid = 'pg_event_trigger'::regclass AND t.oid = h.objid LEFT JOIN pg_proc tp ON tp.oid = t.evtfoid
 LEFT JOIN pg_proc p ON h.classid = 'pg_proc'::regclass AND p.oid = h.objid LEFT JOIN pg_type y ON h.classid = 'pg_type'::regclass AND y.oid = h.objid
 WHERE coalesce(c.relnamespace, v.relnamespace, kc.relnamespace, fc.relnamespace, gp.pronamespace, tp.pronamespace, p.pronamespace, y.typnamespace, 0) <> e.oid
-  AND coalesce(c.relkind NOT IN ('i', 'I') OR NOT EXISTS (SELECT FROM pg_class i WHERE i.relname ~ '^rejoin_[0-9]+_feed$'
-      AND i.oid = coalesce(pg_partition_root(c.oid), c.oid)), true)
+  -- Indexes of the feed, also on what was a partition once.
+  AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute s ON s.attrelid = x.indrelid AND s.attnum = x.indkey[0]
+      JOIN pg_attribute n ON n.attrelid = x.indrelid AND n.attnum = x.indkey[1]
+      WHERE x.indexrelid = c.oid AND s.attname = 'rejoin_scope' AND n.attname = 'rejoin_tick')
   AND coalesce(k.contype <> 'n' AND k.conname <> 'rejoin_stamped', true)
   AND NOT EXISTS (SELECT FROM ours u WHERE u.class = 'pg_class'::regclass AND u.object = f.adrelid AND u.part = f.adnum)
   AND coalesce(NOT g.tgisinternal, true)
