@@ -300,7 +300,7 @@ async fn partitions_come_and_go() {
         shop.run(gone).await;
         assert!(shop.prepare(SETTINGS).await.version.0 > version);
         copy.equals(&shop, gone).await;
-        assert_eq!(shop.rows("work", "org_id * 1000 + id").await.is_empty(), false);
+        assert!(!shop.rows("work", "org_id * 1000 + id").await.is_empty());
     }
     let left = "SELECT count(*)::text FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ('work_5'::regclass, '\"Work 2\"'::regclass, 'work_2_high'::regclass, 'work_rest_1'::regclass)";
     assert_eq!(shop.one(left).await, "0");
