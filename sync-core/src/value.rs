@@ -178,6 +178,17 @@ mod tests {
         assert_eq!(error.to_string(), "expected one of INPUT, OUTPUT, got SIDEWAYS");
         assert!(ColumnType::Int4.parse("2147483648").is_err());
         assert!(ColumnType::Text.parse("a\0b").is_err());
+        // Neither infinite nor nothing: PostgreSQL refuses both.
+        for (ty, text) in
+            [(ColumnType::Float4, "1e39"), (ColumnType::Float8, "-1e400"), (ColumnType::Float4, "1e-60"), (ColumnType::Float8, "1e-400")]
+        {
+            assert!(ty.parse(text).is_err(), "{text}");
+        }
+        assert!(ColumnType::Float4.accept(Value::Float(Real::new(1e39))).is_err());
+        assert!(ColumnType::Float4.accept(Value::Float(Real::new(1e-60))).is_err());
+        for text in ["Infinity", "-inf", "infinity", "NaN", "0", "-0.0e5", "1e38"] {
+            assert!(ColumnType::Float4.parse(text).is_ok(), "{text}");
+        }
         assert!(ColumnType::Timestamptz.parse("yesterday").is_err());
     }
 

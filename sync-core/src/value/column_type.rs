@@ -131,8 +131,10 @@ impl ColumnType {
             Self::Int2 => text.parse::<i16>().ok().map(|number| Value::Int(number.into())),
             Self::Int4 => text.parse::<i32>().ok().map(|number| Value::Int(number.into())),
             Self::Int8 => text.parse().ok().map(Value::Int),
-            Self::Float4 => text.parse::<f32>().ok().map(|number| Value::Float(Real::new(widen(number)))),
-            Self::Float8 => text.parse().ok().map(|number| Value::Float(Real::new(number))),
+            Self::Float4 => {
+                text.parse::<f32>().ok().map(widen).filter(|number| in_range(text, *number)).map(|number| Value::Float(Real::new(number)))
+            }
+            Self::Float8 => text.parse().ok().filter(|number| in_range(text, *number)).map(|number| Value::Float(Real::new(number))),
             Self::Uuid => Uuid::try_parse(text).ok().map(Value::Uuid),
             Self::Bytea => text.strip_prefix("\\x").and_then(|digits| hex::decode(digits).ok()).map(Value::Bytes),
             _ => self.canonical(text).map(Value::Text),
@@ -201,7 +203,12 @@ impl ColumnType {
             (Self::Bool, Value::Int(number @ (0 | 1))) => Ok(Value::Bool(number == 1)),
             (Self::Int2 | Self::Int4, Value::Int(number)) => self.parse(&number.to_string()),
             #[expect(clippy::cast_possible_truncation, reason = "a real column holds 32 bits")]
-            (Self::Float4, Value::Float(real)) => Ok(Value::Float(Real::new(widen(real.0 as f32)))),
+            (Self::Float4, Value::Float(real)) => match widen(real.0 as f32) {
+                narrow if narrow.is_infinite() && real.0.is_finite() || narrow == 0.0 && real.0 != 0.0 => {
+                    Err(self.refuse(&Value::Float(real).to_text()))
+                }
+                narrow => Ok(Value::Float(Real::new(narrow))),
+            },
             #[expect(clippy::cast_precision_loss, reason = "SQLite stores a whole REAL as an integer")]
             (Self::Float4 | Self::Float8, Value::Int(number)) => Ok(Value::Float(Real::new(number as f64))),
             (Self::Numeric, value @ (Value::Int(_) | Value::Float(_))) => self.parse(&value.to_text()),
@@ -255,6 +262,14 @@ impl ColumnType {
             (_, value) => Json::String(value.to_text().into_owned()),
         }
     }
+}
+
+/// Whether a float is what its text says: digits beyond its range are infinite or nothing, and PostgreSQL refuses them.
+fn in_range(text: &str, number: f64) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let says_nothing = !mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    let has_digits = mantissa.bytes().any(|byte| byte.is_ascii_digit());
+    if number.is_infinite() { !has_digits } else { number != 0.0 || says_nothing }
 }
 
 /// The largest integer that JavaScript holds exactly.
