@@ -140,3 +140,20 @@ async fn rows_fed_in_one_go_wait_for_nobody_who_waits_for_them() {
     assert_eq!(catalog.tables.iter().find(|table| table.name == "item").unwrap().generation, 1);
     assert_eq!(shop.one(UNFED).await, "0");
 }
+
+#[tokio::test]
+async fn another_column_does_not_feed_what_a_column_before_it_left_alone() {
+    let shop = many(2_000).await;
+    shop.run("ALTER TABLE item ADD extra text; UPDATE item SET extra = 'x' WHERE id = 1500").await;
+    let other = holder(&shop).await;
+    let preparing = prepared(&shop, SETTINGS);
+    until(&shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
+    preparing.abort();
+    assert!(preparing.await.is_err());
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "1");
+    other.batch_execute("COMMIT").await.unwrap();
+    shop.run("ALTER TABLE item ADD rank integer NOT NULL DEFAULT 7").await;
+    shop.prepare(SETTINGS).await;
+    assert_eq!(shop.one("SELECT count(*)::text FROM item JOIN was USING (id) WHERE rejoin_tick <> tick").await, "1");
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "0");
+}

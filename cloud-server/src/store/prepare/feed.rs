@@ -146,8 +146,8 @@ impl<'a> Fed<'a> {
         written
     }
 
-    /// Feeds, and sets off none of the users' triggers. `published`: there is a new catalog.
-    pub(super) async fn feed(self, transaction: &Transaction<'_>, catalog: &Catalog, published: bool) -> Result<(), StoreError> {
+    /// Feeds, and sets off none of the users' triggers. `moved`: tables of which columns have other names or types than they had, or are gone.
+    pub(super) async fn feed(self, transaction: &Transaction<'_>, catalog: &Catalog, moved: &[i32]) -> Result<(), StoreError> {
         let users = Hush::of(transaction, &self.written(catalog), Which::Users).await?;
         transaction.batch_execute(&users.off).await?;
         for table in &self.scopes {
@@ -164,10 +164,9 @@ impl<'a> Fed<'a> {
         }
         transaction.batch_execute(&ours.on).await?;
         transaction.batch_execute(&users.on).await?;
-        if published {
-            // What is left to feed was asked for under names that may be others now.
-            transaction.execute("UPDATE rejoin.feeds SET condition = NULL WHERE condition IS NOT NULL", &[]).await?;
-        }
+        // What is left to feed of them was asked for under names that may be others now.
+        let stale = "UPDATE rejoin.feeds SET condition = NULL WHERE condition IS NOT NULL AND table_no = ANY($1)";
+        transaction.execute(stale, &[&moved]).await?;
         for (table, condition) in self.later {
             let no = table.no.0.cast_signed();
             if condition.is_none() {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::ClientWrapper;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Column, Table};
 use sync_core::id::CatalogVersion;
 use sync_core::limits::CATALOGS_KEPT;
 use sync_core::policy::Policy;
@@ -49,6 +49,13 @@ pub(super) async fn publish(
             outcome => return outcome,
         }
     }
+}
+
+/// The tables of which columns have other names or types than in the last catalog, or are gone.
+fn moved(before: &Catalog, now: &Catalog) -> Vec<i32> {
+    let same = |old: &Column, table: &Table| table.column(old.no).is_some_and(|now| now.name == old.name && now.sql_type == old.sql_type);
+    let stays = |old: &Table| now.table(old.no).is_some_and(|table| old.columns.iter().all(|column| same(column, table)));
+    before.tables.iter().filter(|old| !stays(old)).map(|old| old.no.0.cast_signed()).collect()
 }
 
 async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catalog) -> Result<Catalog, PrepareError> {
@@ -100,7 +107,7 @@ async fn attempt(client: &mut ClientWrapper, schema: &Schema, mut catalog: Catal
         anew.extend(rekey::keys(&transaction, before, &catalog).await?);
         raise(&transaction, &mut catalog, &anew).await?;
         changed = !is_last(&transaction, &catalog).await?;
-        fed.feed(&transaction, &tables, changed).await?;
+        fed.feed(&transaction, &tables, &moved(before, &tables)).await?;
     }
     forget_times(&transaction, &catalog).await?;
     remember(&transaction, &catalog, &found).await?;
