@@ -50,6 +50,17 @@ async fn holder(shop: &Shop) -> tokio_postgres::Client {
     other
 }
 
+/// Looks at the schema, and dies once the catalog is in force, with rows that it could not feed.
+async fn interrupted(shop: &Shop) {
+    let other = holder(shop).await;
+    let preparing = prepared(shop, SETTINGS);
+    until(shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
+    preparing.abort();
+    assert!(preparing.await.is_err());
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "1");
+    other.batch_execute("COMMIT").await.unwrap();
+}
+
 #[tokio::test]
 async fn who_holds_a_head_keeps_no_catalog_back_and_is_no_victim() {
     let shop = many(2_000).await;
@@ -108,14 +119,7 @@ async fn a_busy_table_is_published_and_fed_while_its_writers_go_on() {
 async fn what_is_left_to_feed_is_fed_by_the_next_run_under_the_names_of_then() {
     let shop = many(2_000).await;
     shop.run("ALTER TABLE item ADD fresh uuid DEFAULT gen_random_uuid()").await;
-    let other = holder(&shop).await;
-    let preparing = prepared(&shop, SETTINGS);
-    until(&shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
-    // It dies, with rows that it could not feed.
-    preparing.abort();
-    assert!(preparing.await.is_err());
-    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "1");
-    other.batch_execute("COMMIT").await.unwrap();
+    interrupted(&shop).await;
     shop.run("ALTER TABLE item RENAME fresh TO token_of; ALTER TABLE item RENAME token_of TO fresher").await;
     shop.prepare(SETTINGS).await;
     assert_eq!((shop.one(UNFED).await.as_str(), shop.one("SELECT count(*)::text FROM rejoin.feeds").await.as_str()), ("0", "0"));
@@ -145,13 +149,7 @@ async fn rows_fed_in_one_go_wait_for_nobody_who_waits_for_them() {
 async fn another_column_does_not_feed_what_a_column_before_it_left_alone() {
     let shop = many(2_000).await;
     shop.run("ALTER TABLE item ADD extra text; UPDATE item SET extra = 'x' WHERE id = 1500").await;
-    let other = holder(&shop).await;
-    let preparing = prepared(&shop, SETTINGS);
-    until(&shop, "SELECT (max(version) = 2)::text FROM rejoin.catalogs").await;
-    preparing.abort();
-    assert!(preparing.await.is_err());
-    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "1");
-    other.batch_execute("COMMIT").await.unwrap();
+    interrupted(&shop).await;
     shop.run("ALTER TABLE item ADD rank integer NOT NULL DEFAULT 7").await;
     shop.prepare(SETTINGS).await;
     assert_eq!(shop.one("SELECT count(*)::text FROM item JOIN was USING (id) WHERE rejoin_tick <> tick").await, "1");

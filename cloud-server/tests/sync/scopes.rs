@@ -5,11 +5,11 @@ use conflict_ui_api::backend::ConflictQuery;
 use conflict_ui_api::error::BackendError;
 use serde_json::json;
 use sync_core::change::{Confirmed, Op, RowChange};
-use sync_core::conflict::{Resolution, Way};
+use sync_core::conflict::Resolution;
 use sync_core::value::Value;
-use sync_core::wire::message::ResolveCommand;
 
 use crate::cloud::{Cloud, connect};
+use crate::deciding::command;
 use crate::site::{Site, id, stamp, verdict, verdicts};
 
 fn source(site: &Site<'_>, id: &str, production: &str, slot: i64) -> RowChange {
@@ -148,19 +148,9 @@ async fn the_engines_tables_and_keys_that_are_none_are_parked_and_stop_nobody() 
     let open = list(&client, &cloud.catalog, &ConflictQuery { limit: 10, ..ConflictQuery::default() }).await.unwrap();
     assert_eq!(open.len(), 2);
     for conflict in open {
-        let command = |resolution| ResolveCommand {
-            conflict: conflict.id,
-            revision: conflict.revision,
-            cloud_etag: conflict.cloud_etag.clone(),
-            resolution,
-            values: Vec::new(),
-            by: "eve".to_owned(),
-            way: Way::Plain,
-            besides: None,
-        };
-        let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(Resolution::LocalWins)).await;
+        let refused = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::LocalWins)).await;
         assert!(matches!(refused, Err(BackendError::Undecidable(_))), "{refused:?}");
-        let closed = resolve(&cloud.db, &cloud.catalog, "eve", &command(Resolution::CloudWins)).await.unwrap();
+        let closed = resolve(&cloud.db, &cloud.catalog, "eve", &command(&conflict, Resolution::CloudWins)).await.unwrap();
         assert_eq!(closed.resolution, Resolution::CloudWins);
     }
     assert_eq!(cloud.count("rejoin.users").await, 0);
