@@ -5,6 +5,7 @@
 
 mod api;
 pub(crate) mod lenient;
+pub mod names;
 mod one_or_many;
 mod order;
 

@@ -5,6 +5,7 @@
 mod cloud;
 mod guards;
 mod many;
+mod names;
 mod shapes;
 mod ways;
 

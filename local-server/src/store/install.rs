@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::Catalog;
+use sync_core::catalog::names::folded;
 
 use crate::store::db::DbError;
 use crate::store::error::{Result, StoreError};
@@ -51,27 +52,19 @@ pub fn check_current(connection: &Connection, catalog: &Catalog) -> std::result:
     if version == catalog.version.0 { Ok(()) } else { Err(DbError::Busy) }
 }
 
-/// Programs of this machine may have tables of their own in the file.
+/// Whether SQLite can hold the names. Programs of this machine may have tables of their own in the file.
 fn check_names(connection: &Connection, before: Option<&Catalog>, catalog: &Catalog) -> Result<()> {
-    let ours: Vec<String> = before.iter().flat_map(|before| &before.tables).map(|table| table.sqlite_name().to_lowercase()).collect();
-    let mut named: BTreeMap<String, &Table> = BTreeMap::new();
+    let ours: Vec<String> = before.iter().flat_map(|before| &before.tables).map(|table| folded(&table.sqlite_name())).collect();
+    if let Some((table, clash)) = catalog.name_clash() {
+        let what = format!("{clash}. Rename it at the cloud, or leave it out there in rejoin.toml");
+        return Err(SchemaError { table: table.sqlite_name(), what }.into());
+    }
     for table in &catalog.tables {
         let name = table.sqlite_name();
-        let refuse = |what: String| SchemaError { table: name.clone(), what };
-        if let Some(other) = named.insert(name.to_lowercase(), table) {
-            return Err(
-                refuse(format!("SQLite takes its name and that of {} for the same. Rename one of them at the cloud", other.name)).into()
-            );
-        }
-        let mut columns: Vec<String> = table.columns.iter().map(|column| column.name.to_lowercase()).collect();
-        columns.sort_unstable();
-        if let Some(twice) = columns.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(refuse(format!("SQLite takes two columns {} for the same. Rename one of them at the cloud", twice[0])).into());
-        }
         let taken = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = ?1)";
-        if !ours.contains(&name.to_lowercase()) && connection.query_row(taken, [name.to_lowercase()], |row| row.get(0))? {
+        if !ours.contains(&folded(&name)) && connection.query_row(taken, [folded(&name)], |row| row.get(0))? {
             let what = "the cloud has a table of this name now, and a program here has made one that is not synced. Rename that one in the site's database";
-            return Err(refuse(what.to_owned()).into());
+            return Err(SchemaError { table: name, what: what.to_owned() }.into());
         }
     }
     Ok(())

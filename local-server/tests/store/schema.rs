@@ -133,6 +133,28 @@ fn a_name_that_another_program_has_taken_is_refused_before_anything_is_changed()
 }
 
 #[test]
+fn names_that_sqlite_cannot_hold_are_refused_before_anything_is_changed() {
+    let before = system_catalog();
+    let connection = opened(&before);
+    let refused = |change: &dyn Fn(&mut Catalog)| {
+        let mut after = before.clone();
+        change(&mut after);
+        install(&connection, Some(&before), &after, "venue").unwrap_err().to_string()
+    };
+    let said = refused(&|after| after.tables[0].columns.push(column(9, "Show_Name", ColumnType::Text)));
+    assert!(said.starts_with("productions: has the columns show_name and Show_Name"), "{said}");
+    let said = refused(&|after| after.tables.push(table(6, "sync_log", vec![column(1, "id", ColumnType::Text)])));
+    assert!(said.starts_with("sync_log: is called like a table that every site has"), "{said}");
+    let said = refused(&|after| after.tables.push(table(6, "Sources", vec![column(1, "id", ColumnType::Text)])));
+    assert!(said.starts_with("Sources: has the same name as sources"), "{said}");
+    // What PostgreSQL and SQLite both tell apart.
+    let mut after = before.clone();
+    after.tables.push(table(6, "r\u{e9}gies", vec![column(1, "id", ColumnType::Text)]));
+    after.tables.push(table(7, "R\u{c9}gies", vec![column(1, "id", ColumnType::Text)]));
+    install(&connection, Some(&before), &after, "venue").unwrap();
+}
+
+#[test]
 fn triggers_of_an_older_program_are_made_anew() {
     let catalog = capture_catalog();
     let connection = opened(&catalog);

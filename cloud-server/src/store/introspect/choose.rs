@@ -1,6 +1,7 @@
 //! Which tables are synced, how their rows find their scope, which way they travel, and where their versioning stands. Pure; says why
 //! for every table.
 
+mod names;
 mod plan;
 mod references;
 mod search;
@@ -14,7 +15,7 @@ use sync_core::catalog::{Stamps, Travel};
 use self::plan::{column_line, mapped, unheeded};
 use super::policies::{Policies, policies};
 use super::{FoundTable, Schema};
-use crate::settings::{Named, Settings, SettingsError, TableSettings, is_reserved_path, names};
+use crate::settings::{self, Named, Settings, SettingsError, TableSettings, is_reserved_path};
 
 pub use self::plan::{LeftOutColumn, Plan, PlanEntry, Travels};
 
@@ -56,13 +57,13 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
         let own = settings.table(&table.schema, &table.name);
         left_out.push(if table.is_engine() { Vec::new() } else { secrets::leave_out(table, settings, own)? });
     }
-    let scopes = search::scopes(schema, settings)?;
+    let names::Sifted { scopes, remedies } = names::scopes(schema, settings)?;
     let mut chosen = Vec::new();
     let mut plan = Plan { tables: Vec::new(), warnings: unheeded(settings, schema) };
     let mut paths = BTreeSet::new();
     for ((at, table), left_out) in schema.tables.iter().enumerate().zip(left_out) {
         let Some(scope) = scopes.get(&at).cloned() else {
-            plan.tables.push(PlanEntry::left_out(settings, table));
+            plan.tables.push(PlanEntry::left_out(settings, table, remedies.get(&at)));
             continue;
         };
         let own = settings.table(&table.schema, &table.name);
@@ -92,7 +93,7 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
 
 /// The table that `rejoin.toml` names under `key`.
 fn find_table(schema: &Schema, settings: &Settings, key: &str, name: &Named) -> Result<usize, SettingsError> {
-    let at = schema.tables.iter().position(|table| !table.is_engine() && names(name.get_ref(), &table.schema, &table.name));
+    let at = schema.tables.iter().position(|table| !table.is_engine() && settings::names(name.get_ref(), &table.schema, &table.name));
     let unknown = || format!("{key}: there is no table {}{}", name.get_ref(), meant(schema, name.get_ref()));
     let at = at.ok_or_else(|| settings.error(name, unknown()))?;
     match &schema.tables[at].obstacle {

@@ -74,8 +74,9 @@ pub struct LeftOutColumn {
 }
 
 impl PlanEntry {
-    pub(super) fn left_out(settings: &Settings, table: &FoundTable) -> Self {
-        let (reason, otherwise) = why_left_out(settings, table);
+    /// `remedy`: the lines that would take its obstacle away, if any do.
+    pub(super) fn left_out(settings: &Settings, table: &FoundTable, remedy: Option<&String>) -> Self {
+        let (reason, otherwise) = why_left_out(settings, table, remedy);
         let label = table.label();
         let notes = table.notes.clone();
         let (travels, direction) = (Travels::LeftOut, Travel::Both);
@@ -128,9 +129,9 @@ pub(super) fn unheeded(settings: &Settings, schema: &Schema) -> Vec<String> {
     missing.map(|(key, name)| settings.error(name, format!("{key}: no table has a column {}", name.get_ref())).to_string()).collect()
 }
 
-fn why_left_out(settings: &Settings, table: &FoundTable) -> (String, Option<String>) {
+fn why_left_out(settings: &Settings, table: &FoundTable, remedy: Option<&String>) -> (String, Option<String>) {
     if let Some(obstacle) = &table.obstacle {
-        return (obstacle.clone(), None);
+        return (obstacle.clone(), remedy.cloned());
     }
     let is = |name: &Named| names(name.get_ref(), &table.schema, &table.name);
     if settings.left_out.iter().any(is) {
@@ -141,7 +142,7 @@ fn why_left_out(settings: &Settings, table: &FoundTable) -> (String, Option<Stri
 }
 
 /// A line of `rejoin.toml` that lists tables: those that it lists already, and one more.
-fn list_line(key: &str, listed: &[Named], keep: impl Fn(&Named) -> bool, more: Option<&FoundTable>) -> String {
+pub(super) fn list_line(key: &str, listed: &[Named], keep: impl Fn(&Named) -> bool, more: Option<&FoundTable>) -> String {
     let kept = listed.iter().filter(|name| keep(name)).map(|name| name.get_ref().clone());
     let all: Vec<String> = kept.chain(more.map(FoundTable::label)).map(|name| quoted(&name)).collect();
     format!("{key} = [{}]", all.join(", "))

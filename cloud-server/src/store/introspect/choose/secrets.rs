@@ -61,8 +61,18 @@ pub(super) fn leave_out(
 
 /// The columns without which no row can be inserted and that sites do not have.
 pub(super) fn wanted_by_inserts(table: &FoundTable) -> Vec<&str> {
-    let wanted = table.columns.iter().filter(|column| column.left_out && column.not_null && column.default.is_none());
+    let wanted = table.columns.iter().filter(|column| column.left_out && must_be_given(column));
     wanted.map(|column| column.name.as_str()).collect()
+}
+
+/// Whether no row can be inserted without it.
+pub(super) fn must_be_given(column: &FoundColumn) -> bool {
+    column.not_null && column.default.is_none()
+}
+
+/// Whether `without` may name the column.
+pub(super) fn can_stay(table: &FoundTable, column: &FoundColumn) -> bool {
+    !matches!(bond(table, column), Some(Bond::Key | Bond::Reference))
 }
 
 /// What holds a column in its place.
