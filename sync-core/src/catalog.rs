@@ -127,6 +127,9 @@ pub struct Column {
     /// `None`: NULL. It stays what it was, whatever the default is changed to.
     #[serde(default)]
     pub added: Option<Value>,
+    /// Whether PostgreSQL alone gives it its value (GENERATED ALWAYS AS IDENTITY): an insert may bring one, and then it stays as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed: bool,
 }
 
 /// A column's default, as far as a site can make it too.

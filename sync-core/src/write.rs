@@ -103,7 +103,7 @@ pub fn insert_row(
 /// A draft laid over an existing row.
 ///
 /// # Errors
-/// Every required field that would become NULL.
+/// Every required field that would become NULL, and every number that only PostgreSQL gives and that would become another one.
 pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &Draft) -> Result<Row, Vec<FieldError>> {
     let mut row = current.to_vec();
     let mut errors = Vec::new();
@@ -111,6 +111,13 @@ pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &D
         if let Some(value) = draft.get(&column.no) {
             if value.is_null() && column.not_null {
                 errors.push(required(catalog, column));
+            } else if column.fixed && !row[at].is_null() && row[at] != *value {
+                let field = catalog.api.case.apply(&column.name);
+                errors.push(FieldError {
+                    detail: format!("{field} is made by PostgreSQL alone: it stays as it is"),
+                    field,
+                    code: "read_only",
+                });
             }
             row[at] = value.clone();
         }
@@ -197,18 +204,37 @@ mod tests {
     use super::*;
     use crate::value::ColumnType;
 
-    #[test]
-    fn a_value_that_no_message_carries_is_a_fault_of_its_field() {
+    /// A catalog of one table with one column, which is its key and NOT NULL.
+    fn one_column(told: serde_json::Value) -> Catalog {
+        let mut column = serde_json::json!({"no": 1, "sql_type": "t", "not_null": true, "max_length": null});
+        column.as_object_mut().unwrap().extend(told.as_object().unwrap().clone());
         let json = serde_json::json!({
             "version": 1, "system": "s", "api": {}, "tables": [{
                 "no": 1, "schema": "public", "name": "t", "path": "t", "engine": false, "key": [1], "uniques": [], "indexes": [],
                 "references": [], "scope": "global", "soft_delete": null,
                 "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
-                "columns": [{"no": 1, "name": "note", "ty": "text", "sql_type": "text", "not_null": true, "default": null,
-                             "max_length": null}],
+                "columns": [column],
             }]
         });
-        let catalog: Catalog = serde_json::from_value(json).unwrap();
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_number_that_only_postgresql_gives_stays_as_it_is() {
+        let catalog = one_column(serde_json::json!({"name": "no", "ty": "integer", "default": "cloud", "fixed": true}));
+        let updated = |before: Value, new: i64| {
+            let draft = Draft::from([(ColumnNo(1), Value::Int(new))]);
+            update_row(&catalog, &catalog.tables[0], &[before], &draft).map_err(|errors| errors[0].code)
+        };
+        assert_eq!(updated(Value::Int(7), 8), Err("read_only"));
+        // A whole row that is sent back, and one that has no number yet.
+        assert_eq!(updated(Value::Int(7), 7), Ok(vec![Value::Int(7)]));
+        assert_eq!(updated(Value::Null, 8), Ok(vec![Value::Int(8)]));
+    }
+
+    #[test]
+    fn a_value_that_no_message_carries_is_a_fault_of_its_field() {
+        let catalog = one_column(serde_json::json!({"name": "note", "ty": "text", "default": null}));
         let read = |note: String| {
             let body = serde_json::json!({ "note": note });
             read_draft(&catalog, &catalog.tables[0], body.as_object().unwrap())
@@ -243,16 +269,7 @@ mod tests {
 
     #[test]
     fn a_timestamp_without_zone_takes_the_time_of_the_write_too() {
-        let json = serde_json::json!({
-            "version": 1, "system": "s", "api": {}, "tables": [{
-                "no": 1, "schema": "public", "name": "t", "path": "t", "engine": false, "key": [1], "uniques": [], "indexes": [],
-                "references": [], "scope": "global", "soft_delete": null,
-                "stamps": {"version": "v", "updated_at": "u", "last_modified_by": "m", "synced_at": "s"},
-                "columns": [{"no": 1, "name": "at", "ty": "timestamp", "sql_type": "timestamp", "not_null": true, "default": "now",
-                             "max_length": null}],
-            }]
-        });
-        let catalog: Catalog = serde_json::from_value(json).unwrap();
+        let catalog = one_column(serde_json::json!({"name": "at", "ty": "timestamp", "default": "now"}));
         let now = "2026-01-31T12:00:00.000000Z";
         let row = insert_row(&catalog, &catalog.tables[0], &Draft::new(), now, uuid::Uuid::nil).unwrap();
         assert_eq!(row, [ColumnType::Timestamp.parse("2026-01-31T12:00:00").unwrap()]);

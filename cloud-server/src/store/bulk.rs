@@ -2,7 +2,7 @@
 //! and cached as prepared statements by the pool.
 
 use deadpool_postgres::GenericClient;
-use sync_core::catalog::Table;
+use sync_core::catalog::{Column, Table};
 use sync_core::id::{Key, ScopeId, Tick};
 use sync_core::value::Value;
 
@@ -132,7 +132,9 @@ pub(crate) async fn update_columns(
     if rows.is_empty() {
         return Ok(());
     }
-    let columns: Vec<_> = positions.iter().map(|at| (*at, &table.columns[*at])).collect();
+    // What PostgreSQL alone gives stays as it is; of a key it says so itself.
+    let stays = |column: &Column| column.fixed && !table.key.contains(&column.no);
+    let columns: Vec<_> = positions.iter().map(|at| (*at, &table.columns[*at])).filter(|(_, column)| !stays(column)).collect();
     if columns.iter().any(|(_, column)| table.key.contains(&column.no)) {
         tell_of_new_keys(db).await?;
     }

@@ -24,6 +24,9 @@ mod stored;
 mod trial;
 mod undo;
 
+/// Why a number of GENERATED ALWAYS AS IDENTITY stays as it is, after its column's name.
+pub(crate) const FIXED: &str = "is made by PostgreSQL alone (GENERATED ALWAYS AS IDENTITY) and cannot be changed";
+
 pub use besides::{BesidesOf, besides};
 pub use detail::detail;
 pub use family::dependents;

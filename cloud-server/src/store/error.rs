@@ -47,7 +47,8 @@ impl StoreError {
         let Self::Database(error) = self else { return false };
         let Some(said) = error.as_db_error() else { return false };
         let syntax = ["42", "0A"].iter().any(|class| said.code().code().starts_with(class));
-        syntax && *said.code() != SqlState::INSUFFICIENT_PRIVILEGE && said.where_().is_none_or(is_within_ours)
+        let of_the_row = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::GENERATED_ALWAYS].contains(said.code());
+        syntax && !of_the_row && said.where_().is_none_or(is_within_ours)
     }
 }
 

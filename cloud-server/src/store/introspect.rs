@@ -80,6 +80,8 @@ pub(crate) struct FoundColumn {
     pub(crate) max_length: Option<u32>,
     /// What the rows hold that were there when the column was added, where PostgreSQL keeps that in its catalog; in its text form.
     pub(crate) missing: Option<String>,
+    /// GENERATED ALWAYS AS IDENTITY.
+    pub(crate) fixed: bool,
 }
 
 /// A plain or unique index over whole columns; partial ones and those over expressions are the cloud's own affair.
@@ -135,7 +137,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
 
     let sql = "SELECT a.attrelid, a.attnum, a.attname::text, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atttypid,
                       a.atttypmod, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid),
-                      CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
+                      CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END, a.attidentity = 'a'
                FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
     for row in transaction.query(sql, &[&oids]).await? {
@@ -168,6 +170,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
             default,
             max_length: resolved.max_length,
             missing: row.get(10),
+            fixed: row.get(11),
         });
     }
     read_constraints(&transaction, &oids, &at, &mut tables).await?;

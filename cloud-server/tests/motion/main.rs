@@ -10,6 +10,7 @@ mod anew;
 mod decisions;
 mod feeds;
 mod foresee;
+mod generated;
 mod keys;
 mod parks;
 mod renames;

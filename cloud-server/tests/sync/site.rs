@@ -250,7 +250,10 @@ impl<'c> Site<'c> {
         let given = self.values(table, values);
         let at = self.cloud.table(table);
         let value = |no: ColumnNo| given.iter().find(|(given, _)| *given == no).map_or(Value::Null, |(_, value)| value.clone());
-        let columns = at.columns.iter().filter(|column| column.name != "number" || given.iter().any(|(no, _)| *no == column.no));
+        let columns = at
+            .columns
+            .iter()
+            .filter(|column| !["number", "always"].contains(&column.name.as_str()) || given.iter().any(|(no, _)| *no == column.no));
         let all: Vec<(ColumnNo, Value)> = columns.map(|column| (column.no, value(column.no))).collect();
         let key = Key(at.key.iter().map(|no| value(*no)).collect());
         RowChange { table: at.no, key, stamp: stamp(1), base: None, op: Op::Insert(all), additions: Vec::new(), times: Vec::new() }

@@ -278,6 +278,7 @@ impl Draft {
             max_length: None,
             policy: sync_core::policy::Policy::Manual,
             added: None,
+            fixed: false,
         });
         self
     }

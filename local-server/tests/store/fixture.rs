@@ -19,6 +19,7 @@ pub(crate) fn column(no: u32, name: &str, ty: ColumnType) -> Column {
         max_length: None,
         policy: sync_core::policy::Policy::Manual,
         added: None,
+        fixed: false,
     }
 }
 

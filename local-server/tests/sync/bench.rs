@@ -40,6 +40,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         max_length: None,
         policy: sync_core::policy::Policy::Manual,
         added: None,
+        fixed: false,
     };
     let stamps = || Stamps {
         version: "version".into(),

@@ -33,6 +33,7 @@ pub(crate) fn table_of<const N: usize>(columns: [(&str, ColumnType, Policy); N])
         max_length: None,
         policy,
         added: None,
+        fixed: false,
     };
     Table {
         no: TableNo(1),

@@ -10,6 +10,7 @@ use sync_core::limits::VERSION_LEAD_MAX;
 use sync_core::value::Value;
 use uuid::Uuid;
 
+use super::FIXED;
 use super::settle::{Settling, Told};
 use crate::store::bulk::{self, RowWrite};
 use crate::store::error::StoreError;
@@ -194,6 +195,10 @@ impl Settling<'_> {
         let table = put.table;
         let (current, key) = (put.current.as_ref(), table.key_of(row));
         let from = current.map_or(to, |current| &current.at.scope);
+        let differs = |at: &usize| table.columns[*at].fixed && current.is_some_and(|current| current.row[*at] != row[*at]);
+        if let Some(at) = (0..table.columns.len()).find(differs) {
+            return Ok(Err(Told::new(format!("{} {FIXED}: decide CLOUD_WINS or MANUAL", table.columns[at].name))));
+        }
         let new_root = table.scope == ScopeRule::Root && current.is_none();
         if let Err(told) = self.take(tx, &[from, to], new_root).await? {
             return Ok(Err(told));

@@ -108,6 +108,7 @@ fn columns(found: &FoundTable, choice: &Chosen, own: &TableNumbers) -> Vec<Colum
                 max_length: column.max_length,
                 policy: choice.policies.of(&column.name),
                 added: None,
+                fixed: column.fixed,
             })
         })
         .collect();

@@ -27,6 +27,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
             default: None,
             max_length: (sql_type == "varchar(40)").then_some(40),
             missing: None,
+            fixed: false,
         }
     };
     FoundTable {

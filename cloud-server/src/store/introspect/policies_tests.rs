@@ -32,6 +32,7 @@ fn goods() -> FoundTable {
         default: None,
         max_length: None,
         missing: None,
+        fixed: false,
     };
     let reference = FoundReference {
         name: "maker".to_owned(),
