@@ -27,6 +27,33 @@ pub(crate) struct Policies {
 }
 
 impl Policies {
+    /// The columns of a declared reference, and the one that says of which kind it is, name one row together: of two sides that change one
+    /// each, the merged row would name what nobody chose.
+    fn join_references(&mut self, table: &FoundTable, notes: &mut Vec<String>) {
+        for reference in table.references.iter().filter(|reference| reference.declared) {
+            let held = reference.when.iter().map(|(kind, _)| kind).chain(&reference.columns).filter(|attnum| !table.key.contains(attnum));
+            let held = held.filter_map(|attnum| table.column(*attnum)).filter(|column| column.ty.is_some());
+            let held: BTreeSet<String> = held.map(|column| column.name.clone()).collect();
+            if held.len() < 2 || self.groups.iter().any(|group| held.iter().all(|name| group.contains(name))) {
+                continue;
+            }
+            let (joined, mut rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.groups).into_iter().partition(|group| group.iter().any(|name| held.contains(name)));
+            let group: BTreeSet<String> = joined.into_iter().flatten().chain(held).collect();
+            let mut shared = group.iter().map(|name| self.of(name));
+            let first = shared.next().unwrap_or_default();
+            if !first.fits_group() || shared.any(|policy| policy != first) {
+                let names = group.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                notes.push(format!(
+                    "{names} name one row together: a clash of them is decided by a person, since their policies differ or fit no group"
+                ));
+                self.columns.extend(group.iter().map(|name| (name.clone(), Policy::Manual)));
+            }
+            rest.push(group.into_iter().collect());
+            self.groups = rest;
+        }
+    }
+
     /// The policy of the column of this name.
     pub(crate) fn of(&self, column: &str) -> Policy {
         self.columns.get(column).copied().unwrap_or_default()
@@ -81,6 +108,7 @@ pub(crate) fn policies(
         }
         policies.groups = given.groups(own, &policies)?;
     }
+    policies.join_references(table, notes);
     Ok(policies)
 }
 

@@ -129,3 +129,27 @@ fn what_does_not_fit_is_told_with_its_line() {
         assert!(error.to_string().contains(words), "{body}: {error}");
     }
 }
+
+#[test]
+fn a_kind_and_what_it_names_clash_as_one() {
+    let mut table = goods();
+    for (kind, to) in [("a", 10), ("b", 11)] {
+        let when = Some((6, sync_core::value::Value::Text(kind.into())));
+        let reference =
+            FoundReference { name: kind.to_owned(), columns: vec![4], table: to, declared: true, when, ..table.references[0].clone() };
+        table.references.push(reference);
+    }
+    let read = |text: &str| {
+        let settings = Settings::parse(text).unwrap();
+        let mut notes = Vec::new();
+        let policies = policies(&table, &settings, settings.table("public", "goods"), &stamps(), &mut notes).unwrap();
+        (policies.groups.clone(), policies.of("stock").as_str(), policies.of("note").as_str(), notes.len() - 1)
+    };
+    let group = |names: &[&str]| vec![names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
+    assert_eq!(read(""), (group(&["note", "stock"]), "manual", "manual", 0));
+    assert_eq!(read("[policy]\ndefault = 'newest'"), (group(&["note", "stock"]), "newest", "newest", 0));
+    // What cannot be decided by a rule is decided by a person.
+    assert_eq!(read("[tables.goods]\npolicies = { note = 'text' }"), (group(&["note", "stock"]), "manual", "manual", 1));
+    // A group of the user's grows by it.
+    assert_eq!(read("[tables.goods]\ngroups = [['price', 'note']]"), (group(&["note", "price", "stock"]), "manual", "manual", 0));
+}
