@@ -76,7 +76,11 @@ fn words(catalog: &Catalog, table: &Table, refusal: &Refusal, said: &DbError) ->
             // An index that sites cannot hold, over an expression or of some rows only, is not in the catalog.
             let by = || said.detail().and_then(|detail| detail.strip_prefix("Key (")?.split_once(")=(")).map(|(by, _)| by.to_owned());
             let same = unique.map(|unique| names(&unique.columns)).or_else(by).unwrap_or_else(|| names(&table.key));
-            Some(format!("another row of {} has the same {same}", table.name))
+            let own = constraint.filter(|_| unique.is_none() && same != names(&table.key));
+            let own = own.map(|index| {
+                format!(" (by {index}, an index of the cloud's own: change that row there, or decide MANUAL with another value)")
+            });
+            Some(format!("another row of {} has the same {same}{}", table.name, own.unwrap_or_default()))
         }
         ConflictKind::ForeignKey => {
             let reference = table.references.iter().find(|reference| Some(reference.name.as_str()) == constraint)?;
