@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Subcommand};
-use cloud_server::foresee::{ForeseeError, Foresight, foresee};
+use cloud_server::foresee::{ForeseeError, Foresight, Under, foresee};
 use cloud_server::settings::Settings as SchemaSettings;
 use cloud_server::store::error::StoreError;
 
@@ -16,6 +16,7 @@ use crate::settings::Settings;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  rejoin schema plan migrations/0042.sql --database-url postgres://app@db/app --settings rejoin.toml\n  \
+    rejoin schema plan rename.sql --data rejoin-cloud --settings rejoin.toml --settings-after next/rejoin.toml\n  \
     rejoin schema plan change.sql --data rejoin-cloud --json\n\n\
     The migration is tried on an empty copy of the schema in a PostgreSQL of its own; the database itself is only read."
 )]
@@ -30,13 +31,16 @@ enum Action {
     Plan {
         /// The migration, as psql takes it
         file: PathBuf,
+        /// The rejoin.toml that comes with the migration, where that has to change too
+        #[arg(long, value_name = "FILE")]
+        settings_after: Option<PathBuf>,
         #[command(flatten)]
         database: DatabaseArgs,
     },
 }
 
 pub(crate) async fn run(args: SchemaArgs, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
-    let Action::Plan { file, .. } = args.action;
+    let Action::Plan { file, settings_after, .. } = args.action;
     let (_, matches) = matches.subcommand().ok_or_else(|| Failure::usage("plan"))?;
     let settings = Settings::load("cloud", matches, config)?;
     if !file.is_file() {
@@ -50,12 +54,13 @@ pub(crate) async fn run(args: SchemaArgs, matches: &ArgMatches, config: Option<&
             None => return Err(wrong("--settings names the rejoin.toml under which the database is synced".to_owned())),
         },
     };
+    let after = settings_after.map(|path| SchemaSettings::load(&path)).transpose().map_err(|error| wrong(error.to_string()))?;
     let (url, cluster) = match settings.text("database-url") {
         Some(url) => (url, None),
         None => private(&settings.required_path("data")?.join("postgres"), true).await?,
     };
     let folder = tempfile::tempdir().map_err(|error| Failure::failed(error.to_string()))?;
-    let foreseen = foresee(&url, &schema, &file, folder.path()).await;
+    let foreseen = foresee(&url, Under { settings: &schema, after: after.as_ref() }, &file, folder.path()).await;
     if let Some(cluster) = cluster {
         cluster.stop().await.map_err(|error| Failure::failed(error.to_string()))?;
     }

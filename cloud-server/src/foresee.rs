@@ -1,6 +1,9 @@
 //! What a migration would do, before it is run: it is tried on an empty copy of the schema in a PostgreSQL of its own, and the catalogs before
 //! and after are compared. The user's database is only read.
 
+mod filling;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,11 +14,12 @@ use sync_core::id::TableNo;
 use sync_core::motion::{Change, What, changes};
 use tokio_postgres::Client;
 
+use self::names::Names;
 use crate::postgres::{Binaries, Cluster, Durability, PostgresError};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use crate::store::error::StoreError;
 use crate::store::pool::{Database, UrlError};
-use crate::store::prepare::{self, PrepareError};
+use crate::store::prepare::{self, Plan, PlanEntry, PrepareError};
 use crate::store::row::{quote, table_sql};
 
 /// The database in which the migration is tried.
@@ -44,6 +48,26 @@ pub enum ForeseeError {
     /// The schema as it is does not fit rejoin.toml.
     #[error("the schema as it is cannot be synced: {0}")]
     Before(#[source] PrepareError),
+    /// The migration cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// After the migration rejoin.toml would name what is not there or not fit.
+    #[error(
+        "after the migration rejoin.toml would not fit, and the cloud would go on under the catalog that it has: {error}{}. Deploy the file with that \
+         line changed; --settings-after FILE says what comes of it", .told.iter().map(|one| format!("; {one}")).collect::<String>()
+    )]
+    Unfit {
+        /// The first line that is wrong.
+        error: SettingsError,
+        /// What the migration does to the names in it.
+        told: Vec<String>,
+    },
     /// After the migration it would not.
     #[error("after the migration the catalog could not be made, and the cloud would go on under the one that it has: {0}")]
     After(#[source] PrepareError),
@@ -98,11 +122,22 @@ pub struct SitesOn {
     pub sites: i64,
 }
 
+/// The settings under which a migration is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Under<'a> {
+    /// Those of now.
+    pub settings: &'a Settings,
+    /// Those that come with the migration; `None`: the same.
+    pub after: Option<&'a Settings>,
+}
+
 /// Foresees the migration `file` of the database at `url`. `folder`: for the copy; it holds nothing yet.
 ///
 /// # Errors
 /// See [`ForeseeError`].
-pub async fn foresee(url: &str, settings: &Settings, file: &Path, folder: &Path) -> Result<Foresight, ForeseeError> {
+pub async fn foresee(url: &str, under: Under<'_>, file: &Path, folder: &Path) -> Result<Foresight, ForeseeError> {
+    let text = std::fs::read(file).map_err(|error| ForeseeError::Read { path: file.display().to_string(), error })?;
+    let text = String::from_utf8_lossy(&text);
     let binaries = Binaries::find(None)?;
     let dump = folder.join("schema.sql");
     let mut warnings = Vec::new();
@@ -112,36 +147,65 @@ pub async fn foresee(url: &str, settings: &Settings, file: &Path, folder: &Path)
         cluster.create_database(COPY, None).await?;
         let copy = cluster.superuser_url(COPY);
         warnings.extend(copy_in(&binaries, &copy, &dump)?);
-        attempt(&binaries, &copy, settings, file).await
+        attempt(&binaries, &copy, under, file).await
     }
     .await;
     let stopped = cluster.stop().await;
-    let (before, after, rewritten) = tried?;
+    let tried = tried?;
     stopped?;
-    tell(url, &before, &after, &rewritten, warnings).await
+    warnings.extend(tried.left_out.iter().cloned());
+    tell(url, &tried, &text, warnings).await
 }
 
-type Tried = (Catalog, Catalog, BTreeSet<TableNo>);
+/// What came of the migration in the copy.
+struct Tried {
+    before: Catalog,
+    after: Catalog,
+    /// The tables that PostgreSQL wrote anew.
+    rewritten: BTreeSet<TableNo>,
+    /// What is said of new tables that stay at the cloud.
+    left_out: Vec<String>,
+}
 
 /// The catalog before, the migration, and the catalog after.
-async fn attempt(binaries: &Binaries, copy: &str, settings: &Settings, file: &Path) -> Result<Tried, ForeseeError> {
+async fn attempt(binaries: &Binaries, copy: &str, under: Under<'_>, file: &Path) -> Result<Tried, ForeseeError> {
     let db = Database::open(copy, 4)?;
     let tried = async {
-        let before = prepare::prepare(&db, settings, None).await.map_err(ForeseeError::Before)?;
-        let files = filenodes(&*db.client().await?).await?;
+        let before = prepare::prepare(&db, under.settings, None).await.map_err(ForeseeError::Before)?;
+        let known = prepare::plan(&db, under.settings).await.map_err(ForeseeError::Before)?;
+        let client = db.client().await?;
+        let (files, names) = (filenodes(&client).await?, Names::read(&client).await?);
+        drop(client);
         let path = file.to_string_lossy();
         let output = run(binaries, "psql", copy, &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", &path])?;
         if !output.status.success() {
             return Err(ForeseeError::Migration(words(&output)));
         }
-        let after = prepare::prepare(&db, settings, None).await.map_err(ForeseeError::After)?;
+        let settings = under.after.unwrap_or(under.settings);
+        let after = match prepare::prepare(&db, settings, None).await {
+            Err(PrepareError::Settings(error)) => {
+                let told = names.told(&Names::read(&*db.client().await?).await?, &error.message);
+                return Err(ForeseeError::Unfit { error, told });
+            }
+            done => done.map_err(ForeseeError::After)?,
+        };
+        let left_out = left_out(&known, &prepare::plan(&db, settings).await.map_err(ForeseeError::After)?);
         let now = filenodes(&*db.client().await?).await?;
-        let rewritten = files.iter().filter(|(no, file)| now.get(*no).is_some_and(|now| now != *file)).map(|(no, _)| TableNo(*no));
-        Ok((Catalog::clone(&before), Catalog::clone(&after), rewritten.collect()))
+        let rewritten =
+            files.iter().filter(|(no, file)| now.get(*no).is_some_and(|now| now != *file)).map(|(no, _)| TableNo(*no)).collect();
+        Ok(Tried { before: Catalog::clone(&before), after: Catalog::clone(&after), rewritten, left_out })
     }
     .await;
     db.close();
     tried
+}
+
+/// New tables that do not travel, with the line that would include them.
+fn left_out(known: &Plan, now: &Plan) -> Vec<String> {
+    let new = now.tables.iter().filter(|entry| !entry.synced && !known.tables.iter().any(|before| before.table == entry.table));
+    let line = |entry: &PlanEntry| entry.otherwise.as_ref().map(|line| format!("; {} would include it", line.replace('\n', "  ")));
+    new.map(|entry| format!("the new table {} stays at the cloud: it {}{}", entry.table, entry.reason, line(entry).unwrap_or_default()))
+        .collect()
 }
 
 async fn filenodes(client: &Client) -> Result<BTreeMap<u32, u32>, StoreError> {
@@ -201,13 +265,8 @@ fn words(output: &Output) -> String {
     error.unwrap_or_else(|| said.trim()).to_owned()
 }
 
-async fn tell(
-    url: &str,
-    before: &Catalog,
-    after: &Catalog,
-    rewritten: &BTreeSet<TableNo>,
-    mut warnings: Vec<String>,
-) -> Result<Foresight, ForeseeError> {
+async fn tell(url: &str, tried: &Tried, migration: &str, mut warnings: Vec<String>) -> Result<Foresight, ForeseeError> {
+    let Tried { before, after, rewritten, .. } = tried;
     let db = Database::open(url, 1)?;
     let client = db.client().await?;
     client.batch_execute("SET default_transaction_read_only = on").await?;
@@ -224,11 +283,7 @@ async fn tell(
             counted.insert(table.no, rows_fed);
         }
         if let (What::NotNull { column }, Some(table)) = (&change.what, table) {
-            let known = table.column_named(column).is_some();
-            let empty = count(&client, table, &if known { format!("{} IS NULL", quote(column)) } else { "true".to_owned() }).await?;
-            if empty > 0 {
-                warnings.push(format!("{} will fail: {empty} rows of {} have no value", change.title(), change.table));
-            }
+            warnings.extend(without_value(&client, table, column, migration).await?.map(|what| format!("{} {what}", change.title())));
         }
         let warning = change.parks().filter(|_| !sites.is_empty()).map(|what| {
             let on: Vec<String> = sites
@@ -243,6 +298,18 @@ async fn tell(
     db.close();
     warnings.push("what the migration does to rows (UPDATE, INSERT, DELETE) was tried on none".to_owned());
     Ok(Foresight { catalog, changes: told, rows_fed: counted.values().sum(), sites, warnings })
+}
+
+/// What a new NOT NULL comes upon.
+async fn without_value(client: &Client, table: &Table, column: &str, migration: &str) -> Result<Option<String>, StoreError> {
+    let known = table.column_named(column).is_some();
+    let empty = count(client, table, &if known { format!("{} IS NULL", quote(column)) } else { "true".to_owned() }).await?;
+    let (rows, have, them) = if empty == 1 { ("row", "has", "it") } else { ("rows", "have", "them") };
+    Ok(match (empty, filling::may_fill(migration, !known)) {
+        (0, _) => None,
+        (_, false) => Some(format!("will fail: {empty} {rows} of {} {have} no value", table.name)),
+        (_, true) => Some(format!("fails if the migration does not fill {them}: {empty} {rows} of {} {have} no value now", table.name)),
+    })
 }
 
 async fn count(client: &Client, table: &Table, condition: &str) -> Result<i64, StoreError> {

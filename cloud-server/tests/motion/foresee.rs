@@ -1,6 +1,6 @@
 //! `rejoin schema plan`: told before the migration is run, with the user's database untouched.
 
-use cloud_server::foresee::{ForeseeError, Foresight, foresee};
+use cloud_server::foresee::{ForeseeError, Foresight, Under, foresee};
 use cloud_server::settings::Settings;
 
 use crate::cloud::Cloud;
@@ -9,10 +9,16 @@ use crate::site::id;
 const SETTINGS: &str = "root = 'productions'\nglobal = ['kinds']\n";
 
 async fn plan(cloud: &Cloud, migration: &str) -> Result<Foresight, ForeseeError> {
+    plan_with(cloud, migration, None).await
+}
+
+/// `after`: the settings that come with the migration.
+async fn plan_with(cloud: &Cloud, migration: &str, after: Option<&str>) -> Result<Foresight, ForeseeError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("migration.sql");
     std::fs::write(&file, migration).unwrap();
-    foresee(cloud.url(), &Settings::parse(SETTINGS).unwrap(), &file, folder.path()).await
+    let (settings, after) = (Settings::parse(SETTINGS).unwrap(), after.map(|text| Settings::parse(text).unwrap()));
+    foresee(cloud.url(), Under { settings: &settings, after: after.as_ref() }, &file, folder.path()).await
 }
 
 #[tokio::test]
@@ -54,7 +60,7 @@ async fn a_risky_migration_is_told_with_its_sites_and_rows() {
         ]
     );
     assert_eq!((foreseen.catalog, foreseen.rows_fed), (1, 2));
-    assert!(foreseen.warnings[0].contains("1 rows of marks have no value"), "{:?}", foreseen.warnings);
+    assert_eq!(foreseen.warnings[0], "NOT NULL on marks.note will fail: 1 row of marks has no value");
     assert_eq!((cloud.one::<String>(shape).await, cloud.ticks().await), (before, ticks), "nothing was touched");
 }
 
@@ -63,11 +69,50 @@ async fn a_migration_that_fails_or_cannot_be_synced_is_told() {
     let cloud = Cloud::start().await;
     let failed = plan(&cloud, "ALTER TABLE marks ADD note text;").await.unwrap_err();
     assert_eq!(failed.to_string(), "the migration fails: column \"note\" of relation \"marks\" already exists");
-    let unfit = plan(&cloud, "ALTER TABLE kinds RENAME TO sorts;").await.unwrap_err();
-    assert!(matches!(unfit, ForeseeError::After(_)), "{unfit}");
-    assert!(unfit.to_string().contains("there is no table kinds"), "{unfit}");
     let unreached = plan(&cloud, "ALTER TABLE marks DROP CONSTRAINT marks_production_id_fkey;").await.unwrap_err();
     assert!(unreached.to_string().contains("public.marks"), "{unreached}");
     let nothing = plan(&cloud, "CREATE INDEX ON marks (lower(note));").await.unwrap();
     assert!(nothing.changes.is_empty());
+}
+
+#[tokio::test]
+async fn a_line_of_the_settings_that_no_longer_fits_is_told_and_its_successor_is_tried() {
+    let cloud = Cloud::start().await;
+    let migration = "ALTER TABLE kinds RENAME TO sorts;";
+    let unfit = plan(&cloud, migration).await.unwrap_err().to_string();
+    assert!(unfit.contains("rejoin.toml, line 2: global: there is no table kinds"), "{unfit}");
+    assert!(unfit.contains("; kinds is renamed to sorts. Deploy") && unfit.contains("--settings-after"), "{unfit}");
+    let next = plan_with(&cloud, migration, Some("root = 'productions'\nglobal = ['sorts']\n")).await.unwrap();
+    let titles: Vec<&str> = next.changes.iter().map(|told| told.title.as_str()).collect();
+    assert_eq!(titles, ["table kinds is renamed to sorts"]);
+}
+
+#[tokio::test]
+async fn not_null_fails_for_sure_only_where_the_migration_writes_no_row() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[]).await;
+    cloud.run(&format!("INSERT INTO marks VALUES ('a', '{p}', NULL), ('b', '{p}', NULL)")).await;
+    let not_null = "ALTER TABLE marks ALTER note SET NOT NULL";
+    let sure = plan(&cloud, not_null).await.unwrap();
+    assert_eq!(sure.warnings[0], "NOT NULL on marks.note will fail: 2 rows of marks have no value");
+    let filled = plan(&cloud, &format!("UPDATE marks SET note = '' WHERE note IS NULL; {not_null}")).await.unwrap();
+    assert_eq!(filled.warnings[0], "NOT NULL on marks.note fails if the migration does not fill them: 2 rows of marks have no value now");
+}
+
+#[tokio::test]
+async fn a_new_table_that_stays_at_the_cloud_is_told_with_the_line_that_includes_it() {
+    let cloud = Cloud::start().await;
+    let foreseen = plan(
+        &cloud,
+        "CREATE TABLE audit (id uuid PRIMARY KEY);
+         CREATE TABLE notes (id uuid PRIMARY KEY, production_id uuid NOT NULL REFERENCES productions, body text, \"Body\" text)",
+    )
+    .await
+    .unwrap();
+    let told = |what: &str| foreseen.warnings.iter().any(|warning| warning.contains(what));
+    assert!(told("the new table audit stays at the cloud: it reaches no root") && told("global = [\"kinds\", \"audit\"] would include it"));
+    assert!(told("the new table notes stays at the cloud: it has the columns body and Body"), "{:?}", foreseen.warnings);
+    let unable = plan(&cloud, "ALTER TABLE marks ADD \"Note\" text").await.unwrap_err();
+    assert!(matches!(&unable, ForeseeError::After(error) if error.to_string().contains("has the columns note and Note")), "{unable}");
 }
