@@ -242,3 +242,9 @@ pub const STAMP_PAGES_MAX: i64 = 1024;
 pub const STAMP_VACUUM_PAGES: i64 = 512;
 /// Tables of up to so many pages are indexed and closed at once, under a lock of a moment.
 pub const SMALL_TABLE_PAGES: i64 = 1024;
+/// How long a plan may look at rows: what is not counted by then is said to be so.
+pub const PLAN_LOOK_TIME: Duration = Duration::from_secs(5);
+/// Rows of which a plan reads the kinds that they refer to.
+pub const PLAN_KIND_ROWS_MAX: usize = 10_000;
+/// Kinds that a plan shows of one table.
+pub const PLAN_KINDS_MAX: usize = 20;

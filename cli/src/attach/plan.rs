@@ -31,6 +31,7 @@ pub(super) fn text(plan: &Plan, place: &str) -> String {
         names(&mut text, &global);
     }
     by_reason(&mut text, "Left out; beside each, the line of rejoin.toml that would include it", &left, lines);
+    nowhere(&mut text, plan);
     mapped(&mut text, plan);
     secrets(&mut text, plan, columns);
     notes(&mut text, plan);
@@ -87,6 +88,21 @@ fn lines(text: &mut String, entries: &[&PlanEntry]) {
     }
 }
 
+/// Rows that stay at the cloud though their table travels.
+fn nowhere(text: &mut String, plan: &Plan) {
+    let said = |entry: &&PlanEntry| entry.nowhere.is_some_and(|nowhere| nowhere.rows != Some(0));
+    let entries: Vec<&PlanEntry> = plan.tables.iter().filter(said).collect();
+    if entries.is_empty() {
+        return;
+    }
+    text.push_str("\nRows that name no parent and stay at the cloud\n");
+    for entry in entries {
+        let counted = entry.nowhere.and_then(|nowhere| nowhere.rows.zip(nowhere.of));
+        let count = counted.map_or_else(|| "not counted: it takes too long".to_owned(), |(rows, of)| format!("{rows} of {of}"));
+        let _ = writeln!(text, "  {}: {count}", entry.table);
+    }
+}
+
 /// Which tables keep versions, and marks of deletes, in columns of their own.
 fn mapped(text: &mut String, plan: &Plan) {
     let mut groups: BTreeMap<String, Vec<&PlanEntry>> = BTreeMap::new();
@@ -138,7 +154,7 @@ fn notes(text: &mut String, plan: &Plan) {
     }
     text.push_str("\nNotes\n");
     for (note, tables) in said {
-        let _ = writeln!(text, "  {note}: {}", tables.join(", "));
+        let _ = writeln!(text, "  {}: {}", one_line(note), tables.join(", "));
     }
 }
 
@@ -163,6 +179,8 @@ mod tests {
             otherwise: otherwise.map(str::to_owned),
             left_out: Vec::new(),
             notes: Vec::new(),
+            kinds: Vec::new(),
+            nowhere: None,
             mapped: BTreeMap::new(),
         }
     }

@@ -5,6 +5,7 @@ mod feed;
 pub(crate) mod feeding;
 mod follow;
 pub(crate) mod lead;
+mod looks;
 mod publish;
 mod rekey;
 mod waits;
@@ -29,7 +30,7 @@ use crate::attach::Node;
 use crate::settings::{Settings, SettingsError};
 use crate::systems::BuiltIn;
 
-pub use super::introspect::choose::{LeftOutColumn, Plan, PlanEntry, Travels};
+pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
 pub use super::pace::Progress;
 
 /// Why a database could not be made ready.
@@ -222,7 +223,9 @@ pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareErr
     let mut client = db.client().await?;
     let mut schema = read(&mut client).await?;
     orphans::recall(&client, &mut schema).await?;
-    Ok(choose(&mut schema, settings)?.1)
+    let (chosen, mut plan) = choose(&mut schema, settings)?;
+    looks::look(&mut client, &schema, &chosen, &mut plan).await?;
+    Ok(plan)
 }
 
 /// The user's tables, and what each of their rows refers to.

@@ -4,6 +4,7 @@
 #[path = "../cloud/mod.rs"]
 mod cloud;
 mod guards;
+mod looks;
 mod many;
 mod names;
 mod shapes;

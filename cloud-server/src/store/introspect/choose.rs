@@ -1,6 +1,7 @@
 //! Which tables are synced, how their rows find their scope, which way they travel, and where their versioning stands. Pure; says why
 //! for every table.
 
+mod kinds;
 mod names;
 mod plan;
 mod references;
@@ -17,7 +18,10 @@ use super::policies::{Policies, policies};
 use super::{FoundTable, Schema};
 use crate::settings::{self, Named, Settings, SettingsError, TableSettings, is_reserved_path};
 
-pub use self::plan::{LeftOutColumn, Plan, PlanEntry, Travels};
+pub use self::kinds::Kinds;
+pub(crate) use self::kinds::stands_for;
+pub use self::plan::{LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
+pub(crate) use self::references::always_names;
 
 /// How many names are proposed for one that is unknown.
 const NEAR_SHOWN_MAX: usize = 3;
@@ -63,13 +67,18 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
     let mut paths = BTreeSet::new();
     for ((at, table), left_out) in schema.tables.iter().enumerate().zip(left_out) {
         let Some(scope) = scopes.get(&at).cloned() else {
-            plan.tables.push(PlanEntry::left_out(settings, table, remedies.get(&at)));
+            let mut entry = PlanEntry::left_out(settings, table, remedies.get(&at));
+            if table.obstacle.is_none() {
+                entry.kinds = kinds::pairs(schema, table);
+            }
+            plan.tables.push(entry);
             continue;
         };
         let own = settings.table(&table.schema, &table.name);
         let travel = travel(table, settings, own, &scope)?;
         let mut entry = PlanEntry::synced(settings, table, &scope, travel);
         entry.left_out = left_out;
+        entry.kinds = kinds::pairs(schema, table);
         entry.notes.extend(travel_note(table, own));
         let notes = &mut entry.notes;
         let stamps = stamps::stamps(table, settings, own, notes)?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use sync_core::catalog::{Stamps, Travel};
 
 use super::FoundScope;
+use super::kinds::Kinds;
 use super::references::{self, describe};
 use crate::settings::{Named, Settings, StampNames, names};
 use crate::store::introspect::assemble::ENGINE_COLUMNS;
@@ -40,8 +41,21 @@ pub struct PlanEntry {
     pub left_out: Vec<LeftOutColumn>,
     /// What else is worth knowing.
     pub notes: Vec<String>,
+    /// Pairs of columns that look like a reference to one of several tables and are none yet.
+    pub kinds: Vec<Kinds>,
+    /// The rows that name no parent and stay at the cloud, where there may be such.
+    pub nowhere: Option<Nowhere>,
     /// What is kept in columns of its own: `version` and so on, and `softDelete`, each with the column.
     pub mapped: BTreeMap<&'static str, String>,
+}
+
+/// Rows that name no parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Nowhere {
+    /// How many; `None`: they could not be counted in time.
+    pub rows: Option<i64>,
+    /// Of how many in all.
+    pub of: Option<i64>,
 }
 
 /// How a table's rows find their scope.
@@ -77,10 +91,8 @@ impl PlanEntry {
     /// `remedy`: the lines that would take its obstacle away, if any do.
     pub(super) fn left_out(settings: &Settings, table: &FoundTable, remedy: Option<&String>) -> Self {
         let (reason, otherwise) = why_left_out(settings, table, remedy);
-        let label = table.label();
-        let notes = table.notes.clone();
         let (travels, direction) = (Travels::LeftOut, Travel::Both);
-        Self { table: label, synced: false, travels, direction, reason, otherwise, left_out: Vec::new(), notes, mapped: BTreeMap::new() }
+        Self { synced: false, otherwise, ..Self::told(table, travels, direction, reason) }
     }
 
     pub(super) fn synced(settings: &Settings, table: &FoundTable, scope: &FoundScope, direction: Travel) -> Self {
@@ -96,8 +108,23 @@ impl PlanEntry {
             }
         };
         let otherwise = (*scope != FoundScope::Root).then(|| list_line("left_out", &settings.left_out, |_| true, Some(table)));
-        let (label, notes) = (table.label(), table.notes.clone());
-        Self { table: label, synced: true, travels, direction, reason, otherwise, left_out: Vec::new(), notes, mapped: BTreeMap::new() }
+        Self { otherwise, ..Self::told(table, travels, direction, reason) }
+    }
+
+    fn told(table: &FoundTable, travels: Travels, direction: Travel, reason: String) -> Self {
+        Self {
+            table: table.label(),
+            synced: true,
+            travels,
+            direction,
+            reason,
+            otherwise: None,
+            left_out: Vec::new(),
+            notes: table.notes.clone(),
+            kinds: Vec::new(),
+            nowhere: None,
+            mapped: BTreeMap::new(),
+        }
     }
 }
 
@@ -156,11 +183,11 @@ pub(super) fn column_line(table: &FoundTable, key: &str, listed: &[Named], more:
 }
 
 /// A key as TOML writes it.
-fn bare(name: &str) -> String {
+pub(super) fn bare(name: &str) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if plain && !name.is_empty() { name.to_owned() } else { quoted(name) }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     toml::Value::from(name).to_string()
 }

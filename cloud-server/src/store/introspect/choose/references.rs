@@ -113,7 +113,7 @@ impl Said<'_> {
 }
 
 /// Whether a column can hold what the key is.
-fn can_hold(column: &FoundColumn, key: &FoundColumn) -> bool {
+pub(super) fn can_hold(column: &FoundColumn, key: &FoundColumn) -> bool {
     use ColumnType::{Array, Enum, Int2, Int4, Int8, Other, Text, Uuid};
     match (&column.ty, &key.ty) {
         (Some(Enum(_) | Array(_) | Other), Some(_)) => column.sql_type == key.sql_type,
@@ -136,7 +136,7 @@ fn missing_index(table: &FoundTable, reference: &FoundReference) -> Option<Strin
 }
 
 /// Whether every row names something by this reference.
-pub(super) fn always_names(table: &FoundTable, reference: &FoundReference) -> bool {
+pub(crate) fn always_names(table: &FoundTable, reference: &FoundReference) -> bool {
     !reference.declared && reference.columns.iter().all(|attnum| table.column(*attnum).is_some_and(|column| column.not_null))
 }
 
