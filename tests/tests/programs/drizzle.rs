@@ -44,10 +44,10 @@ async fn migrations_and_push_beside_us() {
     scene.world.stop().await;
     scene.project.edit(TABLES, "  phone: text(\"phone\"),\n", "  phone: text(\"phone\"),\n  mail: text(\"mail\"),\n");
     let questions = [("rename column", ENTER), ("Yes, I want to remove", &(DOWN.to_owned() + ENTER))];
-    let text = scene.project.npx_answering("drizzle-kit push", &[questions[0], (questions[1].0, ENTER)]);
+    let text = scene.project.npx_answering(&["drizzle-kit", "push"], &[questions[0], (questions[1].0, ENTER)]);
     assert!(text.contains("data-loss") && text.contains("aborted"), "{text}");
     scene.project.is_healthy();
-    let text = scene.project.npx_answering("drizzle-kit push", &questions);
+    let text = scene.project.npx_answering(&["drizzle-kit", "push"], &questions);
     assert!(text.contains("cannot drop column rejoin_scope"), "{text}");
     scene.project.is_ill(&["items: the index rejoin_4_feed is gone", "shops: the index rejoin_5_feed is gone"]);
     scene.world.start_again().await;

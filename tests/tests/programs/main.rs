@@ -6,3 +6,4 @@ mod drizzle;
 mod prisma;
 mod project;
 mod scene;
+mod terminal;

@@ -128,7 +128,7 @@ async fn migrations_need_to_know_nothing_of_us() {
     assert_eq!(scene.count_at_site("items?id=20").await, 0);
 
     // `migrate dev` is for a database of one's own: here it wants to drop everything, and does nothing.
-    let text = scene.project.npx_answering("prisma migrate dev --create-only --name more", &[]);
+    let text = scene.project.npx_answering(&["prisma", "migrate", "dev", "--create-only", "--name", "more"], &[]);
     assert!(text.contains("Drift detected") && text.contains("rejoin_scope") && text.contains("All data will be lost"), "{text}");
     scene.offline().await;
     scene.lands().await;

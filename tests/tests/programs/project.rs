@@ -1,8 +1,9 @@
 //! A project of a user: its files, its programs, its database.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use crate::terminal;
 
 /// Its folder, which is gone when it is dropped.
 pub(crate) struct Project {
@@ -76,11 +77,17 @@ impl Project {
         command
     }
 
+    /// One of the project's programs.
+    fn program(&self, arguments: &[&str]) -> Command {
+        let program = self.path().join("node_modules/.bin").join(arguments[0]);
+        let mut command = self.command(program.to_str().unwrap());
+        command.args(&arguments[1..]);
+        command
+    }
+
     /// Runs one of the project's programs, as `npx` does, without a terminal.
     pub(crate) fn try_npx(&self, arguments: &[&str]) -> Said {
-        let program = self.path().join("node_modules/.bin").join(arguments[0]);
-        let output = self.command(program.to_str().unwrap()).args(&arguments[1..]).stdin(Stdio::null()).output().unwrap();
-        Said::of(&output)
+        Said::of(&self.program(arguments).stdin(Stdio::null()).output().unwrap())
     }
 
     /// The same, where it must be content; what it printed.
@@ -95,31 +102,9 @@ impl Project {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The same on a terminal: each time one of the texts appears after the last answer, what belongs to it is typed.
-    pub(crate) fn npx_answering(&self, command: &str, answers: &[(&str, &str)]) -> String {
-        let mut child = self
-            .command("script")
-            .args(["-q", "-e", "-c", &format!("timeout 60 node_modules/.bin/{command}"), "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let (mut said, mut from, mut buffer) = (Vec::new(), 0, [0; 4096]);
-        let mut left = answers.iter();
-        let mut next = left.next();
-        while let Some(count) = screen.read(&mut buffer).ok().filter(|count| *count > 0) {
-            said.extend_from_slice(&buffer[..count]);
-            if let Some((_, answer)) = next.filter(|(question, _)| String::from_utf8_lossy(&said[from..]).contains(question)) {
-                from = said.len();
-                keys.write_all(answer.as_bytes()).unwrap();
-                next = left.next();
-            }
-        }
-        let text = String::from_utf8_lossy(&said).into_owned();
-        let _ = child.wait().unwrap();
-        assert!(next.is_none(), "{command} did not ask {next:?}: {text}");
-        text
+    /// The same on a terminal, with these answers to what it asks; it need not be content.
+    pub(crate) fn npx_answering(&self, arguments: &[&str], answers: &[(&str, &str)]) -> String {
+        terminal::answering(self.program(arguments), answers).0
     }
 
     /// `rejoin COMMAND` in the project's folder: whether it was content, and what it said.
