@@ -4,6 +4,7 @@
 //! `1.50` and `1.5`, `Z` and `+00`, or another order of JSON keys never look like an edit. SQL's `=` is never asked.
 
 mod array;
+mod cast;
 mod column_type;
 mod decimal;
 mod interval;
@@ -16,6 +17,7 @@ use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 
+pub use self::cast::Cast;
 pub use self::column_type::{ColumnType, ValueError};
 pub(crate) use self::decimal::canonical as canonical_decimal;
 pub use self::moment::timestamp_text;

@@ -187,13 +187,50 @@ fn write(node: &Node, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// PostgreSQL's text form of a canonical array.
-pub(super) fn to_postgres(element: &ColumnType, text: &str) -> Option<String> {
+/// A canonical array and its bounds.
+fn read(element: &ColumnType, text: &str) -> Option<(Node, Vec<i32>)> {
     let (items, lower) = match serde_json::from_str::<Bounded<'_>>(text).ok().filter(|_| text.starts_with('{')) {
         Some(bounded) => (bounded.items.get(), bounded.lower),
         None => (text, Vec::new()),
     };
-    let node = from_json(element, items, 0)?;
+    Some((from_json(element, items, 0)?, lower))
+}
+
+/// A canonical array with other elements; `None` where there is none for one of them.
+pub(super) fn map(element: &ColumnType, cast: &dyn Fn(&Value) -> Option<Value>, text: &str) -> Option<String> {
+    fn each(node: Node, cast: &dyn Fn(&Value) -> Option<Value>) -> Option<Node> {
+        Some(match node {
+            Node::Leaf(value) => Node::Leaf(cast(&value)?),
+            Node::List(items) => Node::List(items.into_iter().map(|item| each(item, cast)).collect::<Option<_>>()?),
+        })
+    }
+    let (node, lower) = read(element, text)?;
+    written(&each(node, cast)?, &lower)
+}
+
+/// The text from which PostgreSQL reads a canonical array.
+pub(super) fn to_postgres(element: &ColumnType, text: &str) -> Option<String> {
+    write_array(element, text, &|value| quote(&element.postgres_text(value)))
+}
+
+/// A canonical array as PostgreSQL writes it itself, given how it writes the elements: in quotes only where they are needed.
+pub(super) fn literal(element: &ColumnType, write: &dyn Fn(&Value) -> String, text: &str) -> Option<String> {
+    let bare = |text: &str| {
+        let special = |letter: char| matches!(letter, '"' | '\\' | '{' | '}' | ',' | ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c');
+        !text.is_empty() && !text.eq_ignore_ascii_case("NULL") && !text.contains(special)
+    };
+    write_array(element, text, &|value| {
+        let text = write(value);
+        if bare(&text) { text } else { quote(&text) }
+    })
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn write_array(element: &ColumnType, text: &str, write: &dyn Fn(&Value) -> String) -> Option<String> {
+    let (node, lower) = read(element, text)?;
     let mut out = String::with_capacity(text.len().min(VALUE_BYTES_MAX) + 2);
     for (lower, length) in lower.iter().zip(lengths(&node)?) {
         let upper = i64::from(*lower) + i64::try_from(length).ok()? - 1;
@@ -202,30 +239,21 @@ pub(super) fn to_postgres(element: &ColumnType, text: &str) -> Option<String> {
     if !out.is_empty() {
         out.push('=');
     }
-    write_postgres(element, &node, &mut out);
+    write_node(&node, write, &mut out);
     Some(out)
 }
 
-fn write_postgres(element: &ColumnType, node: &Node, out: &mut String) {
+fn write_node(node: &Node, write: &dyn Fn(&Value) -> String, out: &mut String) {
     match node {
         Node::Leaf(Value::Null) => out.push_str("NULL"),
-        Node::Leaf(value) => {
-            out.push('"');
-            for letter in element.postgres_text(value).chars() {
-                if matches!(letter, '"' | '\\') {
-                    out.push('\\');
-                }
-                out.push(letter);
-            }
-            out.push('"');
-        }
+        Node::Leaf(value) => out.push_str(&write(value)),
         Node::List(items) => {
             out.push('{');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
                     out.push(',');
                 }
-                write_postgres(element, item, out);
+                write_node(item, write, out);
             }
             out.push('}');
         }

@@ -143,7 +143,7 @@ impl ColumnType {
     }
 
     /// The canonical text of a type whose values are text.
-    fn canonical(&self, text: &str) -> Option<String> {
+    pub(super) fn canonical(&self, text: &str) -> Option<String> {
         match self {
             Self::Numeric => decimal::canonical(text),
             Self::Money => decimal::money(text),

@@ -21,6 +21,10 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     if matches!(text, "infinity" | "-infinity") {
         return Some(text.to_owned());
     }
+    read(text).map(|sum| sum.text())
+}
+
+fn read(text: &str) -> Option<Interval> {
     let mut sum = Interval::default();
     if let Some(iso) = text.strip_prefix('P') {
         sum.add_iso(iso)?;
@@ -28,7 +32,23 @@ pub(super) fn canonical(text: &str) -> Option<String> {
         sum.add_words(text)?;
     }
     let fits = i32::try_from(sum.months).is_ok() && i32::try_from(sum.days).is_ok();
-    fits.then(|| sum.text())
+    fits.then_some(sum)
+}
+
+/// A canonical interval with so many digits of a second, halves away from zero.
+pub(super) fn rounded(text: &str, digits: u32) -> Option<String> {
+    if digits >= 6 || text.ends_with("infinity") {
+        return Some(text.to_owned());
+    }
+    let (mut sum, scale) = (read(text)?, 10_i64.pow(6 - digits));
+    let half = if sum.micros < 0 { -scale / 2 } else { scale / 2 };
+    sum.micros = sum.micros.checked_add(half)? / scale * scale;
+    Some(sum.text())
+}
+
+/// The time of day that is left of a canonical interval without its months and days, in microseconds.
+pub(super) fn of_day(text: &str) -> Option<i64> {
+    read(text).map(|sum| sum.micros.rem_euclid(DAY))
 }
 
 impl Interval {

@@ -58,6 +58,16 @@ pub(super) fn date(text: &str) -> Option<String> {
     Some(format!("{date}{era}"))
 }
 
+/// The day after a canonical date.
+pub(super) fn next_day(text: &str) -> Option<String> {
+    if let Some(infinite) = infinite(text) {
+        return Some(infinite);
+    }
+    let (day_text, era) = split_era(text);
+    let (next, era) = date_text(day(day_text, era)? + 1);
+    date(&format!("{next}{era}"))
+}
+
 pub(super) fn time(text: &str) -> Option<String> {
     let micros = time_of_day(text.trim())?;
     Some(format!("{}.{:06}", clock(micros), micros % SECOND))
@@ -83,7 +93,7 @@ pub(super) fn timetz(text: &str) -> Option<String> {
 }
 
 /// Takes `BC` or `AD` off the end.
-fn split_era(text: &str) -> (&str, bool) {
+pub(super) fn split_era(text: &str) -> (&str, bool) {
     for (suffix, before_christ) in [(" BC", true), (" AD", false), (" bc", true), (" ad", false)] {
         if let Some(rest) = text.strip_suffix(suffix) {
             return (rest.trim_end(), before_christ);
@@ -93,7 +103,7 @@ fn split_era(text: &str) -> (&str, bool) {
 }
 
 /// The day, and the text of the time, which may be empty.
-fn day_and_time(text: &str, before_christ: bool) -> Option<(i64, &str)> {
+pub(super) fn day_and_time(text: &str, before_christ: bool) -> Option<(i64, &str)> {
     let (date, time) = match text.find(['T', 't', ' ']) {
         Some(at) => (&text[..at], text[at + 1..].trim_start()),
         None => (text, ""),
@@ -175,7 +185,7 @@ fn number(text: &str, digits: usize) -> Option<i64> {
 }
 
 /// A moment so many microseconds from a day's beginning.
-fn stamp(days: i64, micros: i64, zone: &str) -> Option<String> {
+pub(super) fn stamp(days: i64, micros: i64, zone: &str) -> Option<String> {
     let (days, rest) = (days + micros.div_euclid(DAY), micros.rem_euclid(DAY));
     if days < first_day() || days > day_number(294_276, 12, 31) {
         return None;
@@ -184,7 +194,7 @@ fn stamp(days: i64, micros: i64, zone: &str) -> Option<String> {
     Some(format!("{date}T{}.{:06}{zone}{era}", clock(rest), rest % SECOND))
 }
 
-fn clock(micros: i64) -> String {
+pub(super) fn clock(micros: i64) -> String {
     let seconds = micros / SECOND;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -1,6 +1,6 @@
 //! Network addresses: `inet`, `cidr`, `macaddr`, `macaddr8`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `192.168.1.5`, `192.168.1.5/24`, `2001:db8::1`: without the mask where it covers one host.
 pub(super) fn inet(text: &str) -> Option<String> {
@@ -16,6 +16,24 @@ pub(super) fn cidr(text: &str) -> Option<String> {
         IpAddr::V6(address) => u128::from(address) & low_bits(128 - bits),
     };
     (below == 0).then(|| format!("{address}/{bits}"))
+}
+
+/// The network that an address is in: what is below the mask goes.
+pub(super) fn network(text: &str) -> Option<String> {
+    let (address, bits) = address(text)?;
+    let network: IpAddr = match address {
+        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address) & !u32::try_from(low_bits(32 - bits)).unwrap_or(u32::MAX)).into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !low_bits(128 - bits)).into(),
+    };
+    Some(format!("{network}/{bits}"))
+}
+
+/// A canonical address with its mask, also where it covers one host.
+pub(super) fn with_mask(text: &str) -> String {
+    match address(text) {
+        Some((address, bits)) => format!("{address}/{bits}"),
+        None => text.to_owned(),
+    }
 }
 
 fn low_bits(count: u32) -> u128 {
@@ -52,6 +70,12 @@ pub(super) fn mac(text: &str, bytes: usize) -> Option<String> {
     }
     let pairs: Vec<&str> = (0..bytes).map(|at| &digits[at * 2..at * 2 + 2]).collect();
     Some(pairs.join(":"))
+}
+
+/// Eight bytes as six, where ff:fe is in their middle.
+pub(super) fn short(text: &str) -> Option<String> {
+    let (front, back) = (text.get(..9)?, text.get(14..)?);
+    (text.get(9..14)? == "ff:fe").then(|| format!("{front}{}", back.trim_start_matches(':')))
 }
 
 #[cfg(test)]

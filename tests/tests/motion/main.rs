@@ -6,3 +6,4 @@ mod in_flight;
 mod leases;
 mod scene;
 mod unsent;
+mod values;

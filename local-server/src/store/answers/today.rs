@@ -6,13 +6,13 @@ use rusqlite::{Connection, OptionalExtension};
 use sync_core::catalog::{Column, Table};
 use sync_core::change::{Confirmed, Edit, Op, Row, RowAnswer, RowChange, State};
 use sync_core::id::{ColumnNo, Key};
-use sync_core::value::{ColumnType, Value};
+use sync_core::value::{Cast, ColumnType, Value};
 
 use super::ECHO;
 use crate::store::error::Result;
 use crate::store::hidden::{is_hidden, wire};
 use crate::store::identity;
-use crate::store::motion::{amount, convert};
+use crate::store::motion::amount;
 use crate::store::outbox::Seats;
 use crate::store::rows::{base_table, from_sql, live_table, quoted, read_key};
 
@@ -132,7 +132,7 @@ impl Today<'_> {
             (ColumnType::Enum(_), _) if matches!(value, Value::Text(_)) => return value.clone(),
             _ => {}
         }
-        convert(&column.ty, value).unwrap_or_else(|| {
+        Cast::into(column, value).unwrap_or_else(|| {
             self.misfit = true;
             Value::Null
         })
@@ -172,7 +172,7 @@ impl Today<'_> {
         for addition in &mut additions {
             addition.column = self.here(addition.column);
             let Some(column) = self.table.column(addition.column) else { continue };
-            match amount(&column.ty, &addition.amount) {
+            match amount(column, &addition.amount) {
                 Some(amount) => addition.amount = amount,
                 None => self.misfit = true,
             }

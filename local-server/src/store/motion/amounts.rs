@@ -1,9 +1,9 @@
 //! What was added to columns of the policy `add`, where their type changes: the amounts go on as amounts of the new type.
 
 use rusqlite::{Connection, params};
-use sync_core::catalog::Table;
+use sync_core::catalog::{Column, Table};
 use sync_core::policy::Policy;
-use sync_core::value::{ColumnType, Value};
+use sync_core::value::{Cast, ColumnType, Value};
 
 use super::convert::{convert, differs};
 use super::names::Before;
@@ -17,7 +17,7 @@ use crate::store::rows::{Bound, from_sql, quoted};
 pub(super) fn follow(connection: &Connection, old: &Table, new: &Table) -> Result<()> {
     let place = Before::in_place(old);
     for was in old.columns.iter().filter(|column| column.policy == Policy::Add && !is_hidden(column)) {
-        let Some(now) = new.column(was.no).filter(|now| now.policy == Policy::Add && differs(&was.ty, &now.ty)) else { continue };
+        let Some(now) = new.column(was.no).filter(|now| now.policy == Policy::Add && differs(was, now)) else { continue };
         let name = quoted(&was.name);
         let sql = format!(
             "SELECT n.no, n.value_before, n.value_after, n.amount, l.{name}, b.{name} FROM rejoin_additions n
@@ -32,10 +32,10 @@ pub(super) fn follow(connection: &Connection, old: &Table, new: &Table) -> Resul
             while let Some(row) = rows.next()? {
                 let fits = |at: usize| -> Result<bool> {
                     let value = from_sql(&was.ty, row.get_ref(at)?).ok();
-                    Ok(value.is_some_and(|value| convert(&now.ty, &value).is_some()))
+                    Ok(value.is_some_and(|value| convert(was, now, &value).is_some()))
                 };
                 let amount = noted::amount(&was.ty, row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?);
-                let amount = amount.filter(|_| matches!((fits(4), fits(5)), (Ok(true), Ok(true)))).and_then(|amount| of(&now.ty, &amount));
+                let amount = amount.filter(|_| matches!((fits(4), fits(5)), (Ok(true), Ok(true)))).and_then(|amount| of(now, &amount));
                 amounts.push((row.get::<_, i64>(0)?, amount));
             }
         }
@@ -52,8 +52,10 @@ pub(super) fn follow(connection: &Connection, old: &Table, new: &Table) -> Resul
     Ok(())
 }
 
-/// An amount as one of another type; one of a small integer may be out of its range.
-pub(crate) fn of(ty: &ColumnType, amount: &Value) -> Option<Value> {
-    let wide = if matches!(ty, ColumnType::Int2 | ColumnType::Int4) { &ColumnType::Int8 } else { ty };
-    convert(wide, amount).filter(|amount| !amount.is_null())
+/// An amount as one of another column, none of it rounded away; one of a small integer may be out of its range.
+pub(crate) fn of(column: &Column, amount: &Value) -> Option<Value> {
+    let ty = if matches!(column.ty, ColumnType::Int2 | ColumnType::Int4) { ColumnType::Int8 } else { column.ty.clone() };
+    let number = |value: &Value| ColumnType::Numeric.parse(&value.to_text()).ok();
+    let made = Cast::into(&Column { ty, ..column.clone() }, amount).filter(|made| !made.is_null())?;
+    (number(&made) == number(amount)).then_some(made)
 }

@@ -112,7 +112,7 @@ impl Filling<'_> {
             let source = visible(column.no).map(Source::new);
             let mut cell = match &source {
                 None => self.added(column),
-                Some(source) if !differs(&source.column.ty, &column.ty) => self.same(source, column),
+                Some(source) if !differs(source.column, column) => self.same(source, column),
                 Some(source) => {
                     let (cell, misfit) = self.converted(source, column)?;
                     if !new.key.contains(&column.no) {
@@ -170,7 +170,7 @@ impl Filling<'_> {
 
     /// The cell, and when a row's edit does not fit.
     fn converted(&self, source: &Source<'_>, column: &Column) -> Result<(Cell, String)> {
-        let (function, name) = (self.converters.function(&source.column.ty, &column.ty)?, &source.name);
+        let (function, name) = (self.converters.function(source.column, column)?, &source.name);
         let (live, base) = (format!("{function}(l.{name})"), format!("{function}(b.{name})"));
         let misfit = format!(
             "({} AND (l.{name} IS NOT NULL AND {live} IS NULL OR b.rejoin_kind = 'change' AND l.{name} IS NULL AND {base} IS NULL))",
@@ -210,11 +210,7 @@ impl Filling<'_> {
     /// Hidden edits that fit the column which is there (again) are edits of it. What has to stay hidden, if anything.
     fn show(&self, copy: &Source<'_>, visible: Option<&Source<'_>>, cell: &mut Cell) -> Result<Option<Cell>> {
         let name = &copy.name;
-        let function = if differs(&copy.column.ty, &cell.column.ty) {
-            Some(self.converters.function(&copy.column.ty, &cell.column.ty)?)
-        } else {
-            None
-        };
+        let function = if differs(copy.column, &cell.column) { Some(self.converters.function(copy.column, &cell.column)?) } else { None };
         let (live, base) = (call(function.as_ref(), &format!("l.{name}")), call(function.as_ref(), &format!("b.{name}")));
         let edited = copy.edited("");
         let fits = format!("(l.{name} IS NULL OR {live} IS NOT NULL) AND (b.{name} IS NULL OR {base} IS NOT NULL)");

@@ -1,48 +1,24 @@
-//! What becomes of values where a column's type changes: the new type reads the old one's canonical text, or the value does not fit.
+//! What becomes of values where a column's type changes: what PostgreSQL makes of them, or the value does not fit.
 
 use std::cell::RefCell;
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Sql};
-use sync_core::value::{ColumnType, Value};
+use sync_core::catalog::Column;
+use sync_core::value::{Cast, Value};
 
 use crate::store::error::Result;
 use crate::store::rows::{Bound, from_sql};
 
-/// Whether a column of one type may hold what a column of the other cannot read.
-pub(crate) fn differs(from: &ColumnType, to: &ColumnType) -> bool {
-    use ColumnType::{Enum, Float4, Float8, Int2, Int4, Int8, Other, Text};
-    match (from, to) {
-        _ if from == to => false,
-        // Their values are texts as they stand; of a label that is gone only the cloud can say so.
-        (Text | Other | Enum(_), Text | Other | Enum(_)) => false,
-        (Int2, Int4 | Int8) | (Int4, Int8) | (Float4, Float8) => false,
-        _ => true,
-    }
+/// Whether a column's values go through something when it becomes the other.
+pub(crate) fn differs(from: &Column, to: &Column) -> bool {
+    Cast::between(from, to).is_some()
 }
 
-/// A value as one of another type; `None` where it does not fit. What would lose something (1.5 as an integer) does not fit.
-#[must_use]
-pub fn convert(to: &ColumnType, value: &Value) -> Option<Value> {
-    use ColumnType::{Bool, Date, Float4, Float8, Int2, Int4, Int8, Numeric, Timestamp};
-    let number = matches!(to, Int2 | Int4 | Int8 | Float4 | Float8 | Numeric);
-    match (to, value) {
-        (_, Value::Null) => Some(Value::Null),
-        (_, Value::Bool(flag)) if number => to.parse(if *flag { "1" } else { "0" }).ok(),
-        (Bool, Value::Int(number)) => Some(Value::Bool(*number != 0)),
-        (Int2 | Int4 | Int8, Value::Float(_)) => {
-            let Ok(Value::Text(digits)) = Numeric.parse(&value.to_text()) else { return None };
-            to.parse(&digits).ok()
-        }
-        // A site knows no time zone but UTC.
-        (Timestamp, Value::Text(text)) => to.parse(text.strip_suffix('Z').unwrap_or(text)).ok(),
-        (Date, Value::Text(text)) => {
-            let midnight = ["T00:00:00.000000Z", "T00:00:00.000000"].into_iter().find_map(|midnight| text.strip_suffix(midnight));
-            to.parse(midnight.unwrap_or(text)).ok()
-        }
-        (to, value) => to.parse(&value.to_text()).ok(),
-    }
+/// A value of one column as one of another; `None` where PostgreSQL would refuse it.
+pub(crate) fn convert(from: &Column, to: &Column, value: &Value) -> Option<Value> {
+    Cast::between(from, to).map_or_else(|| Some(value.clone()), |cast| cast.apply(value))
 }
 
 /// The functions that convert values within one migration. Nothing in the file ever names them.
@@ -56,17 +32,18 @@ impl<'a> Converters<'a> {
         Self { connection, names: RefCell::default() }
     }
 
-    /// The name of a function that makes a stored value of one type one of another, and NULL of what does not fit.
-    pub(crate) fn function(&self, from: &ColumnType, to: &ColumnType) -> Result<String> {
+    /// The name of a function that makes a stored value of one column one of another, and NULL of what does not fit.
+    pub(crate) fn function(&self, from: &Column, to: &Column) -> Result<String> {
         let name = format!("rejoin_convert_{}", self.names.borrow().len());
-        let (from, to) = (from.clone(), to.clone());
+        let (ty, cast) = (from.ty.clone(), Cast::between(from, to));
         self.connection.create_scalar_function(
             name.as_str(),
             1,
             FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
             move |call| {
-                let value = from_sql(&from, call.get_raw(0)).ok().and_then(|value| convert(&to, &value)).unwrap_or(Value::Null);
-                owned(&value)
+                let value = from_sql(&ty, call.get_raw(0)).ok();
+                let value = value.and_then(|value| cast.as_ref().map_or_else(|| Some(value.clone()), |cast| cast.apply(&value)));
+                owned(&value.unwrap_or(Value::Null))
             },
         )?;
         self.names.borrow_mut().push(name.clone());

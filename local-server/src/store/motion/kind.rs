@@ -36,11 +36,13 @@ pub(super) fn kind(
     if !is_keyed(connection, converters, old, new)? {
         return Ok(Kind::Anew);
     }
-    let known = |column: &Column| new.column(column.no).filter(|now| !differs(&column.ty, &now.ty));
+    let known = |column: &Column| new.column(column.no).filter(|now| !differs(column, now));
     let visible = || old.columns.iter().filter(|column| !is_hidden(column));
     let shown = old.columns.iter().any(|column| {
         is_hidden(column)
-            && new.column(wire(column.no)).is_some_and(|now| old.column(now.no).is_none_or(|was| is_hidden(was) || was.ty != now.ty))
+            && new
+                .column(wire(column.no))
+                .is_some_and(|now| old.column(now.no).is_none_or(|was| is_hidden(was) || was.ty != now.ty || differs(was, now)))
     });
     let shape = |table: &Table, column: &Column| schema::live_column(table, &Column { name: "x".to_owned(), ..column.clone() });
     let stays = |column: &Column| known(column).is_some_and(|now| shape(old, column) == shape(new, now));
@@ -92,9 +94,9 @@ fn is_keyed(connection: &Connection, converters: &Converters<'_>, old: &Table, n
     for no in &new.key {
         let (Some(was), Some(now)) = (old.column(*no).filter(|column| !is_hidden(column)), new.column(*no)) else { return Ok(false) };
         let name = quoted(&was.name);
-        values.push(if differs(&was.ty, &now.ty) {
+        values.push(if differs(was, now) {
             same = false;
-            format!("{}({name})", converters.function(&was.ty, &now.ty)?)
+            format!("{}({name})", converters.function(was, now)?)
         } else {
             name
         });

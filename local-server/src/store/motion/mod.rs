@@ -32,7 +32,6 @@ use super::{answers, identity, leases, noted, schema};
 use crate::fault;
 
 pub(crate) use self::amounts::of as amount;
-pub use self::convert::convert;
 pub(crate) use self::settle::settle;
 
 /// One table on its way from a catalog to the next.

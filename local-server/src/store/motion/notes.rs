@@ -76,8 +76,8 @@ fn later(connection: &Connection, old: &Table, new: Option<&Table>, notes: &mut 
 /// An edit whose values both fit the new type goes on as one of it; otherwise the cloud parks it as it is.
 fn follow(old: &Table, new: &Table, edit: &mut Edit) {
     let (Some(was), Some(now)) = (old.column(edit.column), new.column(edit.column)) else { return };
-    if differs(&was.ty, &now.ty)
-        && let (Some(base), Some(value)) = (convert(&now.ty, &edit.base), convert(&now.ty, &edit.new))
+    if differs(was, now)
+        && let (Some(base), Some(value)) = (convert(was, now, &edit.base), convert(was, now, &edit.new))
     {
         (edit.base, edit.new) = (base, value);
     }
@@ -90,7 +90,7 @@ fn key_of_today(connection: &Connection, old: &Table, new: &Table, key: &Key) ->
         Ok(None) | Err(StoreError::Row(_)) => return Ok(key.clone()),
         Err(error) => return Err(error),
     };
-    let value = |no: &ColumnNo| convert(&new.column(*no)?.ty, row.get(old.position(*no)?)?);
+    let value = |no: &ColumnNo| convert(old.column(*no)?, new.column(*no)?, row.get(old.position(*no)?)?);
     let values: Option<Vec<Value>> = new.key.iter().map(value).collect();
     Ok(values.map_or_else(|| key.clone(), Key))
 }
@@ -116,8 +116,8 @@ fn commands(connection: &Connection, moves: &[Move<'_>], notes: &mut Notes) -> R
         }
         for (no, value) in &mut command.values {
             if let (Some(was), Some(now)) = (old.column(*no), new.column(*no))
-                && differs(&was.ty, &now.ty)
-                && let Some(fits) = convert(&now.ty, value)
+                && differs(was, now)
+                && let Some(fits) = convert(was, now, value)
             {
                 (*value, changed) = (fits, true);
             }

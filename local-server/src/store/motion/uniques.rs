@@ -47,7 +47,7 @@ pub(super) fn hold(connection: &Connection, old: &Table, new: &Table) -> Result<
 /// Whether the values were unique before.
 fn held_before(old: &Table, new: &Table, unique: &Unique) -> bool {
     let same = |no: &ColumnNo| match (old.column(*no), new.column(*no)) {
-        (Some(was), Some(now)) => !differs(&was.ty, &now.ty),
+        (Some(was), Some(now)) => !differs(was, now),
         _ => false,
     };
     old.uniques.iter().any(|known| known.columns == unique.columns) && unique.columns.iter().all(same)
