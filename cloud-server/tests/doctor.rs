@@ -83,3 +83,30 @@ async fn rows_written_past_the_triggers_are_counted() {
     has("Error sources: 1 rows carry ticks that were never given");
     has("Error productions: 1 rows have no stamps");
 }
+
+#[tokio::test]
+async fn rows_written_past_the_triggers_are_stamped_and_travel_once_it_is_mended() {
+    let cloud = Cloud::with_rows().await;
+    let superuser = connect(cloud.database.superuser_url()).await;
+    let more = format!(
+        "SET session_replication_role = replica;
+         INSERT INTO sources (id, production_id, type, name, rate) SELECT gen_random_uuid(), production_id, type, 'past', rate FROM sources WHERE id = '{S1}';
+         UPDATE productions SET client = 'changed' WHERE id = '{P1}'"
+    );
+    superuser.batch_execute(&more).await.unwrap();
+    assert!(
+        findings(&cloud).await.iter().any(|line| line.contains("sources: 1 rows carry ticks that were never given")),
+        "{:?}",
+        findings(&cloud).await
+    );
+    let db = Database::open(cloud.database.url(), 2).unwrap();
+    let before: i32 = cloud.one("SELECT generation FROM rejoin.tables WHERE table_name = 'sources'").await;
+    doctor::mend(&db, &VIDEO_PRODUCTION.settings().unwrap(), None).await.unwrap();
+    db.close();
+    assert_eq!(findings(&cloud).await, Vec::<String>::new());
+    let scoped: String = cloud.one("SELECT rejoin_scope FROM sources WHERE name = 'past'").await;
+    assert_eq!(scoped, format!("productions/{P1}"));
+    // What was deleted that way left no trace: sites let go of what does not come with the feed.
+    let after: i32 = cloud.one("SELECT generation FROM rejoin.tables WHERE table_name = 'sources'").await;
+    assert_eq!(after, before + 1);
+}

@@ -108,11 +108,12 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
     Ok(findings)
 }
 
-/// Puts back what is missing of ours, as a running cloud does by itself.
+/// Puts back what is missing of ours, as a running cloud does by itself; and stamps rows that came past the triggers, which it does not look for.
 ///
 /// # Errors
 /// As [`prepare::prepare`].
 pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
+    rows::note(&*db.client().await?).await?;
     prepare::prepare(db, settings, system).await
 }
 

@@ -79,3 +79,27 @@ async fn a_type_that_changed_is_noticed_and_what_nobody_reads_disturbs_nobody() 
     let push = site.next_push(vec![edit]);
     assert!(is_outdated(site.send(&encode(&push).unwrap()).await));
 }
+
+#[tokio::test]
+async fn what_was_written_past_the_triggers_reaches_sites_once_the_doctor_has_mended_it() {
+    let cloud = Cloud::start().await;
+    let mut site = edited(&cloud).await;
+    let (p, past) = (id('p', 1), id('s', 9));
+    let sql = format!(
+        "SET session_replication_role = replica; DELETE FROM sources;
+         INSERT INTO sources (id, production_id, name, slot) VALUES ('{past}', '{p}', 'past', 9)"
+    );
+    crate::cloud::connect(cloud.superuser_url()).await.batch_execute(&sql).await.unwrap();
+    site.pull().await;
+    assert!(!site.has("sources", &past) && site.has("sources", &id('s', 1)), "nobody noticed");
+    let away = Away::of(&site);
+    cloud_server::store::doctor::mend(&cloud.db, &cloud_server::settings::Settings::parse(crate::cloud::SETTINGS).unwrap(), None)
+        .await
+        .unwrap();
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    site.pull().await;
+    assert!(site.has("sources", &past), "a row that came past the triggers travels");
+    let generation = |catalog: &sync_core::catalog::Catalog| catalog.by_name("sources").unwrap().generation;
+    assert_eq!(generation(&cloud.catalog), 1, "sites let go of what does not come, such as the row that was deleted");
+}

@@ -39,7 +39,7 @@ const SCHEMA: &str = "
     CREATE TABLE marks (id text PRIMARY KEY, production_id uuid NOT NULL REFERENCES productions DEFERRABLE INITIALLY DEFERRED, note text);
 ";
 
-const SETTINGS: &str = "root = \"productions\"\nglobal = [\"kinds\"]\n";
+pub const SETTINGS: &str = "root = \"productions\"\nglobal = [\"kinds\"]\n";
 
 pub struct Cloud {
     pub db: Database,
