@@ -1,6 +1,8 @@
 //! `rejoin detach`: every trace of Rejoin taken out of a database.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args};
 use cloud_server::detach::{self, DetachError, Traces};
 use cloud_server::store::pace::Pace;
 use serde_json::json;
@@ -9,6 +11,7 @@ use sync_core::limits::ATTACH_PATIENCE;
 use crate::attach::{Bars, open, store_failure};
 use crate::exit::{Failure, Result};
 use crate::output;
+use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  rejoin detach --database-url postgres://app@db/app --dry-run\n  \
@@ -17,7 +20,7 @@ use crate::output;
 pub(crate) struct DetachArgs {
     /// PostgreSQL, as the role that owns the tables
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: String,
+    database_url: Option<String>,
     /// Print what would go and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -26,8 +29,8 @@ pub(crate) struct DetachArgs {
     yes: bool,
 }
 
-pub(crate) async fn run(args: DetachArgs, json: bool) -> Result {
-    let db = open(&args.database_url)?;
+pub(crate) async fn run(args: DetachArgs, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
+    let db = open(&Settings::load("cloud", matches, config)?.required_text("database-url")?)?;
     let done = async {
         let traces = detach::traces(&db).await.map_err(store_failure)?;
         if args.dry_run || !traces.any() {

@@ -147,8 +147,8 @@ async fn run(cli: Cli, matches: &ArgMatches) -> Result {
 /// The commands that do one thing and end.
 async fn client_command(command: Command, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
     match command {
-        Command::Attach(args) => attach::run(args, json).await,
-        Command::Detach(args) => detach::run(args, json).await,
+        Command::Attach(args) => attach::run(args, matches, config, json).await,
+        Command::Detach(args) => detach::run(args, matches, config, json).await,
         Command::Doctor(args) => doctor::run(args, matches, config, json).await,
         Command::Sites(args) => sites::run(args, json).await,
         Command::Users(args) => users::run(args, json).await,

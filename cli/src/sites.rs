@@ -86,12 +86,16 @@ pub(crate) async fn run(args: SitesArgs, json: bool) -> Result {
             invitation(&client, &invited, json)
         }
         Action::List { server } => {
-            let sites = Client::find(&server)?.get(&SITES, &[]).await?;
+            let mut sites = Client::find(&server)?.get(&SITES, &[]).await?;
+            if !json {
+                show_catalogs(&mut sites);
+            }
             let members = [
                 ("site", "name"),
                 ("scopes", "scopes"),
                 ("joined", "enrolled"),
                 ("last seen", "lastSeenAt"),
+                ("catalog", "catalog"),
                 ("conflicts", "conflicts"),
                 ("revoked", "revokedAt"),
             ];
@@ -111,6 +115,15 @@ pub(crate) async fn run(args: SitesArgs, json: bool) -> Result {
             let verb = if matches!(change, ScopeChange::Add) { "gets" } else { "gives up, once its pending edits are in," };
             output::note(&format!("{name} {verb} {scope}"))
         }
+    }
+}
+
+/// The catalog of the copy that came last; a dash where none has spoken yet.
+fn show_catalogs(sites: &mut Value) {
+    for site in sites.as_array_mut().into_iter().flatten() {
+        let newest = site["replicas"].as_array().and_then(|replicas| replicas.last());
+        let catalog = newest.and_then(|replica| replica["catalog"].as_i64()).filter(|catalog| *catalog > 0);
+        site["catalog"] = json!(catalog);
     }
 }
 

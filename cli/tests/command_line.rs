@@ -183,3 +183,19 @@ fn whoever_only_looks_at_migrations_makes_no_database() {
         assert!(help.contains("--database-url") && !help.contains("--listen") && !help.contains("--tls-cert"), "{help}");
     }
 }
+
+#[test]
+fn attach_and_detach_take_the_database_from_flag_environment_and_file() {
+    let folder = folder();
+    let url = "postgres://nobody@127.0.0.1:1/none";
+    let file = folder.path().join("settings.toml");
+    std::fs::write(&file, format!("[cloud]\ndatabase-url = '{url}'\n")).unwrap();
+    for command in [vec!["attach", "--root", "a", "--dry-run"], vec!["detach", "--dry-run"]] {
+        let (code, _, stderr) = run(rejoin(folder.path()).args(&command));
+        assert!(code == 2 && stderr.contains("--database-url is required"), "{command:?}: {code} {stderr}");
+        let (flag, _, _) = run(rejoin(folder.path()).args(&command).args(["--database-url", url]));
+        let (environment, _, _) = run(rejoin(folder.path()).args(&command).env("DATABASE_URL", url));
+        let (told, _, stderr) = run(rejoin(folder.path()).args(&command).arg("--config").arg(&file));
+        assert_eq!((flag, environment, told), (4, 4, 4), "{command:?}: {stderr}");
+    }
+}

@@ -6,7 +6,7 @@ mod progress;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 use cloud_server::attach::{candidates, first_settings};
 use cloud_server::settings::{LoadError, Settings};
 use cloud_server::store::error::StoreError;
@@ -40,21 +40,30 @@ const CANDIDATES_SHOWN: usize = 8;
 pub(crate) struct AttachArgs {
     /// PostgreSQL (15 or newer), as the role that owns the tables
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: String,
+    database_url: Option<String>,
     /// The table of which one row, with all that hangs from it, travels together; goes into a new settings file
     #[arg(long, value_name = "TABLE")]
     root: Option<String>,
     /// What introspection cannot see [default: rejoin.toml]; written if it is not there, never overwritten
     #[arg(long, env = "REJOIN_CLOUD_SETTINGS", value_name = "FILE")]
-    settings: Option<PathBuf>,
+    settings: Option<String>,
     /// Print the plan and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-pub(crate) async fn run(args: AttachArgs, json: bool) -> Result {
-    let db = open(&args.database_url)?;
-    let done = attach(&args, &db, json).await;
+pub(crate) async fn run(args: AttachArgs, matches: &ArgMatches, config: Option<&PathBuf>, json: bool) -> Result {
+    let own = crate::settings::Settings::load("cloud", matches, config)?;
+    let url = own.required_text("database-url")?;
+    let file = own.path("settings").unwrap_or_else(|| PathBuf::from(SETTINGS));
+    let db = open(&url)?;
+    let told = match (&args.database_url, config) {
+        (Some(url), _) => database_argument(url, std::env::var("DATABASE_URL").ok().as_deref()),
+        // It stands in the file.
+        (None, Some(config)) => format!(" --config {}", config.display()),
+        (None, None) => String::new(),
+    };
+    let done = attach(&args, &db, &file, &told, json).await;
     db.close();
     done
 }
@@ -64,9 +73,8 @@ pub(crate) fn open(url: &str) -> Result<Database> {
     Database::open(url, POOL_SIZE).map_err(|error| Failure::new(Exit::Config, error.to_string()))
 }
 
-async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
-    let file = args.settings.clone().unwrap_or_else(|| PathBuf::from(SETTINGS));
-    let (settings, new) = settings(args, db, &file, json).await?;
+async fn attach(args: &AttachArgs, db: &Database, file: &Path, told: &str, json: bool) -> Result {
+    let (settings, new) = settings(args, db, file, json).await?;
     let plan = prepare::plan(db, &settings).await.map_err(|error| match error {
         // There is no file yet, and so no line of it.
         PrepareError::Settings(error) if new.is_some() => Failure::usage(format!("--root: {}", error.message.trim_start_matches("root: "))),
@@ -76,7 +84,7 @@ async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
         output::line(&plan::text(&plan, &db.place()))?;
     }
     if args.dry_run {
-        return if json { report(&plan, &file, false) } else { output::line("Nothing was changed (--dry-run).") };
+        return if json { report(&plan, file, false) } else { output::line("Nothing was changed (--dry-run).") };
     }
     if plan.tables.iter().all(|entry| !entry.synced) {
         let best = candidates(db).await.map_err(store_failure)?.0.into_iter().next();
@@ -87,7 +95,7 @@ async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
         ));
     }
     if let Some(text) = new {
-        write_new(&file, &text)?;
+        write_new(file, &text)?;
     }
     let bars = Bars::new();
     let watch = |step: prepare::Progress<'_>| bars.show(step);
@@ -96,12 +104,11 @@ async fn attach(args: &AttachArgs, db: &Database, json: bool) -> Result {
     bars.end();
     let catalog = prepared.map_err(failure)?;
     if json {
-        return report(&plan, &file, true);
+        return report(&plan, file, true);
     }
     let tables = catalog.tables.iter().filter(|table| !table.engine).count();
     output::line(&format!("attached: {tables} tables are ready for sites (catalog {}).", catalog.version))?;
-    let database = database_argument(&args.database_url, std::env::var("DATABASE_URL").ok().as_deref());
-    output::line(&format!("next:\n  rejoin cloud{database} --settings {}", file.display()))?;
+    output::line(&format!("next:\n  rejoin cloud{told} --settings {}", file.display()))?;
     output::line("  rejoin sites add NAME --scope '*' --data rejoin-cloud   # prints the token with which that site joins")
 }
 

@@ -179,6 +179,11 @@ impl Settings {
         self.get(key).map(|setting| setting.to_string())
     }
 
+    /// A text that must be set.
+    pub(crate) fn required_text(&self, key: &str) -> Result<String> {
+        self.text(key).ok_or_else(|| missing(key))
+    }
+
     /// A path, if set.
     pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)

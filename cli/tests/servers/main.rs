@@ -4,4 +4,5 @@
 
 mod cloud;
 mod process;
+mod schema;
 mod site;
