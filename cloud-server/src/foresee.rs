@@ -141,6 +141,11 @@ pub async fn foresee(url: &str, under: Under<'_>, file: &Path, folder: &Path) ->
     let binaries = Binaries::find(None)?;
     let dump = folder.join("schema.sql");
     let mut warnings = Vec::new();
+    let db = Database::open(url, 1)?;
+    // The copy does not know what was called otherwise before.
+    let followed = prepare::followed(&db, under.settings).await;
+    db.close();
+    let under = Under { settings: &followed?.0, ..under };
     copy_out(&binaries, url, &dump)?;
     let cluster = Cluster::start(&folder.join("postgres"), Durability::Throwaway).await?;
     let tried = async {
@@ -153,7 +158,7 @@ pub async fn foresee(url: &str, under: Under<'_>, file: &Path, folder: &Path) ->
     let stopped = cluster.stop().await;
     let tried = tried?;
     stopped?;
-    warnings.extend(tried.left_out.iter().cloned());
+    warnings.extend(tried.moved.iter().chain(&tried.left_out).cloned());
     tell(url, &tried, &text, warnings).await
 }
 
@@ -163,6 +168,8 @@ struct Tried {
     after: Catalog,
     /// The tables that PostgreSQL wrote anew.
     rewritten: BTreeSet<TableNo>,
+    /// The lines of `rejoin.toml` that the migration leaves behind.
+    moved: Vec<String>,
     /// What is said of new tables that stay at the cloud.
     left_out: Vec<String>,
 }
@@ -189,11 +196,13 @@ async fn attempt(binaries: &Binaries, copy: &str, under: Under<'_>, file: &Path)
             }
             done => done.map_err(ForeseeError::After)?,
         };
+        let moved = prepare::followed(&db, settings).await?.1;
+        let moved = moved.iter().map(|moved| format!("{moved}: {}", moved.remedy())).collect();
         let left_out = left_out(&known, &prepare::plan(&db, settings).await.map_err(ForeseeError::After)?);
         let now = filenodes(&*db.client().await?).await?;
         let rewritten =
             files.iter().filter(|(no, file)| now.get(*no).is_some_and(|now| now != *file)).map(|(no, _)| TableNo(*no)).collect();
-        Ok(Tried { before: Catalog::clone(&before), after: Catalog::clone(&after), rewritten, left_out })
+        Ok(Tried { before: Catalog::clone(&before), after: Catalog::clone(&after), rewritten, moved, left_out })
     }
     .await;
     db.close();

@@ -24,6 +24,7 @@
 //! secret_file = "webhook.secret"
 //! ```
 
+pub(crate) mod moved;
 mod notify;
 mod tables;
 
@@ -38,6 +39,7 @@ use sync_core::limits::HISTORY_KEEP_DEFAULT;
 use sync_core::policy::Policy;
 use toml::Spanned;
 
+pub use moved::Moved;
 pub use notify::{Cause, NotifySettings, SecretText, SigningKey, Webhook};
 pub use tables::{DeclaredDelete, DeclaredReference, StampNames, TableSettings};
 
@@ -99,7 +101,7 @@ pub struct Settings {
     /// Who is told of what somebody should look at.
     pub notify: Option<NotifySettings>,
     #[serde(skip)]
-    line_ends: Vec<usize>,
+    text: moved::Text,
     /// Where the file is, and what it names is found.
     #[serde(skip)]
     folder: Option<PathBuf>,
@@ -189,7 +191,7 @@ impl Settings {
             }
             SettingsError { line, message: format!("{}: {shown}", error.message()) }
         })?;
-        settings.line_ends = line_ends;
+        settings.text = moved::Text { whole: text.to_owned(), line_ends };
         settings.check()?;
         Ok(settings)
     }
@@ -197,12 +199,12 @@ impl Settings {
     /// An error about this value.
     #[must_use]
     pub fn error<T>(&self, at: &Spanned<T>, message: String) -> SettingsError {
-        SettingsError { line: line_at(&self.line_ends, at.span().start), message }
+        SettingsError { line: line_at(&self.text.line_ends, at.span().start), message }
     }
 
     /// What they say, wherever the file is.
     pub(crate) fn bare(&self) -> Self {
-        Self { folder: None, line_ends: Vec::new(), ..self.clone() }
+        Self { folder: None, text: moved::Text::default(), ..self.clone() }
     }
 
     /// What is said of this table by itself.

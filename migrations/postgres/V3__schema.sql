@@ -107,6 +107,10 @@ CREATE TABLE rejoin.partitions (
     detached_at timestamptz
 );
 
+-- What tables (schema.table) and columns were called before, so that rejoin.toml is understood where it still says so.
+ALTER TABLE rejoin.tables ADD COLUMN former text[] NOT NULL DEFAULT '{}';
+ALTER TABLE rejoin.columns ADD COLUMN former text[] NOT NULL DEFAULT '{}';
+
 -- Makes a table fit to be attached as a partition: PostgreSQL asks for the columns that the partitioned table has of ours, and takes none with
 -- triggers of ours, should it have been synced by itself. Called by whoever may change the table.
 CREATE FUNCTION rejoin.before_attach(newcomer regclass, partitioned regclass) RETURNS void

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use super::capture::orphans;
 use super::error::StoreError;
 use super::introspect::choose::choose;
-use super::introspect::{FoundTable, Schema, read};
+use super::introspect::{FoundTable, Schema, names, read};
 use super::pool::Database;
 use super::prepare::{self, PrepareError, lead};
 use crate::settings::Settings;
@@ -94,6 +94,9 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
         let what = format!("a cloud that was started earlier goes by another rejoin.toml, and only follows ({since})");
         findings.push(Finding::new(Severity::Warning, what, "start it again with the rejoin.toml of the other"));
     }
+    let (settings, moved) = names::follow(&client, &schema, settings).await?;
+    findings.extend(moved.iter().map(|moved| Finding::new(Severity::Warning, moved.to_string(), moved.remedy())));
+    let settings = &settings;
     chosen(&mut schema, settings, &mut findings);
     match prepare::published(&client).await? {
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),

@@ -5,6 +5,7 @@ pub(crate) mod assemble;
 pub(crate) mod choose;
 mod default;
 pub(crate) mod leased;
+pub(crate) mod names;
 pub(crate) mod numbers;
 pub(crate) mod policies;
 mod types;
@@ -104,6 +105,13 @@ pub(crate) struct FoundReference {
     pub(crate) declared: bool,
     /// Rows that refer by it: those with this value in this column. `None`: all.
     pub(crate) when: Option<(i16, Value)>,
+}
+
+impl Identity {
+    /// As it is remembered in `rejoin.state`.
+    fn here(&self) -> String {
+        format!("{}/{}", self.system.as_deref().unwrap_or("unknown"), self.database)
+    }
 }
 
 impl FoundTable {

@@ -22,12 +22,12 @@ use super::capture::partitions::{Following, Seen};
 use super::capture::{self, apply, apply::CaptureError, mend, orphans, partitions, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
-use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, numbers, read};
+use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, names, numbers, read};
 use super::migrate::{self, MigrateError};
 use super::pace::Pace;
 use super::pool::Database;
 use crate::attach::Node;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Moved, Settings, SettingsError};
 use crate::systems::BuiltIn;
 
 pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
@@ -115,9 +115,9 @@ pub(crate) async fn enforce(
         db.forget_statements();
         return Ok(Arc::new(before));
     }
-    let Made { schema, chosen, catalog } = make(&mut client, settings, before.as_ref()).await?;
+    let Made { schema, settings, chosen, catalog } = make(&mut client, settings, before.as_ref(), start).await?;
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-    let manner = Manner { settings, before: before.as_ref(), pace };
+    let manner = Manner { settings: &settings, before: before.as_ref(), pace };
     tokio::select! {
         done = bring_in(&mut client, &schema, &chosen, &catalog, &manner) => done?,
         never = waits::watch(db, pid, pace) => match never {},
@@ -130,12 +130,14 @@ pub(crate) async fn enforce(
 /// What the schema and the settings come to.
 struct Made {
     schema: Schema,
+    /// With the names of now.
+    settings: Settings,
     chosen: Vec<Chosen>,
     catalog: Catalog,
 }
 
 /// Makes the next catalog. New tables whose rows cannot be brought in stay out of it; `before`: the catalog that sites know.
-async fn make(client: &mut ClientWrapper, settings: &Settings, before: Option<&Catalog>) -> Result<Made, PrepareError> {
+async fn make(client: &mut ClientWrapper, told: &Settings, before: Option<&Catalog>, start: &Start) -> Result<Made, PrepareError> {
     let mut out: Vec<(u32, String)> = Vec::new();
     loop {
         let mut schema = read(client).await?;
@@ -143,12 +145,14 @@ async fn make(client: &mut ClientWrapper, settings: &Settings, before: Option<&C
             table.obstacle =
                 table.obstacle.take().or_else(|| out.iter().find(|(oid, _)| *oid == table.oid).map(|(_, obstacle)| obstacle.clone()));
         }
-        let (chosen, plan) = choose(&mut schema, settings)?;
+        let (settings, moved) = names::follow(client, &schema, told).await?;
+        start.tell(&moved);
+        let (chosen, plan) = choose(&mut schema, &settings)?;
         let transaction = client.transaction().await?;
         let numbers = numbers::give(&transaction, &schema, &chosen).await?;
         transaction.commit().await?;
-        let catalog = assemble(&schema, &chosen, &numbers, settings);
-        lost(before, &catalog, &schema, settings)?;
+        let catalog = assemble(&schema, &chosen, &numbers, &settings);
+        lost(before, &catalog, &schema, &settings)?;
         let known = out.len();
         // At the first time nothing is published yet, and somebody waits to be told.
         if let Some(before) = before {
@@ -173,7 +177,7 @@ async fn make(client: &mut ClientWrapper, settings: &Settings, before: Option<&C
             tracing::warn!(%table, "left out: it {obstacle}");
         }
         orphans::remember(client, &schema, &out).await?;
-        return Ok(Made { schema, chosen, catalog });
+        return Ok(Made { schema, settings, chosen, catalog });
     }
 }
 
@@ -223,9 +227,20 @@ pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareErr
     let mut client = db.client().await?;
     let mut schema = read(&mut client).await?;
     orphans::recall(&client, &mut schema).await?;
-    let (chosen, mut plan) = choose(&mut schema, settings)?;
+    let (settings, _) = names::follow(&client, &schema, settings).await?;
+    let (chosen, mut plan) = choose(&mut schema, &settings)?;
     looks::look(&mut client, &schema, &chosen, &mut plan).await?;
     Ok(plan)
+}
+
+/// The settings with the names that tables and columns have in the database of now, and what should be written otherwise.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn followed(db: &Database, settings: &Settings) -> Result<(Settings, Vec<Moved>), StoreError> {
+    let mut client = db.client().await?;
+    let schema = read(&mut client).await?;
+    names::follow(&client, &schema, settings).await
 }
 
 /// The user's tables, and what each of their rows refers to.

@@ -76,15 +76,23 @@ async fn a_migration_that_fails_or_cannot_be_synced_is_told() {
 }
 
 #[tokio::test]
-async fn a_line_of_the_settings_that_no_longer_fits_is_told_and_its_successor_is_tried() {
+async fn a_line_of_the_settings_that_is_left_behind_or_no_longer_fits_is_told_and_its_successor_is_tried() {
     let cloud = Cloud::start().await;
     let migration = "ALTER TABLE kinds RENAME TO sorts;";
-    let unfit = plan(&cloud, migration).await.unwrap_err().to_string();
-    assert!(unfit.contains("rejoin.toml, line 2: global: there is no table kinds"), "{unfit}");
-    assert!(unfit.contains("; kinds is renamed to sorts. Deploy") && unfit.contains("--settings-after"), "{unfit}");
-    let next = plan_with(&cloud, migration, Some("root = 'productions'\nglobal = ['sorts']\n")).await.unwrap();
-    let titles: Vec<&str> = next.changes.iter().map(|told| told.title.as_str()).collect();
-    assert_eq!(titles, ["table kinds is renamed to sorts"]);
+    let warning = "rejoin.toml, line 2: global: kinds is called sorts now: write global = [\"sorts\"]".to_owned();
+    for (after, warned) in [(None, true), (Some("root = 'productions'\nglobal = ['sorts']\n"), false)] {
+        let next = plan_with(&cloud, migration, after).await.unwrap();
+        let titles: Vec<&str> = next.changes.iter().map(|told| told.title.as_str()).collect();
+        assert_eq!(titles, ["table kinds is renamed to sorts"]);
+        assert_eq!(next.warnings.contains(&warning), warned, "{:?}", next.warnings);
+    }
+    let unfit = plan(&cloud, "DROP TABLE productions CASCADE;").await.unwrap_err().to_string();
+    assert!(unfit.contains("rejoin.toml, line 1: root: there is no table productions"), "{unfit}");
+    assert!(unfit.contains("; productions is dropped. Deploy") && unfit.contains("--settings-after"), "{unfit}");
+    // What was renamed before, and nobody wrote down yet, is no obstacle.
+    cloud.run(migration).await;
+    let cloud = cloud.prepared_again().await;
+    assert!(plan(&cloud, "CREATE INDEX ON marks (lower(note));").await.unwrap().changes.is_empty());
 }
 
 #[tokio::test]

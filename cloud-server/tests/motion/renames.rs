@@ -172,3 +172,42 @@ async fn a_deleted_row_comes_back_with_its_values_under_the_new_names() {
     let history: Json = cloud.one("SELECT changes FROM rejoin.history WHERE op = 'delete'").await;
     assert_eq!(history["width"], 7);
 }
+
+#[tokio::test]
+async fn rejoin_toml_is_followed_where_it_names_things_as_they_were() {
+    let settings = "root = 'productions'\nglobal = ['kinds']\n[tables.sources]\nwithout = ['price']\npolicies = { name = 'cloud_wins' }\n\
+                    groups = [['width', 'height']]\n[tables.outputs]\nlease = 7\n[tables.marks]\nscope_through = 'production_id'\n";
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[&id('s', 1)]).await;
+    let cloud = cloud.prepared_with(settings).await;
+    let (before, ticks) = (cloud.catalog.clone(), cloud.ticks().await);
+    cloud
+        .run(
+            "ALTER TABLE productions RENAME TO shows; ALTER TABLE kinds RENAME TO sorts; ALTER TABLE sources RENAME TO inputs;
+             ALTER TABLE inputs RENAME price TO cost; ALTER TABLE inputs RENAME name TO title; ALTER TABLE inputs RENAME height TO tall;
+             ALTER TABLE marks RENAME production_id TO show_id; CREATE SCHEMA stage; ALTER TABLE outputs SET SCHEMA stage",
+        )
+        .await;
+    // Twice: what was followed once is known for good.
+    let cloud = cloud.prepared_with(settings).await.prepared_with(settings).await;
+    let numbers = |catalog: &sync_core::catalog::Catalog| -> Vec<_> {
+        let of =
+            |table: &sync_core::catalog::Table| (table.no, table.scope.clone(), table.groups.clone(), table.lease, table.columns.len());
+        catalog.tables.iter().map(of).collect()
+    };
+    assert_eq!(numbers(&cloud.catalog), numbers(&before));
+    let inputs = cloud.table("inputs");
+    assert!(inputs.column_named("cost").is_none() && inputs.column_named("price").is_none(), "it stays at the cloud under any name");
+    assert_eq!(inputs.column_named("title").unwrap().policy, sync_core::policy::Policy::CloudWins);
+    assert_eq!(cloud.ticks().await, ticks, "nothing is fed");
+    // What is gone is passed over.
+    cloud.run("DROP TABLE stage.outputs; ALTER TABLE inputs DROP cost, DROP tall, DROP kind; DROP TABLE sorts").await;
+    let cloud = cloud.prepared_with(settings).await;
+    assert!(cloud.catalog.by_name("sorts").is_none() && cloud.table("inputs").groups.is_empty());
+    // Not so the root.
+    cloud.run("ALTER TABLE inputs DROP production_id; ALTER TABLE marks DROP show_id; DROP TABLE shows").await;
+    let settings = cloud_server::settings::Settings::parse(settings).unwrap();
+    let refused = cloud_server::store::prepare::prepare(&cloud.db, &settings, None).await.unwrap_err().to_string();
+    assert!(refused.contains("line 1: root: there is no table productions"), "{refused}");
+}

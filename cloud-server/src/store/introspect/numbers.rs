@@ -71,11 +71,13 @@ pub(crate) async fn give(transaction: &Transaction<'_>, schema: &Schema, chosen:
     // Names may have been swapped: first out of each other's way.
     let kept: Vec<i32> = matched.iter().flatten().copied().collect();
     transaction.execute("UPDATE rejoin.tables SET schema_name = '', table_name = no::text WHERE no = ANY($1)", &[&kept]).await?;
-    for (table, no) in schema.tables.iter().zip(&matched) {
+    for ((table, no), (_, name)) in schema.tables.iter().zip(&matched).zip(&found) {
         let Some(no) = no else { continue };
-        let sql = "UPDATE rejoin.tables SET schema_name = $2, table_name = $3, oid = $4, feed_again = feed_again OR oid <> $4 AND $5
+        let was = known.iter().find(|one| one.no == *no).map(|one| &one.name).filter(|was| *was != name);
+        let sql = "UPDATE rejoin.tables SET schema_name = $2, table_name = $3, oid = $4, feed_again = feed_again OR oid <> $4 AND $5,
+                       former = CASE WHEN $6::text IS NULL THEN former ELSE array_append(array_remove(former, $6), $6) END
                    WHERE no = $1";
-        transaction.execute(sql, &[no, &table.schema, &table.name, &table.oid, &believed]).await?;
+        transaction.execute(sql, &[no, &table.schema, &table.name, &table.oid, &believed, &was]).await?;
     }
     let mut numbers = Numbers::default();
     for choice in chosen {
@@ -133,6 +135,7 @@ async fn give_columns(
     transaction.execute(aside, &[&table_no, &kept]).await?;
     let mut numbers = BTreeMap::new();
     let mut rows: (Vec<i32>, Vec<&str>, Vec<i16>, Vec<bool>) = Default::default();
+    let mut was: Vec<Option<&str>> = Vec::new();
     for (column, no) in columns.iter().zip(&matched) {
         let no = no.unwrap_or_else(|| {
             next += 1;
@@ -142,6 +145,7 @@ async fn give_columns(
         rows.1.push(&column.name);
         rows.2.push(column.attnum);
         rows.3.push(column.left_out);
+        was.push(known.iter().find(|one| one.no == no).map(|one| one.name.as_str()).filter(|was| *was != column.name));
         if !column.left_out {
             numbers.insert(column.attnum, ColumnNo(no.cast_unsigned()));
         }
@@ -151,11 +155,12 @@ async fn give_columns(
                        JOIN unnest($2::integer[], $3::boolean[]) u(no, left_out) ON c.table_no = $1 AND c.no = u.no
                        WHERE c.left_out AND NOT u.left_out)";
     transaction.execute(travels, &[&table_no, &rows.0, &rows.3]).await?;
-    let sql = "INSERT INTO rejoin.columns (table_no, no, column_name, attnum, left_out)
-               SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::boolean[])
+    let sql = "INSERT INTO rejoin.columns AS c (table_no, no, column_name, attnum, left_out, former)
+               SELECT $1, u.no, u.name, u.attnum, u.left_out, array_remove(ARRAY[u.was], NULL)
+               FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::boolean[], $6::text[]) u(no, name, attnum, left_out, was)
                ON CONFLICT (table_no, no) DO UPDATE SET column_name = excluded.column_name, attnum = excluded.attnum,
-                   left_out = excluded.left_out";
-    transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3]).await?;
+                   left_out = excluded.left_out, former = array_remove(c.former, excluded.former[1]) || excluded.former";
+    transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3, &was]).await?;
     Ok(numbers)
 }
 
@@ -166,7 +171,7 @@ fn made_again(known: &[Known<i16>], found: &[(i16, String)], matched: &[Option<i
 
 /// Whether this is the database that was seen before; remembers this one. Elsewhere transaction numbers mean nothing either.
 async fn is_same_database(transaction: &Transaction<'_>, identity: &Identity) -> Result<bool, StoreError> {
-    let here = format!("{}/{}", identity.system.as_deref().unwrap_or("unknown"), identity.database);
+    let here = identity.here();
     let seen = transaction.query_opt("SELECT value FROM rejoin.state WHERE key = 'database'", &[]).await?;
     let seen: Option<String> = seen.map(|row| row.get(0));
     if seen.as_deref() == Some(here.as_str()) {

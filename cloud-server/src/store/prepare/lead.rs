@@ -1,12 +1,13 @@
 //! Which of several clouds publishes where they go by different settings, as in a rolling restart: the one that was started last. The others follow.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
-use crate::settings::Settings;
+use crate::settings::{Moved, Settings};
 use crate::store::error::StoreError;
 
 /// One start of a program that publishes.
@@ -14,6 +15,8 @@ use crate::store::error::StoreError;
 pub(crate) struct Start {
     number: OnceCell<i64>,
     told: AtomicBool,
+    /// The names that it has told of.
+    moved: Mutex<Vec<Moved>>,
 }
 
 /// What the settings come down to, in this version of the program.
@@ -35,6 +38,15 @@ impl Start {
                    ON CONFLICT (key) DO UPDATE SET value = (s.value::bigint + 1)::text RETURNING value::bigint";
         let take = async || Ok::<i64, StoreError>(client.query_one(sql, &[]).await?.get(0));
         self.number.get_or_try_init(take).await.copied()
+    }
+
+    /// Says once which names of `rejoin.toml` are followed.
+    pub(super) fn tell(&self, moved: &[Moved]) {
+        let mut told = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        for moved in moved.iter().filter(|moved| !told.contains(moved)) {
+            tracing::warn!("{moved}: {}", moved.remedy());
+        }
+        moved.clone_into(&mut told);
     }
 
     /// Whether this start may publish by these settings: nobody who was started later goes by others. Whoever asks holds the lock of the database.
