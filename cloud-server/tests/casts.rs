@@ -23,6 +23,7 @@ fn column(sql_type: &str, ty: ColumnType) -> Column {
         max_length: length("character varying(").or_else(|| length("character(")),
         policy: Policy::default(),
         added: None,
+        fixed: false,
     }
 }
 
