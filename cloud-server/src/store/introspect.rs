@@ -8,6 +8,7 @@ pub(crate) mod leased;
 pub(crate) mod names;
 pub(crate) mod numbers;
 pub(crate) mod policies;
+mod successor;
 mod types;
 
 use std::collections::HashMap;
@@ -122,6 +123,11 @@ impl FoundTable {
     /// `table` in `public`, else `schema.table`: as `rejoin.toml` writes it.
     pub(crate) fn label(&self) -> String {
         if self.schema == "public" { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
+    }
+
+    /// Whether it has partitions, or may have.
+    pub(crate) fn is_partitioned(&self) -> bool {
+        self.filenode.is_none()
     }
 
     pub(crate) fn column(&self, attnum: i16) -> Option<&FoundColumn> {

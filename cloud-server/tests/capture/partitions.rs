@@ -336,6 +336,9 @@ async fn a_table_that_was_synced_by_itself_becomes_a_partition() {
               ALTER TABLE work ATTACH PARTITION work_1 FOR VALUES IN (1); CREATE TABLE work_2 PARTITION OF work FOR VALUES IN (2)").await;
     shop.prepare("root = 'org'").await;
     copy.equals(&shop, "made the first partition").await;
+    let feeds =
+        "SELECT count(*)::text FROM pg_index WHERE indrelid = 'work'::regclass AND pg_get_indexdef(indexrelid, 1, true) = 'rejoin_scope'";
+    assert_eq!(shop.one(feeds).await, "1");
     // And one more, which has triggers of its own by now.
     shop.run("CREATE TABLE work_3 (LIKE work INCLUDING ALL); ALTER TABLE work_3 ADD FOREIGN KEY (org_id) REFERENCES org; INSERT INTO org VALUES (3, 'c'); INSERT INTO work_3 VALUES (3, 1, 1)").await;
     shop.prepare("root = 'org'").await;

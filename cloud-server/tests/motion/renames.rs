@@ -39,6 +39,29 @@ async fn tables_and_columns_keep_their_numbers_under_any_name() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_put_away_keeps_its_number_though_a_partitioned_one_gets_its_name() {
+    for (newcomer, kept) in [
+        // Rows of its own, and none of the old one's.
+        ("CREATE TABLE marks (LIKE marks_2025 INCLUDING ALL) PARTITION BY HASH (id); CREATE TABLE marks_0 PARTITION OF marks FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+          ALTER TABLE marks ADD FOREIGN KEY (production_id) REFERENCES productions; INSERT INTO marks SELECT 'n' || id, production_id, note FROM marks_2025", "marks_2025"),
+        // Its rows, but not all that it says of them.
+        ("CREATE TABLE marks (id text PRIMARY KEY, production_id uuid NOT NULL REFERENCES productions) PARTITION BY HASH (id); CREATE TABLE marks_0 PARTITION OF marks FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+          INSERT INTO marks SELECT id, production_id FROM marks_2025", "marks_2025"),
+        ("CREATE TABLE marks (LIKE marks_2025 INCLUDING ALL) PARTITION BY HASH (id); CREATE TABLE marks_0 PARTITION OF marks FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+          ALTER TABLE marks ADD FOREIGN KEY (production_id) REFERENCES productions; INSERT INTO marks SELECT id, production_id, note FROM marks_2025", "marks"),
+    ] {
+        let cloud = Cloud::start().await;
+        let p = id('p', 1);
+        cloud.production(&p, &[&id('s', 1)]).await;
+        cloud.run(&format!("INSERT INTO marks VALUES ('m', '{p}', 'x')")).await;
+        let before = cloud.table("marks").no;
+        cloud.run(&format!("ALTER TABLE marks RENAME TO marks_2025; {newcomer}")).await;
+        let cloud = cloud.prepared_again().await;
+        assert_eq!(cloud.table(kept).no, before, "{newcomer}");
+    }
+}
+
+#[tokio::test]
 async fn a_push_cut_before_the_rename_is_refused_and_lands_when_it_is_cut_anew() {
     let cloud = Cloud::start().await;
     let (p, s) = (id('p', 1), id('s', 1));

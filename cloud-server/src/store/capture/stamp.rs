@@ -122,13 +122,24 @@ impl Stamping<'_> {
     /// The index that the feed is read by.
     async fn index(&self, client: &mut Client) -> Result<(), StoreError> {
         let index = format!("rejoin_{}_feed", self.table.no);
-        let there = "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND c.relname = $2";
+        let there = "SELECT i.indisvalid, i.indrelid = $1, c.relispartition FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                     JOIN pg_class t ON t.oid = $1 WHERE c.relnamespace = t.relnamespace AND c.relname = $2";
         let place = format!("{}.{}", quote(&self.table.schema), quote(&index));
-        match client.query_opt(there, &[&self.found.oid, &index]).await?.map(|row| row.get(0)) {
-            Some(true) => return Ok(()),
+        match client.query_opt(there, &[&self.found.oid, &index]).await?.map(|row| (row.get(0), row.get(1), row.get(2))) {
+            Some((true, true, _)) => return Ok(()),
             // Left behind by a run that was interrupted while it built it.
-            Some(false) => client.batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {place}")).await?,
+            Some((false, true, _)) => client.batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS {place}")).await?,
+            // Of the table that had this one's number before: it is part of this one now, or gets its own.
+            Some((_, false, part)) => {
+                let aside = format!("ALTER INDEX {place} RENAME TO {index}_{}", self.found.oid);
+                let sql = if part { aside } else { format!("DROP INDEX {place}") };
+                self.pace.alter(client, &self.found.label(), &sql).await?;
+            }
             None => {}
+        }
+        if let Some(former) = self.former_index(client).await? {
+            let place = format!("{}.{}", quote(&self.table.schema), quote(&former));
+            return self.pace.alter(client, &self.found.label(), &format!("ALTER INDEX {place} RENAME TO {index}")).await;
         }
         let key: Vec<String> = self.table.key_columns().map(|column| quote(&column.name)).collect();
         let size = self.size(client).await?;
@@ -149,6 +160,15 @@ impl Stamping<'_> {
         let built = client.batch_execute(&create).await;
         client.batch_execute("SET lock_timeout = '10s'").await?;
         Ok(built?)
+    }
+
+    /// The one that it had under another number, or that was copied with the columns.
+    async fn former_index(&self, client: &Client) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                   JOIN pg_attribute s ON s.attrelid = i.indrelid AND s.attnum = i.indkey[0] AND s.attname = 'rejoin_scope'
+                   JOIN pg_attribute t ON t.attrelid = i.indrelid AND t.attnum = i.indkey[1] AND t.attname = 'rejoin_tick'
+                   WHERE i.indrelid = $1 AND i.indisvalid AND i.indpred IS NULL ORDER BY 1 LIMIT 1";
+        Ok(client.query_opt(sql, &[&self.found.oid]).await?.map(|row| row.get(0)))
     }
 }
 

@@ -150,10 +150,16 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
     let base = row.try_get::<_, Option<serde_json::Value>>(12)?;
     let cloud = row.try_get::<_, Option<serde_json::Value>>(15)?;
     let (deleted, insert) = (local.is_none(), local.is_some() && base.is_none());
-    let local = local.unwrap_or_default();
-    let lost =
-        |name: &str| local.get(name).is_some_and(is_too_large) && (columns.is_empty() || columns.iter().any(|column| column == name));
+    let sent = local.unwrap_or_default();
+    let lost = |name: &str| sent.get(name).is_some_and(is_too_large) && (columns.is_empty() || columns.iter().any(|column| column == name));
     let base = row_from_json(table, &base.unwrap_or_default());
+    let mut local = row_from_json(table, &sent);
+    // An edit names no key, and a row that went without a trace left no image; but what it is called says it.
+    if !deleted {
+        for (at, value) in table.key_positions().zip(&key.0) {
+            local[at].get_or_insert_with(|| value.clone());
+        }
+    }
     let kind = ConflictKind::from_name(kind).ok_or_else(|| unknown(kind))?;
     let known: Vec<ColumnNo> = columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect();
     let (kind, known) = match (kind, columns.is_empty(), known.is_empty()) {
@@ -175,7 +181,7 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
         kind,
         too_large: table.columns.iter().filter(|column| lost(&column.name)).map(|column| column.no).collect(),
         columns: known,
-        local: row_from_json(table, &local),
+        local,
         local_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
         base,
         cloud: cloud.map(|cloud| row_from_json(table, &cloud)),

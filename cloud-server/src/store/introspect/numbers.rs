@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 
 use super::assemble::is_stamp;
 use super::choose::{Chosen, FoundScope};
+use super::successor;
 use super::{FoundColumn, Identity, Schema};
 use crate::store::error::StoreError;
 
@@ -37,10 +38,10 @@ impl TableNumbers {
 
 /// Something that has a number: a table (evidence: its oid) or a column (its attnum).
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known<E> {
-    no: i32,
-    name: String,
-    evidence: E,
+pub(super) struct Known<E> {
+    pub(super) no: i32,
+    pub(super) name: String,
+    pub(super) evidence: E,
 }
 
 /// Which number each thing found now has; `None`: it is new. What is known and not found is gone.
@@ -64,7 +65,8 @@ pub(crate) async fn give(transaction: &Transaction<'_>, schema: &Schema, chosen:
         .await?;
     let known: Vec<Known<u32>> = rows.iter().map(|row| Known { no: row.get(0), name: row.get(1), evidence: row.get(2) }).collect();
     let found: Vec<(u32, String)> = schema.tables.iter().map(|table| (table.oid, format!("{}.{}", table.schema, table.name))).collect();
-    let matched = match_up(&known, &found, believed);
+    let named = if believed { successor::named(transaction, schema, &known).await? } else { known.clone() };
+    let matched = match_up(&named, &found, believed);
 
     let gone: Vec<i32> = known.iter().map(|one| one.no).filter(|no| !matched.contains(&Some(*no))).collect();
     transaction.execute("UPDATE rejoin.tables SET dropped_at = now() WHERE no = ANY($1)", &[&gone]).await?;
