@@ -195,7 +195,14 @@ fn refused(status: StatusCode, problem: &Value) -> Failure {
     };
     for fault in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let part = |member: &str| fault.get(member).and_then(Value::as_str).unwrap_or_default();
-        message.push_str(&format!("; {} {}", part("pointer"), part("detail")));
+        // Most details say it already.
+        if !what.contains(part("detail")) {
+            message.push_str(&format!(
+                "; {} {}",
+                if part("pointer").is_empty() { part("parameter") } else { part("pointer") },
+                part("detail")
+            ));
+        }
     }
     Failure::new(exit, message)
 }
@@ -215,6 +222,10 @@ mod tests {
             (failure.exit, failure.to_string()),
             (Exit::Usage, "invalid: 1 of the fields cannot be written; /name is missing".to_owned())
         );
+        let problem = json!({"code":"bad_query","detail":"limit is a number from 1 to 1000.",
+            "errors":[{"parameter":"limit","detail":"limit is a number from 1 to 1000"}, {"parameter":"site","detail":"is given twice"}]});
+        let said = refused(StatusCode::BAD_REQUEST, &problem).to_string();
+        assert_eq!(said, "bad_query: limit is a number from 1 to 1000.; site is given twice", "each once");
         assert_eq!(refused(StatusCode::CONFLICT, &Value::Null).exit, Exit::Conflict);
         assert_eq!(refused(StatusCode::FORBIDDEN, &Value::Null).exit, Exit::Failed);
     }

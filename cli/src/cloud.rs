@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args};
 use cloud_server::app::FIRST_ADMIN;
 use cloud_server::config::TlsFiles;
 use cloud_server::store::error::StoreError;
+use cloud_server::store::prepare::PrepareError;
 use cloud_server::systems::{BuiltIn, VIDEO_PRODUCTION};
 use cloud_server::{Cloud, CloudConfig, CloudError};
 use serde_json::json;
@@ -114,7 +115,8 @@ fn announce(cloud: &Cloud, json: bool) -> Result {
 
 fn failure(error: CloudError) -> Failure {
     let exit = match &error {
-        CloudError::Url(_) | CloudError::Settings(_) | CloudError::Tls(_) => Exit::Config,
+        CloudError::Settings(_) | CloudError::Prepare(PrepareError::Settings(_) | PrepareError::Unreached(_)) => Exit::Usage,
+        CloudError::Url(_) | CloudError::Tls(_) => Exit::Config,
         CloudError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Failed,
     };

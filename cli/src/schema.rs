@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args, Subcommand};
 use cloud_server::foresee::{ForeseeError, Foresight, Under, foresee};
 use cloud_server::settings::Settings as SchemaSettings;
 use cloud_server::store::error::StoreError;
+use cloud_server::store::prepare::PrepareError;
 
 use crate::cloud::{self, DatabaseArgs};
 use crate::exit::{Exit, Failure, Result};
@@ -46,7 +47,7 @@ pub(crate) async fn run(args: SchemaArgs, matches: &ArgMatches, config: Option<&
     if !file.is_file() {
         return Err(Failure::usage(format!("there is no file {}", file.display())));
     }
-    let wrong = |error: String| Failure::new(Exit::Config, error);
+    let wrong = |error: String| Failure::usage(error);
     let schema = match settings.path("settings") {
         Some(path) => SchemaSettings::load(&path).map_err(|error| wrong(error.to_string()))?,
         None => match cloud::system(&settings)? {
@@ -87,6 +88,7 @@ fn print(foreseen: &Foresight) -> Result {
 fn failure(error: ForeseeError) -> Failure {
     let exit = match &error {
         ForeseeError::Url(_) => Exit::Config,
+        ForeseeError::Before(PrepareError::Settings(_) | PrepareError::Unreached(_)) => Exit::Usage,
         ForeseeError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Failed,
     };

@@ -124,6 +124,19 @@ fn config_check_reports_each_wrong_setting_and_is_3() {
 }
 
 #[test]
+fn a_rejoin_toml_that_is_wrong_is_bad_input_for_every_command_and_one_line() {
+    let folder = folder();
+    std::fs::write(folder.path().join("wrong.toml"), "root = 'a'\n[stamps]\nverzion = 'v'\n").unwrap();
+    std::fs::write(folder.path().join("next.sql"), "SELECT 1").unwrap();
+    let nobody = ["--settings", "wrong.toml", "--database-url", "postgres://127.0.0.1:1/nobody"];
+    for command in [&["attach"] as &[_], &["doctor"], &["schema", "plan", "next.sql"]] {
+        let (code, stdout, stderr) = run(rejoin(folder.path()).args(command).args(nobody));
+        assert_eq!((code, stderr.lines().count(), stdout.as_str()), (2, 1, ""), "{command:?}: {stderr}");
+        assert!(stderr.contains("rejoin.toml, line 3: unknown field `verzion`"), "{command:?}: {stderr}");
+    }
+}
+
+#[test]
 fn config_show_tells_where_each_value_comes_from_and_hides_secrets() {
     let folder = folder();
     std::fs::write(folder.path().join("rejoin-server.toml"), "[cloud]\nlisten = \"127.0.0.1:4000\"\n[site]\ninterval = 5\n").unwrap();

@@ -89,10 +89,7 @@ async fn attach(args: &AttachArgs, db: &Database, file: &Path, told: &str, json:
     if plan.tables.iter().all(|entry| !entry.synced) {
         let best = candidates(db).await.map_err(store_failure)?.0.into_iter().next();
         let best = best.map_or_else(|| "TABLE".to_owned(), |candidate| candidate.table);
-        return Err(Failure::new(
-            Exit::Config,
-            format!("no table would travel: write root = \"{best}\", or another one, into {}", file.display()),
-        ));
+        return Err(Failure::usage(format!("no table would travel: write root = \"{best}\", or another one, into {}", file.display())));
     }
     if let Some(text) = new {
         write_new(file, &text)?;
@@ -175,7 +172,7 @@ fn database_argument(url: &str, from_environment: Option<&str>) -> String {
 }
 
 fn load_failure(error: LoadError) -> Failure {
-    Failure::new(Exit::Config, error.to_string())
+    Failure::usage(error.to_string())
 }
 
 pub(crate) fn store_failure(error: StoreError) -> Failure {
@@ -186,7 +183,7 @@ pub(crate) fn store_failure(error: StoreError) -> Failure {
 fn failure(error: PrepareError) -> Failure {
     match error {
         PrepareError::Store(error) => store_failure(error),
-        PrepareError::Settings(_) | PrepareError::Unreached(_) => Failure::new(Exit::Config, error.to_string()),
+        PrepareError::Settings(_) | PrepareError::Unreached(_) => Failure::usage(error.to_string()),
         error => Failure::failed(error.to_string()),
     }
 }

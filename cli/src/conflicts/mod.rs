@@ -109,10 +109,19 @@ pub(crate) async fn run(args: ConflictsArgs, json: bool) -> Result {
                 ("record", "recordId"),
                 ("columns", "columns"),
                 ("site", "site"),
-                ("resolution", "resolution"),
+                ("standing", "standing"),
                 ("since", "createdAt"),
             ];
-            output::list(json, &Client::find(&server)?.get(&["api", "conflicts"], &query).await?, &members)
+            let list = Client::find(&server)?.get(&["api", "conflicts"], &query).await?;
+            if json {
+                return output::list(json, &list, &members);
+            }
+            let standing = |conflict: &Value| {
+                let mut conflict = conflict.clone();
+                conflict["standing"] = view::standing_briefly(&conflict).into();
+                conflict
+            };
+            output::list(json, &output::items(&list).iter().map(standing).collect(), &members)
         }
         Action::Groups { which, server } => {
             let list = Client::find(&server)?.get(&["api", "conflicts", "groups"], &which.parameters()?).await?;

@@ -44,6 +44,19 @@ pub(crate) fn whole(conflict: &Value) -> String {
     out
 }
 
+/// How the conflict stands, in a list.
+pub(super) fn standing_briefly(conflict: &Value) -> String {
+    let resolution = cell(conflict, "resolution");
+    let state = conflict.get("decision").and_then(|decision| decision.get("state")).and_then(Value::as_str);
+    match (resolution.as_str(), state) {
+        ("PENDING", Some("refused")) => "open, decision refused".to_owned(),
+        ("PENDING", Some("sent")) => "decided, sent".to_owned(),
+        ("PENDING", Some("done")) => "decided, on its way back".to_owned(),
+        ("PENDING", Some(_)) => "decided, not sent".to_owned(),
+        _ => resolution,
+    }
+}
+
 /// How the conflict stands.
 pub(super) fn standing(conflict: &Value) -> String {
     let of = |member: &str| cell(conflict, member);
@@ -101,7 +114,8 @@ pub(crate) fn sentence(conflict: &Value) -> String {
         "insert_insert" => format!("{site} made {row}{local}; the cloud has another row of the same key{cloud}."),
         "unique" => {
             let other = text(conflict, "against").map_or_else(String::new, |other| format!(" ({other})"));
-            format!("{site} wrote {row}{local}; another row of the cloud{other} has the same {columns}.")
+            let same = if columns == "-" { "values of a unique key" } else { &columns };
+            format!("{site} wrote {row}{local}; another row of the cloud{other} has the same {same}.")
         }
         "foreign_key" => {
             let missing = conflict.get("missing").and_then(Value::as_array).into_iter().flatten();
@@ -186,6 +200,21 @@ mod tests {
             let sentence = sentence(&json!({ "kind": kind, "tableName": "sources", "recordId": "s1", "site": "studio-a" }));
             assert!(sentence.starts_with("Site studio-a ") && sentence.contains("sources s1") && sentence.ends_with('.'), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_list_says_how_far_a_decision_came() {
+        let standing = |state: Value| standing_briefly(&json!({ "resolution": "PENDING", "decision": state }));
+        for (decision, said) in [
+            (Value::Null, "PENDING"),
+            (json!({ "state": "waiting" }), "decided, not sent"),
+            (json!({ "state": "sent" }), "decided, sent"),
+            (json!({ "state": "refused" }), "open, decision refused"),
+        ] {
+            assert_eq!(standing(decision), said);
+        }
+        let unique = json!({ "kind": "unique", "tableName": "sources", "recordId": "s1", "site": "a", "columns": [] });
+        assert!(sentence(&unique).ends_with("has the same values of a unique key."), "{}", sentence(&unique));
     }
 
     #[test]
