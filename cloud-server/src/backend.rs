@@ -22,7 +22,7 @@ use tokio_postgres::error::SqlState;
 use crate::core::Core;
 use crate::store::accounts::{self, Changed};
 use crate::store::error::StoreError;
-use crate::store::{conflicts, digest, history, records, sync_log};
+use crate::store::{conflicts, digest, history, records, sites, sync_log};
 
 /// What `sync_log` and the status call the cloud.
 const NAME: &str = "cloud";
@@ -113,6 +113,10 @@ impl Backend for Core {
 
     async fn conflict_detail(&self, id: ConflictId) -> Result<Option<ConflictDetail>> {
         Ok(conflicts::detail(&self.client().await?, &Self::catalog(self), id).await?)
+    }
+
+    async fn knows_site(&self, name: &str) -> Result<bool> {
+        Ok(sites::is_known(&self.client().await?, name).await?)
     }
 
     async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {

@@ -44,6 +44,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The catalog in force. A site that has never reached the cloud has none: `Unavailable`.
     fn catalog(&self) -> Result<Arc<Catalog>>;
 
+    /// Whether there is or was a site of this name, as far as this server knows.
+    async fn knows_site(&self, name: &str) -> Result<bool>;
+
     /// Whether the server can serve: database answers, migrations done. An unreachable cloud does not fail a site.
     async fn ready(&self) -> Result<()>;
 

@@ -127,6 +127,10 @@ impl Backend for SiteBackend {
         self.read(move |connection| conflicts::detail(connection, &catalog, id)).await
     }
 
+    async fn knows_site(&self, name: &str) -> Result<bool> {
+        Ok(name == self.server_name())
+    }
+
     async fn conflict_counts(&self, filter: &ConflictFilter) -> Result<ConflictCounts> {
         let filter = filter.clone();
         self.read(move |connection| conflicts::counts(connection, &filter)).await

@@ -103,6 +103,21 @@ fn conflicts_are_shown_and_decided_and_an_outdated_decision_is_5() {
     let row = shown.lines().find(|line| line.contains("┆ room")).unwrap();
     assert!(row.contains("site's") && row.contains("cloud's"), "{shown}");
 
+    for (wrong, said) in
+        [(["--table", "productionz"], "there is no table productionz; there are: "), (["--site", "studio-9"], "no site studio-9 is known")]
+    {
+        let (code, stdout, stderr) = cloud.server.run(&[&["conflicts", "list"], &wrong[..]].concat());
+        assert_eq!((code, stdout.as_str(), stderr.matches(said).count()), (2, "", 1), "{stderr}");
+    }
+    assert_eq!(cloud.server.run(&["conflicts", "list", "--table", "sources", "--site", "studio-2"]).0, 0, "there is none of it");
+    assert_eq!(cloud.server.run(&["conflicts", "resolve", "--all", "--table", "productionz", "--cloud"]).0, 2);
+    assert_eq!((site.run(&["edits", "--table", "productionz"]).0, site.run(&["conflicts", "list", "--site", "studio-9"]).0), (2, 2));
+    assert_eq!(cloud.server.run(&["sync", "log", "--site", "studio-9"]).0, 2);
+
+    assert_eq!(site.run(&["conflicts", "resolve", conflict, "--cloud"]).0, 0);
+    let (_, list, _) = site.run(&["conflicts", "list"]);
+    assert!(list.contains("decided, not sent"), "{list}");
+
     let resolve = |more: &[&str]| cloud.server.run(&[&["conflicts", "resolve", conflict], more].concat());
     assert_eq!(resolve(&["--manual", "colour=red"]).0, 2, "a field that there is not");
     let (code, _, stderr) = resolve(&["--local", "--revision", "7"]);

@@ -42,6 +42,15 @@ pub enum Grants {
     These(BTreeSet<ScopeId>),
 }
 
+/// Whether there is a site of this name, revoked or not.
+///
+/// # Errors
+/// The store failed.
+pub async fn is_known(db: &impl GenericClient, name: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM rejoin.sites WHERE name = $1)";
+    Ok(db.query_one(&db.prepare_cached(sql).await?, &[&name]).await?.try_get(0)?)
+}
+
 /// What `sites list` shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

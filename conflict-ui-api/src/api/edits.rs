@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use sync_core::limits::LIST_ROWS_MAX;
 
 use super::ndjson;
-use super::params::{Params, page};
+use super::params::{Params, no_table, page, refuse};
 use super::records::query::Pairs;
 use crate::backend::{EditCounts, EditQuery, EditState, LocalEdit};
 use crate::error::BackendError;
@@ -41,6 +41,13 @@ pub(crate) async fn list(
     }
     params.finish()?;
     let catalog = state.backend.catalog()?;
+    if let Some(name) = table.as_ref().filter(|name| catalog.by_name(name).is_none()) {
+        // Edits outlive their tables.
+        let of = EditQuery { table: Some(name.clone()), limit: 1, ..EditQuery::default() };
+        if state.backend.local_edits(&of).await?.is_empty() {
+            refuse(vec![("table", no_table(&catalog, name))])?;
+        }
+    }
     let table = table.map(|name| catalog.by_name(&name).map_or(name, |table| table.name.clone()));
     let query = EditQuery { state: edit_state, table, record, by, after, limit: size + 1 };
     if format.unwrap_or_else(|| ndjson::accepted(&headers)) {

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
+use sync_core::catalog::Catalog;
 use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
 use uuid::Uuid;
 
@@ -71,6 +72,29 @@ impl<'a> Params<'a> {
         }
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::query(self.faults)) }
     }
+}
+
+/// Tables that are named to somebody who asked for one that is not there.
+const TABLES_NAMED_MAX: usize = 30;
+
+/// What is said to somebody who asks for a table that is not there.
+pub(super) fn no_table(catalog: &Catalog, name: &str) -> String {
+    let mut paths: Vec<&str> = catalog.tables.iter().filter(|table| !table.engine).map(|table| table.path.as_str()).collect();
+    let more = paths.len().saturating_sub(TABLES_NAMED_MAX);
+    paths.truncate(TABLES_NAMED_MAX);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("there is no table {name}; there are: {}{more}", paths.join(", "))
+}
+
+/// What is said to somebody who asks for a site that is not there.
+pub(super) fn no_site(name: &str) -> String {
+    format!("no site {name} is known here")
+}
+
+/// Refuses a query because of these parameters.
+pub(super) fn refuse(unknown: Vec<(&'static str, String)>) -> Answer<()> {
+    let faults: Vec<Fault> = unknown.into_iter().map(|(name, detail)| Fault::parameter(name, "unknown", detail)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::query(faults)) }
 }
 
 /// A point in time, or how long ago.

@@ -13,7 +13,7 @@ use sync_core::sync_log::{Direction, RunStatus};
 use sync_core::wire::message::Run;
 
 use super::body::OptionalBody;
-use super::params::{Params, page};
+use super::params::{Params, no_site, page, refuse};
 use super::records::query::Pairs;
 use crate::backend::{LogQuery, SyncControl, SyncStatus};
 use crate::error::BackendError;
@@ -66,6 +66,12 @@ pub async fn log(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Q
     let size = params.limit();
     let after = params.cursor().map(RunId);
     params.finish()?;
+    if let Some(name) = server.as_ref().filter(|name| **name != state.backend.server_name())
+        && !state.backend.knows_site(name).await?
+        && state.backend.sync_log(&LogQuery { server: server.clone(), after: None, limit: 1 }).await?.is_empty()
+    {
+        refuse(vec![("server", no_site(name))])?;
+    }
     let runs = state.backend.sync_log(&LogQuery { server, after, limit: size + 1 }).await?;
     let rows = runs.into_iter().map(LogRow::from).collect();
     Ok(page(&uri, rows, size, |row: &LogRow| row.id.0))

@@ -91,6 +91,14 @@ async fn conflicts_are_paged_and_filters_are_checked() {
     for wrong in ["resolution=OPEN", "kind=clash", "limit=5000", "cursor=x", "state=open", "site=a&site=b"] {
         assert_eq!(server.get(&format!("/api/conflicts?{wrong}")).await.problem(), (400, "bad_query".into()), "{wrong}");
     }
+    for (wrong, said) in [("table=sourcez", "there is no table sourcez; there are: "), ("site=hal", "no site hal is known here")] {
+        for list in ["conflicts", "conflicts/groups", "conflicts/counts"] {
+            let answer = server.get(&format!("/api/{list}?{wrong}")).await;
+            assert_eq!(answer.problem(), (400, "bad_query".into()), "{list} {wrong}");
+            let fault = &answer.json()["errors"][0];
+            assert!(fault["code"] == "unknown" && fault["detail"].as_str().unwrap().starts_with(said), "{fault}");
+        }
+    }
     assert_eq!(server.get("/api/conflicts/%FF").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/seven").await.problem(), (404, "not_found".into()));
     assert_eq!(server.get("/api/conflicts/00000000-0000-0000-0000-0000000000ff").await.problem(), (404, "not_found".into()));

@@ -15,7 +15,7 @@ use serde_json::json;
 use sync_core::conflict::Resolution;
 use tokio::sync::{oneshot, watch};
 
-use super::filter::in_the_stores_names;
+use super::filter::{in_the_stores_names, unknown};
 use crate::api::body::Body;
 use crate::api::ndjson;
 use crate::backend::{Backend, BulkDecision, BulkOutcome, Principal, Result};
@@ -34,6 +34,11 @@ pub async fn resolve_many(
     Body(decision): Body<BulkDecision>,
 ) -> Answer<Response> {
     check(&decision)?;
+    let unknown = unknown(&state, &decision.filter).await?;
+    if !unknown.is_empty() {
+        let fault = |(name, detail): (&str, String)| Fault::field(name, "unknown", detail).within("/filter");
+        return Err(Problem::fields(unknown.into_iter().map(fault).collect()));
+    }
     let filter = in_the_stores_names(decision.filter, &*state.backend.catalog()?);
     let decision = BulkDecision { filter, ..decision };
     if !ndjson::accepted(&headers) {

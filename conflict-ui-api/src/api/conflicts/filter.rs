@@ -5,8 +5,10 @@ use sync_core::conflict::{ConflictKind, Resolution};
 use sync_core::id::ConflictId;
 use uuid::Uuid;
 
-use crate::api::params::{Params, flag, moment};
+use crate::api::params::{Params, flag, moment, no_site, no_table};
 use crate::backend::ConflictFilter;
+use crate::error::BackendError;
+use crate::state::ApiState;
 
 /// Reads the members of a filter from a query's parameters.
 pub(in crate::api) fn read(params: &mut Params<'_>) -> ConflictFilter {
@@ -39,6 +41,26 @@ pub(crate) fn in_the_stores_names(filter: ConflictFilter, catalog: &Catalog) -> 
         tables.filter(|table| !table.engine).find_map(named).unwrap_or(name)
     });
     ConflictFilter { table: table.map(|table| table.name.clone()).or(filter.table), column, ..filter }
+}
+
+/// The names in a filter that nothing has or had, each with what to say: nothing would be found, as if all were well.
+pub(in crate::api) async fn unknown(state: &ApiState, filter: &ConflictFilter) -> Result<Vec<(&'static str, String)>, BackendError> {
+    let catalog = state.backend.catalog()?;
+    let mut unknown = Vec::new();
+    // Conflicts outlive their tables and sites.
+    let none = async |filter: ConflictFilter| Ok::<_, BackendError>(state.backend.conflict_counts(&filter).await?.total == 0);
+    if let Some(name) = filter.table.as_ref().filter(|name| catalog.by_name(name).is_none())
+        && none(ConflictFilter { table: Some(name.clone()), ..ConflictFilter::default() }).await?
+    {
+        unknown.push(("table", no_table(&catalog, name)));
+    }
+    if let Some(name) = &filter.site
+        && !state.backend.knows_site(name).await?
+        && none(ConflictFilter { site: Some(name.clone()), ..ConflictFilter::default() }).await?
+    {
+        unknown.push(("site", no_site(name)));
+    }
+    Ok(unknown)
 }
 
 /// The column of this name, or with this name in the API.

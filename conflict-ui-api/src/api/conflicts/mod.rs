@@ -20,7 +20,7 @@ pub use fields::Detail;
 pub use missing::Missing;
 use pieces::Pieces;
 
-use super::params::Params;
+use super::params::{Params, refuse};
 use super::path::Named;
 use super::records::query::Pairs;
 use crate::backend::{ConflictCounts, ConflictQuery, ConflictSort};
@@ -28,7 +28,7 @@ use crate::problem::{Answer, Problem};
 use crate::state::ApiState;
 
 /// Reads a page of conflicts as it is asked for, and its size.
-fn query(state: &ApiState, pairs: &Pairs) -> Answer<(ConflictQuery, usize)> {
+async fn query(state: &ApiState, pairs: &Pairs) -> Answer<(ConflictQuery, usize)> {
     let mut params = Params::new(pairs);
     let filter = filter::read(&mut params);
     let sort = params.read("sort", "newest, oldest, record or site", |name| match name {
@@ -41,13 +41,14 @@ fn query(state: &ApiState, pairs: &Pairs) -> Answer<(ConflictQuery, usize)> {
     let size = params.limit();
     let after = params.cursor().map(ConflictId);
     params.finish()?;
+    refuse(filter::unknown(state, &filter).await?)?;
     let filter = filter::in_the_stores_names(filter, &*state.backend.catalog()?);
     Ok((ConflictQuery { filter, sort: sort.unwrap_or_default(), after, limit: size + 1 }, size))
 }
 
 /// `GET /api/conflicts`: those of the filter, newest first where nothing is asked.
 pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Query(pairs): Query<Pairs>) -> Answer<Response> {
-    let (query, size) = query(&state, &pairs)?;
+    let (query, size) = query(&state, &pairs).await?;
     let mut pieces = Pieces::new(query, size);
     while let Some(query) = pieces.wanted() {
         let piece = state.backend.conflicts(query).await?;
@@ -58,7 +59,7 @@ pub async fn list(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, 
 
 /// `GET /api/conflicts/groups`: the inbox, those of one cause folded into one line.
 pub async fn groups(State(state): State<ApiState>, OriginalUri(uri): OriginalUri, Query(pairs): Query<Pairs>) -> Answer<Response> {
-    let (query, size) = query(&state, &pairs)?;
+    let (query, size) = query(&state, &pairs).await?;
     let mut pieces = Pieces::new(query, size);
     while let Some(query) = pieces.wanted() {
         let piece = state.backend.conflict_groups(query).await?;
@@ -72,6 +73,7 @@ pub async fn counts(State(state): State<ApiState>, Query(pairs): Query<Pairs>) -
     let mut params = Params::new(&pairs);
     let filter = filter::read(&mut params);
     params.finish()?;
+    refuse(filter::unknown(&state, &filter).await?)?;
     let filter = filter::in_the_stores_names(filter, &*state.backend.catalog()?);
     Ok(Json(state.backend.conflict_counts(&filter).await?))
 }
