@@ -162,6 +162,54 @@ fn under_a_key_that_is_not_known_here_the_table_begins_anew_and_its_edits_are_se
     assert_eq!(site.text("SELECT group_concat(name) FROM sqlite_schema WHERE name LIKE '%1048577%'"), "");
 }
 
+/// `t` with keys that are numbers too, and nothing that refers to it.
+fn numbered() -> Site {
+    let mut catalog = capture_catalog();
+    catalog.tables[1].references = vec![];
+    let site = Site::new(catalog);
+    as_sync(&site.connection, &CONFIRMED.replace("'k", "'"));
+    site
+}
+
+#[test]
+fn an_insert_without_a_value_of_the_new_key_is_set_aside_and_all_other_edits_go_on() {
+    let mut site = numbered();
+    site.run(
+        "UPDATE t SET a = 9 WHERE id = '1'; INSERT INTO t (id, b) VALUES ('abc', 'four'), ('5', 'five'), (' 2', 'twin'), ('05', 'twin');
+         DELETE FROM t WHERE id = '3'",
+    );
+    let rows = site.text("SELECT group_concat(id || '=' || rejoin_row, ' ' ORDER BY rejoin_row) FROM t");
+    assert_eq!(rows, "1=1 2=2 abc=4 5=5  2=6 05=7");
+    site.take(|catalog| set_type(catalog, 1, ColumnType::Int4));
+    let mut words = all_words(&site.pushed());
+    words.sort();
+    let wanted =
+        ["1/%202 + 1= 2 3=twin", "1/05 + 1=05 3=twin", "1/1 2:1>9", "1/3 - 1=3 2=3 3=33 4=", "1/5 + 1=5 3=five", "1/abc + 1=abc 3=four"];
+    assert_eq!(words, wanted);
+    assert_eq!(site.text("SELECT group_concat(id || '=' || rejoin_row, ' ' ORDER BY id) FROM t"), "1=1 2=2 5=5");
+    assert_eq!(site.text("SELECT count(*) || '' FROM rejoin_cursors"), "1", "nothing is pulled again");
+    site.run("INSERT INTO t (id) VALUES (8)");
+    assert_eq!(site.text("SELECT rejoin_row || '' FROM t WHERE id = 8"), "8", "a row number is never used again");
+    // Sent and answered: nothing is left of them.
+    site.run("DELETE FROM rejoin_base_1048577");
+    site.tidy();
+    assert_eq!(site.text("SELECT group_concat(name) FROM sqlite_schema WHERE name LIKE '%1048577%'"), "");
+    assert_eq!(site.pushed().len(), 4);
+}
+
+#[test]
+fn a_second_row_of_a_key_that_is_referred_to_is_never_taken_for_the_first() {
+    let mut site = numbered();
+    site.take(|catalog| catalog.tables[1].references = capture_catalog().tables[1].references.clone());
+    site.run("INSERT INTO t (id) VALUES ('02'); INSERT INTO c (id, t) VALUES ('c7', '02')");
+    site.take(|catalog| {
+        set_type(catalog, 1, ColumnType::Int4);
+        catalog.tables[1].columns[1].ty = ColumnType::Int4;
+    });
+    assert_eq!(site.text("SELECT count(*) || '' FROM t"), "0", "the table begins anew");
+    assert!(all_words(&site.pushed()).contains(&"1/02 + 1=02".to_owned()), "{:?}", all_words(&site.pushed()));
+}
+
 #[test]
 fn a_renamed_key_of_a_table_that_is_copied_is_still_referred_to() {
     let mut site = opened();

@@ -109,3 +109,26 @@ async fn unsent_values_of_columns_that_hold_less_are_rounded_as_postgresql_round
     ];
     moves(&columns, &to).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insert_without_a_value_of_the_new_key_parks_and_all_other_edits_land() {
+    let system = format!(
+        "{SHOWS}; CREATE TABLE parts (id text PRIMARY KEY, show_id text NOT NULL REFERENCES shows, note text);
+         INSERT INTO parts SELECT n::text, 's', 'note' FROM generate_series(1, 3) n"
+    );
+    let mut world = World::of(&system, "root = \"shows\"\n", &["a"]).await;
+    world.cut_all();
+    world.site("a").sqlite3(
+        "UPDATE parts SET note = 'mine' WHERE id = '1'; DELETE FROM parts WHERE id = '3';
+         INSERT INTO parts (id, show_id, note) VALUES ('abc', 's', 'no number'), ('5', 's', 'new'), ('02', 's', 'twin')",
+    );
+    world.migrate("ALTER TABLE parts ALTER id TYPE integer USING id::integer", None).await;
+    world.heal_all();
+    settle(&world).await;
+    let found = conflicts(&world).await;
+    let told: Vec<_> = found.iter().map(|(id, kind, data)| (id.as_str(), kind.as_str(), data["note"].as_str().unwrap())).collect();
+    assert_eq!(told, [("02", "rejected", "twin"), ("abc", "rejected", "no number")]);
+    assert_eq!(at_site(&world, "SELECT group_concat(id || note, ' ' ORDER BY id) FROM parts"), "1mine 2note 5new");
+    let there = "SELECT string_agg(id || note, ' ' ORDER BY id) FROM parts";
+    assert_eq!(world.postgres().await.query_one(there, &[]).await.unwrap().get::<_, String>(0), "1mine 2note 5new");
+}

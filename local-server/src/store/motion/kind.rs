@@ -1,14 +1,10 @@
 //! What has to be done with a table to bring it to a new catalog: nothing, some ALTER TABLE, building it anew, or beginning it anew.
 
-use rusqlite::Connection;
 use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, Table};
 use sync_core::id::{ColumnNo, TableNo};
 
-use super::convert::{Converters, differs};
-use super::names::Before;
-use crate::store::error::Result;
+use super::convert::differs;
 use crate::store::hidden::{is_hidden, is_hidden_table, wire};
-use crate::store::rows::quoted;
 use crate::store::schema;
 
 /// What becomes of a table.
@@ -26,16 +22,8 @@ pub(super) enum Kind {
     Dropped,
 }
 
-/// `old`: as the file has it, with hidden columns, by the catalog `before`.
-pub(super) fn kind(
-    connection: &Connection,
-    converters: &Converters<'_>,
-    (before, old): (&Catalog, &Table),
-    (after, new): (&Catalog, &Table),
-) -> Result<Kind> {
-    if !is_keyed(connection, converters, old, new)? {
-        return Ok(Kind::Anew);
-    }
+/// `old`: as the file has it, with hidden columns, by the catalog `before`. Its rows have values of the new key.
+pub(super) fn kind((before, old): (&Catalog, &Table), (after, new): (&Catalog, &Table)) -> Kind {
     let known = |column: &Column| new.column(column.no).filter(|now| !differs(column, now));
     let visible = || old.columns.iter().filter(|column| !is_hidden(column));
     let shown = old.columns.iter().any(|column| {
@@ -53,7 +41,7 @@ pub(super) fn kind(
         && visible().all(stays)
         && added(old, new).all(can_add)
         && references(before, old) == references(after, new);
-    Ok(match altered {
+    match altered {
         false => Kind::Rebuilt,
         true if old.sqlite_name() == new.sqlite_name()
             && added(old, new).next().is_none()
@@ -62,7 +50,7 @@ pub(super) fn kind(
             Kind::Kept
         }
         true => Kind::Altered,
-    })
+    }
 }
 
 /// The columns that the table did not have.
@@ -85,31 +73,4 @@ type Declared<'a> = (&'a [ColumnNo], TableNo, &'a [ColumnNo], OnDelete);
 fn references<'a>(catalog: &Catalog, table: &'a Table) -> Vec<Declared<'a>> {
     let declared = table.references.iter().filter(|reference| schema::is_declared(catalog, table, reference));
     declared.map(|one| (one.columns.as_slice(), one.table, one.target.as_slice(), one.on_delete)).collect()
-}
-
-/// Whether every row has a value of the new key, each its own.
-fn is_keyed(connection: &Connection, converters: &Converters<'_>, old: &Table, new: &Table) -> Result<bool> {
-    let mut values = Vec::new();
-    let mut same = old.key == new.key;
-    for no in &new.key {
-        let (Some(was), Some(now)) = (old.column(*no).filter(|column| !is_hidden(column)), new.column(*no)) else { return Ok(false) };
-        let name = quoted(&was.name);
-        values.push(if differs(was, now) {
-            same = false;
-            format!("{}({name})", converters.function(was, now)?)
-        } else {
-            name
-        });
-    }
-    if same {
-        return Ok(true);
-    }
-    let live = Before::in_place(old).live;
-    let nulls: Vec<_> = values.iter().map(|value| format!("{value} IS NULL")).collect();
-    let sql = format!(
-        "SELECT NOT EXISTS (SELECT 1 FROM {live} WHERE {}) AND NOT EXISTS (SELECT 1 FROM {live} GROUP BY {} HAVING count(*) > 1)",
-        nulls.join(" OR "),
-        values.join(", ")
-    );
-    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
 }

@@ -6,6 +6,7 @@
 //! feed brings it: after a new catalog nothing goes up before a pull came down.
 
 mod amounts;
+mod aside;
 mod cells;
 mod convert;
 mod kind;
@@ -14,6 +15,7 @@ mod notes;
 pub(super) mod programs;
 mod scratch;
 mod settle;
+mod strays;
 mod uniques;
 
 use rusqlite::Connection;
@@ -25,10 +27,10 @@ use self::convert::Converters;
 use self::kind::Kind;
 use self::names::Before;
 use self::scratch::Renamed;
-use super::error::{Result, StoreError};
-use super::hidden::{self, Stored, free, hide_table, is_hidden, is_hidden_table};
+use super::error::Result;
+use super::hidden::{self, Stored, is_hidden, is_hidden_table};
 use super::rows::{base_table, live_table, quoted, theirs_table};
-use super::{answers, identity, leases, noted, schema};
+use super::{leases, noted, schema};
 use crate::fault;
 
 pub(crate) use self::amounts::of as amount;
@@ -41,6 +43,8 @@ struct Move<'a> {
     /// As the new catalog has it.
     new: Option<&'a Table>,
     kind: Kind,
+    /// Unsent inserts without a value of their own in the new key: they do not come along.
+    strays: Vec<i64>,
 }
 
 /// The tables' way.
@@ -65,12 +69,14 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     let mut moves = Vec::new();
     for old in &extended.tables {
         let new = after.table(old.no);
-        let kind = match new {
-            Some(new) => kind::kind(connection, &converters, (before, old), (after, new))?,
-            None if is_hidden_table(old) => continue,
-            None => Kind::Dropped,
+        let strays = new.map(|new| strays::find(connection, &converters, before, old, new)).transpose()?.flatten();
+        let kind = match (new, &strays) {
+            (Some(new), Some(_)) => kind::kind((before, old), (after, new)),
+            (Some(_), None) => Kind::Anew,
+            (None, _) if is_hidden_table(old) => continue,
+            (None, _) => Kind::Dropped,
         };
-        moves.push(Move { old: old.clone(), new, kind });
+        moves.push(Move { old: old.clone(), new, kind, strays: strays.unwrap_or_default() });
     }
     let waiting = settle::waiting(connection)?;
     let mut motion = Motion { connection, converters: &converters, after, site, stored, waiting };
@@ -151,7 +157,10 @@ impl Motion<'_> {
             tracing::info!(table = one.old.name, "bringing a table to the new catalog: {:?}", one.kind);
             match (one.kind, one.new) {
                 (Kind::Altered, Some(new)) => self.alter(&one.old, new)?,
-                (Kind::Rebuilt, Some(new)) => self.rebuild(&one.old, new)?,
+                (Kind::Rebuilt, Some(new)) => {
+                    self.set_aside(&one.old, &one.strays)?;
+                    self.rebuild(&one.old, new)?;
+                }
                 (Kind::Anew, Some(new)) => self.begin_anew(&one.old, new)?,
                 _ => self.hide(&one.old)?,
             }
@@ -230,7 +239,7 @@ impl Motion<'_> {
             settle::wait(self.connection, old.no, *no)?;
         }
         self.companions(&before, old, new, &cells)?;
-        self.live(&before, old, new, &cells.cells, "")?;
+        self.live(&before, old, new, &cells.cells)?;
         self.note_made(&before.live, old, new)?;
         if !old.engine {
             self.drop_companions(&before)?;
@@ -246,7 +255,13 @@ impl Motion<'_> {
     }
 
     /// Builds the live table from the one before, which goes; it keeps the interim name.
-    fn live(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<()> {
+    fn live(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell]) -> Result<()> {
+        let made = self.copied(before, old, new, cells, "")?;
+        self.run(&format!("DROP TABLE {live}; ALTER TABLE {made} RENAME TO {live}", live = before.live))
+    }
+
+    /// A live table made of the one before, or of some of its rows, and what it is called until it has its name.
+    fn copied(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<String> {
         let aside = Table { schema: "public".to_owned(), name: format!("rejoin_rebuilt_{}", new.no), engine: false, ..with(new, cells) };
         let made = live_table(&aside);
         self.run(&schema::live(self.after, &aside, self.site))?;
@@ -256,7 +271,7 @@ impl Motion<'_> {
         let rows = self.copy(&made, &columns, &format!("{}{which}", before.live_rows(old)))?;
         self.keep_sequence(&before.live, &made)?;
         tracing::info!(table = new.name, rows, "built anew for the new catalog");
-        self.run(&format!("DROP TABLE {live}; ALTER TABLE {made} RENAME TO {live}", live = before.live))
+        Ok(made)
     }
 
     /// Builds base and theirs from those before.
@@ -316,7 +331,9 @@ impl Motion<'_> {
         self.copy(&base_table(&made), &columns(&|cell| cell.base.clone(), "b", &BASE), &from)?;
         let theirs =
             |cell: &Cell| if rekeyed && new.key.contains(&cell.column.no) { key_of_theirs(before, old, cell) } else { cell.theirs.clone() };
-        self.copy(&theirs_table(&made), &columns(&theirs, "t", &THEIRS), &format!("{} t", before.theirs))?;
+        // What was made here has no image of the cloud's beside it.
+        let from = format!("{} t{}", before.theirs, if which.is_empty() { "" } else { " WHERE 0" });
+        self.copy(&theirs_table(&made), &columns(&theirs, "t", &THEIRS), &from)?;
         if new.key.iter().any(|no| old.column(*no).map(|column| &column.ty) != new.column(*no).map(|column| &column.ty)) || rekeyed {
             let (table, key) = (theirs_table(&made), schema::names(new, &new.key));
             let missing: Vec<_> = new.key_columns().map(|column| format!("{} IS NULL", quoted(&column.name))).collect();
@@ -340,74 +357,6 @@ impl Motion<'_> {
         self.connection.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [&to])?;
         self.connection
             .execute("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, seq FROM sqlite_sequence WHERE name = ?2", (&to, &from))?;
-        Ok(())
-    }
-
-    /// The rows come by the feed, from the beginning where nothing says that the cloud feeds them anyway.
-    fn begin_anew(&mut self, old: &Table, new: &Table) -> Result<()> {
-        let before = Before::interim(old.no);
-        let made = Table { schema: "public".to_owned(), name: format!("rejoin_rebuilt_{}", new.no), engine: false, ..new.clone() };
-        self.run(&schema::live(self.after, &made, self.site))?;
-        let clean = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_scope IS NOT NULL)", before.live);
-        let clean: bool = self.connection.query_row(&clean, [], |row| row.get(0))?;
-        if clean && new.generation <= old.generation {
-            self.connection.execute("DELETE FROM rejoin_cursors WHERE dropping = 0", [])?;
-            identity::set_fact(self.connection, answers::ECHO, "1")?;
-        }
-        self.keep_sequence(&before.live, &live_table(&made))?;
-        self.hide(old)?;
-        if !new.engine {
-            schema::tables(self.after, new, self.site).iter().skip(1).try_for_each(|sql| self.run(sql))?;
-        }
-        self.run(&format!("ALTER TABLE {} RENAME TO {}", live_table(&made), before.live))
-    }
-
-    /// Keeps the dirty rows of a table that is gone, or whose rows can no longer be told apart by their key; all its tables go.
-    fn hide(&mut self, old: &Table) -> Result<()> {
-        let before = Before::interim(old.no);
-        if old.engine {
-            return self.run(&format!("DROP TABLE {}", before.live));
-        }
-        let dirty = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_row > 0)", before.base);
-        let dirty: bool = self.connection.query_row(&dirty, [], |row| row.get(0))?;
-        let body = self.stored.get(&(old.no, ColumnNo(0))).cloned();
-        self.connection.execute("DELETE FROM rejoin_hidden WHERE table_no = ?1", [old.no.0])?;
-        self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1", [old.no.0])?;
-        for notes in ["rejoin_additions", "rejoin_times"] {
-            self.connection.execute(&format!("DELETE FROM {notes} WHERE table_no = ?1"), [old.no.0])?;
-        }
-        if dirty {
-            let other = |no: u32| TableNo(no) != old.no && self.stored.contains_key(&(TableNo(no), ColumnNo(0)));
-            let no = TableNo(free(old.no.0, &|no| self.after.table(TableNo(no)).is_some() || other(no)));
-            let hidden = hide_table(old, no);
-            let cells: Vec<Cell> = hidden.columns.iter().map(Cell::as_it_is).collect();
-            self.copy_companions(&before, old, &hidden, &cells, "")?;
-            let dirty = format!(" WHERE l.rejoin_row IN (SELECT rejoin_row FROM {})", before.base);
-            self.live(&before, old, &hidden, &cells, &dirty)?;
-            self.run(&format!("ALTER TABLE {} RENAME TO {}", before.live, live_table(&hidden)))?;
-            self.drop_companions(&before)?;
-            self.connection.execute("UPDATE OR REPLACE rejoin_unknown SET table_no = ?2 WHERE table_no = ?1", (old.no.0, no.0))?;
-            match body {
-                Some(body) => self.store_text(no, ColumnNo(0), &body)?,
-                None => self.store(no, ColumnNo(0), old)?,
-            }
-            tracing::info!(table = old.name, "edits that are not sent yet are of a table that is gone, or has another key");
-            return Ok(());
-        }
-        self.connection.execute("DELETE FROM rejoin_unknown WHERE table_no = ?1", [old.no.0])?;
-        self.run(&format!("DROP TABLE {}", before.live))?;
-        self.drop_companions(&before)
-    }
-
-    fn store(&mut self, table: TableNo, column: ColumnNo, body: &impl serde::Serialize) -> Result<()> {
-        let body = serde_json::to_string(body).map_err(|error| StoreError::Stored(error.to_string()))?;
-        self.store_text(table, column, &body)
-    }
-
-    fn store_text(&mut self, table: TableNo, column: ColumnNo, body: &str) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO rejoin_hidden (table_no, column_no, body) VALUES (?1, ?2, ?3)";
-        self.connection.execute(sql, (table.0, column.0, body))?;
-        self.stored.insert((table, column), body.to_owned());
         Ok(())
     }
 }

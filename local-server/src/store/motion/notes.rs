@@ -107,7 +107,7 @@ fn commands(connection: &Connection, moves: &[Move<'_>], notes: &mut Notes) -> R
         let sql = format!("SELECT table_no FROM {} WHERE id = ?1", live_table(conflicts));
         let table: Option<u32> = connection.prepare_cached(&sql)?.query_row([conflict], |row| row.get(0)).optional()?.flatten();
         let of = |one: &&Move<'_>| Some(one.old.no.0) == table;
-        let Some(Move { old, new: Some(new), kind }) = moves.iter().find(of) else { continue };
+        let Some(Move { old, new: Some(new), kind, .. }) = moves.iter().find(of) else { continue };
         let Ok(mut command) = codec::decode::<ResolveCommand>(&body) else { continue };
         let mut changed = false;
         if let Some(etag) = command.cloud_etag.as_mut().filter(|_| *kind != Kind::Kept) {

@@ -93,7 +93,7 @@ fn tighten(
         let interim = Before::interim(*no).live;
         connection.execute_batch(&format!("ALTER TABLE {} RENAME TO {interim}", live_table(table)))?;
         let before = Before { live: interim.clone(), ..Before::in_place(table) };
-        motion.live(&before, table, table, &cells, "")?;
+        motion.live(&before, table, table, &cells)?;
         connection.execute_batch(&format!("ALTER TABLE {interim} RENAME TO {}", live_table(table)))?;
         columns.iter().try_for_each(|column| done(connection, *no, *column))?;
         tracing::info!(table = table.name, "every row has a value now; NOT NULL is declared");
