@@ -1,7 +1,7 @@
 //! Measures what capture costs the programs that write the cloud's database: `cargo run --release -p cloud-server --example measure_capture`.
 //!
 //! The same writes go to a plain table and to a captured one, by turns in one session, on a private PostgreSQL without fsync, which would only
-//! hide the cost. Medians over rounds; `ROUNDS=15` takes more of them. Prints; asserts nothing.
+//! hide the cost. Medians over rounds; `ROUNDS=15` takes more of them, `ONLY=moves` measures rows that go to another scope alone. Prints; asserts nothing.
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, missing_docs, dead_code, reason = "a measurement")]
 
 mod measure;
@@ -132,6 +132,9 @@ async fn main() {
     let catalog = prepare(&db, &Settings::parse(SETTINGS).unwrap(), None).await.unwrap();
     let mut bench = Bench { session, maintenance, next: 1, rounds: setting("ROUNDS", 7) };
     bench.fill().await;
+    if std::env::var("ONLY").is_ok_and(|only| only == "moves") {
+        return bench.moves().await;
+    }
     let captured = |shape: &Shape| catalog.tables.iter().any(|table| table.name == shape.table);
     for rows in [MANY, 1] {
         bench.compare(rows, &SHAPES.into_iter().filter(captured).collect::<Vec<_>>()).await;

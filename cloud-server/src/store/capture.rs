@@ -2,14 +2,13 @@
 //!
 //! Per table, the names sorting last, since users' triggers may change what ours read:
 //! - `insert`, `update` (BEFORE, per row): give scope, tick and version to what does not carry a stamp that counts;
-//! - `moved`, `restamp` (AFTER UPDATE, per row): leave a mark where a row or its key is gone from, and stamp what hangs from it;
+//! - `moved`, `restamp` (AFTER UPDATE, per statement): leave a mark where a row or its key is gone from, and stamp what hangs from it (see [`moves`]);
 //! - `claim` (AFTER INSERT, per statement): stamps what named the row by a declared reference before it was there;
 //! - `rules`, `rules_key` (AFTER DELETE, AFTER UPDATE, per statement): hold what declared references say (see [`rules`]);
 //! - `arrived`, `gone`, `truncate` (per statement): remove and leave tombstones;
 //! - `drift` (BEFORE, per statement): notices that names moved on since (see [`drift`]);
 //! - `edited` (AFTER UPDATE, per statement, where the table has columns of the policy `newest`): notes when they were edited;
-//! - `history_*` (per statement): write down what happened (see [`history`]);
-//! - `crossed` (AFTER UPDATE, per statement, where the table is partitioned): what `moved` is not told (see [`partitioned`]).
+//! - `history_*` (per statement): write down what happened (see [`history`]).
 //!
 //! No condition names a user's column: PostgreSQL would refuse to change its type or to drop it. Functions name them, and are bound late.
 //!
@@ -22,6 +21,7 @@ mod edited;
 mod history;
 pub(crate) mod hush;
 pub(crate) mod mend;
+mod moves;
 pub(crate) mod orphans;
 pub(crate) mod pages;
 mod partitioned;
@@ -80,7 +80,6 @@ pub(crate) fn capture(catalog: &Catalog, table: &Table, naive: &BTreeSet<String>
     functions.extend(source.rules());
     functions.extend(source.history());
     functions.extend(source.edited());
-    functions.extend(source.crossed());
     functions.extend(source.truncated_partition());
     let triggers = source.triggers(&table_sql(table));
     let mut sql = functions.join("\n");

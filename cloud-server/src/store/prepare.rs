@@ -296,10 +296,16 @@ async fn bring_in(
     };
     let tables: Vec<_> = catalog.ways_first().into_iter().filter_map(|table| Some((table, found(table)?))).collect();
     let known = |table: &Table| before.is_some_and(|before| before.table(table.no).is_some());
+    let places = Places::read(client).await?;
     for (table, found) in &tables {
         if known(table) {
             mend::note_losses(client, table, found, &installed).await?;
             partitions::note_losses(client, table, of(found), &seen, &installed).await?;
+        }
+        if let Some(before) = before {
+            let parts = of(found).iter().map(|one| one.oid).filter(|oid| seen.has(table, *oid));
+            let parts: Vec<u32> = std::iter::once(found.oid).chain(parts).collect();
+            mend::note_left_behind(client, (before, &places), table, &parts, &installed).await?;
         }
         apply::add_columns(client, table, found, known(table), pace).await?;
     }

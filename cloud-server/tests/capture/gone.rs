@@ -226,3 +226,49 @@ async fn rows_that_are_not_stamped_may_be_written_and_deleted() {
         "delete1,delete1"
     );
 }
+
+#[tokio::test]
+async fn many_rows_go_to_another_scope_in_one_statement_and_take_along_what_hangs_from_them() {
+    let shop = Shop::open().await;
+    shop.run(
+        "INSERT INTO shop VALUES (3, 'c'); INSERT INTO item (id, shop_id) SELECT n, 1 + n % 3 FROM generate_series(1000, 3999) n;
+         INSERT INTO label SELECT id * 10 + n, id, 'z' FROM item, generate_series(0, 1) n WHERE id >= 1000",
+    )
+    .await;
+    // A session that keeps the plans which it made for one row.
+    shop.run("UPDATE item SET shop_id = 3 WHERE id = 1000; UPDATE item SET price = 1 WHERE id = 1000").await;
+    shop.run("UPDATE item SET shop_id = 1 + shop_id % 3 WHERE id >= 1000").await;
+    let wrong = "SELECT (SELECT count(*) FROM item WHERE rejoin_scope <> 'shop/' || shop_id)
+                     + (SELECT count(*) FROM label l JOIN item i ON i.id = l.item_id WHERE l.rejoin_scope <> i.rejoin_scope)
+                     + (SELECT count(*) FROM rejoin.tombstones g JOIN item i ON g.key = ARRAY[i.id::text] AND g.scope = i.rejoin_scope)";
+    assert_eq!(shop.one(&format!("SELECT ({wrong})::text")).await, "0");
+    // One moved twice: a mark in either scope that it left.
+    let marks =
+        "SELECT count(*) || ' ' || count(*) FILTER (WHERE g.tick = s.head) || ' ' || count(*) FILTER (WHERE left_scope AND image IS NULL)
+                 FROM rejoin.tombstones g JOIN rejoin.scopes s USING (scope)";
+    assert_eq!(shop.one(marks).await, "9003 9000 9003");
+    // All the way round, in steps of one transaction: no mark is left where a row is, and what passes through stays gone.
+    shop.run("BEGIN; UPDATE item SET shop_id = 1 + shop_id % 3 WHERE id >= 1000; UPDATE item SET shop_id = 1 + shop_id % 3 WHERE id >= 1000; COMMIT").await;
+    assert_eq!(shop.one(&format!("SELECT ({wrong})::text")).await, "0");
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones").await, "18000");
+}
+
+#[tokio::test]
+async fn a_users_trigger_that_moves_a_row_on_leaves_the_marks_of_its_last_place() {
+    let shop = Shop::open().await;
+    shop.run(
+        "INSERT INTO shop VALUES (3, 'c');
+         CREATE FUNCTION go_on() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             UPDATE item SET shop_id = CASE NEW.shop_id WHEN 2 THEN 3 ELSE 1 END WHERE id = NEW.id; RETURN NULL; END $$;
+         CREATE TRIGGER go_on AFTER UPDATE OF shop_id ON item FOR EACH ROW WHEN (NEW.shop_id IN (2, 3) AND OLD.shop_id = 1) EXECUTE FUNCTION go_on()",
+    )
+    .await;
+    let marks = "SELECT string_agg(scope, ' ' ORDER BY scope) FROM rejoin.tombstones WHERE key = '{11}'";
+    shop.run("UPDATE item SET shop_id = 2 WHERE id = 11").await;
+    assert_eq!(shop.rows("item", "id").await, "11 shop/3, 21 shop/2");
+    assert_eq!(shop.one(marks).await, "shop/1 shop/2");
+    shop.run("UPDATE item SET shop_id = 1 WHERE id = 11; UPDATE item SET shop_id = 3 WHERE id = 11").await;
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 21 shop/2", "there and back");
+    assert_eq!(shop.one(marks).await, "shop/2 shop/3");
+    assert_eq!(shop.rows("label", "id").await, "111 shop/1, 211 shop/2");
+}

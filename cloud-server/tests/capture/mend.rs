@@ -94,3 +94,59 @@ async fn triggers_dropped_disabled_or_renamed_are_put_back_and_the_table_is_fed_
         assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.drifted").await, "0");
     }
 }
+
+#[tokio::test]
+async fn rows_that_were_left_behind_while_a_trigger_was_gone_follow() {
+    for harm in [
+        r#"DROP TRIGGER "~rejoin_v2_restamp" ON item"#,
+        r#"ALTER TABLE item DISABLE TRIGGER "~rejoin_v2_restamp""#,
+        "DROP FUNCTION rejoin.restamp_8 CASCADE",
+    ] {
+        let shop = Shop::open().await;
+        shop.run(
+            &harm.replace(
+                "restamp_8",
+                &format!("restamp_{}", shop.one("SELECT no::text FROM rejoin.tables WHERE table_name = 'item'").await),
+            ),
+        )
+        .await;
+        shop.run("UPDATE item SET shop_id = 2 WHERE id = 11").await;
+        assert_eq!(shop.rows("label", "id").await, "111 shop/1, 211 shop/2", "{harm}: left behind");
+        shop.prepare(SETTINGS).await;
+        assert_eq!(shop.rows("label", "id").await, "111 shop/2, 211 shop/2", "{harm}");
+        let left = "SELECT string_agg(scope || ' ' || key[1], ', ' ORDER BY key) FROM rejoin.tombstones WHERE left_scope";
+        assert_eq!(shop.one(left).await, "shop/1 11, shop/1 111", "{harm}");
+        assert_eq!(shop.doctor(SETTINGS).await, Vec::<String>::new());
+        shop.run("UPDATE item SET shop_id = 1 WHERE id = 11").await;
+        assert_eq!(shop.rows("label", "id").await, "111 shop/1, 211 shop/2", "{harm}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_nobody_claimed_while_the_trigger_was_gone_find_their_place() {
+    const DECLARED: &str =
+        "root = 'shop'\n[tables.remark]\nscope_through = ['about']\nreferences = [{ columns = ['about'], table = 'item' }]\n";
+    const LATER: &str =
+        "CREATE TABLE slip (id integer PRIMARY KEY, item_id integer NOT NULL REFERENCES item DEFERRABLE INITIALLY DEFERRED)";
+    for partitioned in ["", " PARTITION BY HASH (id); CREATE TABLE item_0 PARTITION OF item FOR VALUES WITH (MODULUS 1, REMAINDER 0)"] {
+        let shop = Shop::of(
+            &format!(
+                "CREATE TABLE shop (id integer PRIMARY KEY); INSERT INTO shop VALUES (1);
+                 CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop){partitioned};
+                 CREATE TABLE remark (id integer PRIMARY KEY, about integer); {LATER}"
+            ),
+            DECLARED,
+        )
+        .await;
+        shop.run("INSERT INTO remark VALUES (1, 11)").await;
+        assert_eq!(shop.rows("remark", "id").await, "1 nowhere");
+        let place = if partitioned.is_empty() { "item" } else { "item_0" };
+        shop.run(&format!(r#"DROP TRIGGER "~rejoin_v2_claim" ON {place}"#)).await;
+        shop.run(&format!("BEGIN; INSERT INTO slip VALUES (1, 11); INSERT INTO {place} VALUES (11, 1); COMMIT")).await;
+        let scopes = "SELECT r.rejoin_scope || ' ' || s.rejoin_scope FROM remark r, slip s";
+        assert_eq!(shop.one(scopes).await, "nowhere nowhere");
+        shop.prepare(DECLARED).await;
+        assert_eq!(shop.one(scopes).await, "shop/1 shop/1");
+        assert_eq!((shop.rows("remark", "id").await, shop.rows("slip", "id").await), ("1 shop/1".to_owned(), "1 shop/1".to_owned()));
+    }
+}

@@ -4,6 +4,7 @@ use futures_util::SinkExt;
 use tokio_postgres::error::SqlState;
 
 use super::cloud::{Cloud, P1, P2, S1, S2, connect};
+use super::shop::Shop;
 use super::{at, scope};
 
 #[tokio::test]
@@ -265,4 +266,34 @@ async fn a_bulk_write_over_many_scopes_takes_each_head_once() {
     let heads: String = cloud.one("SELECT min(head) || ' ' || max(head) || ' ' || count(*) FROM rejoin.scopes").await;
     assert_eq!(heads, "2 2 3000");
     cloud.check().await;
+}
+
+/// A plan that a session made for a statement of one row, and kept, would join the rows of the next before and after it in a nested loop: minutes for
+/// these, where they take a second or two.
+#[tokio::test]
+async fn a_session_that_wrote_one_row_writes_thousands_as_fast_as_any() {
+    const DECLARED: &str = "root = 'shop'
+global = ['remark']
+[tables.item.policies]
+price = 'newest'
+[tables.remark]
+references = [{ columns = ['about'], table = 'item' }]
+";
+    let shop = Shop::of(
+        "CREATE TABLE shop (id integer PRIMARY KEY); CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, price integer);
+         CREATE TABLE remark (id integer PRIMARY KEY, about integer);
+         INSERT INTO shop VALUES (1), (2); INSERT INTO item SELECT n, 1, 1 FROM generate_series(1, 30000) n",
+        DECLARED,
+    )
+    .await;
+    shop.run("SET statement_timeout = '100s'").await;
+    for (one, all) in [
+        ("UPDATE item SET price = 2 WHERE id = 1", "UPDATE item SET price = 2"),
+        ("UPDATE item SET shop_id = 2 WHERE id = 1", "UPDATE item SET shop_id = 2"),
+        ("UPDATE item SET id = -1 WHERE id = 1", "UPDATE item SET id = -abs(id)"),
+    ] {
+        shop.run(one).await;
+        shop.run(all).await;
+    }
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones g WHERE NOT left_scope AND key[1]::integer > 0").await, "30000");
 }

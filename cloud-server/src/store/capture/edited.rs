@@ -8,9 +8,10 @@ use super::key_array;
 use super::source::{HISTORY_SETTINGS, Source};
 use crate::store::row::quote;
 
-/// The rows of an UPDATE before and after it: its transition tables hold them in the same order.
+/// The rows of an UPDATE before and after it: its transition tables hold them in the same order. A FULL JOIN is never a nested loop, see
+/// [`super::history`].
 const ROW_PAIRS: &str = "(SELECT row_number() OVER () AS rejoin_place, b.* FROM rows_before b) o
-             JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) n ON n.rejoin_place = o.rejoin_place";
+             FULL JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) n ON n.rejoin_place = o.rejoin_place";
 
 impl Source<'_> {
     /// The columns whose edits are timed.

@@ -4,6 +4,10 @@
 //! An insert and a delete keep the row's image, an update the columns that changed, each as `[old, new]`; one that changes nothing but stamps
 //! writes nothing. An update's two transition tables hold the same rows in the same order, however often a row was changed and whatever became of
 //! its key; a row that gets another key leaves an entry under either.
+//!
+//! The two are joined by their places, by a FULL JOIN though both have all of them: a session keeps the plan that it made for its first statement,
+//! and for one row PostgreSQL takes a nested loop, which would take minutes for 20,000. A FULL JOIN it can only hash or merge. Nothing outside of
+//! it may name a side strictly, or it would become a plain one: `OFFSET 0`, or IS DISTINCT FROM.
 
 use sync_core::catalog::Column;
 use sync_core::limits::HISTORY_VALUE_BYTES_MAX;
@@ -84,7 +88,7 @@ END
             FROM (SELECT {key_n} AS key, CASE WHEN {rekeyed} THEN {key_o} END AS old_key, coalesce({AFTER}.{version}, 0) AS version, {author_n} AS author,
                          nullif({changes}, '') AS changed
                   FROM (SELECT row_number() OVER () AS rejoin_place, b.* FROM rows_before b) {BEFORE}
-                  JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) {AFTER} ON {AFTER}.rejoin_place = {BEFORE}.rejoin_place OFFSET 0) x
+                  FULL JOIN (SELECT row_number() OVER () AS rejoin_place, a.* FROM rows_after a) {AFTER} ON {AFTER}.rejoin_place = {BEFORE}.rejoin_place OFFSET 0) x
             CROSS JOIN LATERAL (SELECT ('{{' || x.changed || '}}')::jsonb AS changes OFFSET 0) c
             CROSS JOIN LATERAL (SELECT x.key UNION ALL SELECT x.old_key WHERE x.old_key IS NOT NULL) k
             WHERE x.changed IS NOT NULL;

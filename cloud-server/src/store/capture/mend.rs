@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Reference, Table};
 use sync_core::id::TableNo;
 use tokio_postgres::{Client, Transaction};
 
 use super::apply::{CLONED_OFF, Installed};
+use super::drift::Places;
 use super::hush::{Hush, Which};
 use super::{TRIGGER_PREFIX, key_array, scope_expression};
 use crate::store::error::StoreError;
@@ -35,6 +36,27 @@ pub(crate) async fn note_losses(client: &Client, table: &Table, found: &FoundTab
     if !whole {
         tracing::warn!(table = %found.label(), "triggers or columns of Rejoin's were gone or disabled");
         client.execute("SELECT rejoin.drifts($1, true)", &[&i32::try_from(table.no.0).unwrap_or_default()]).await?;
+    }
+    Ok(())
+}
+
+/// Notes that the rows below a table may have been left behind: a trigger is gone or disabled, of the table or of one of its partitions, that takes
+/// them along (`restamp`), or gives them a place once what they name is there (`claim`). `before`: the catalog that sites know.
+pub(crate) async fn note_left_behind(
+    client: &Client,
+    (before, places): (&Catalog, &Places),
+    table: &Table,
+    parts: &[u32],
+    installed: &Installed,
+) -> Result<(), StoreError> {
+    let none = BTreeMap::new();
+    let lost = |of: &str| parts.iter().any(|oid| !works(installed.get(oid).unwrap_or(&none), of));
+    let (restamp, claim) = (lost("restamp"), lost("claim"));
+    let claims = |child: &Table, way: &Reference| way.declared || places.is_deferrable(child, way);
+    let left = |child: &&Table| child.ways().any(|way| way.table == table.no && (restamp || claim && claims(child, way)));
+    for child in before.tables.iter().filter(left) {
+        tracing::warn!(table = %table.name, child = %child.name, "a trigger of Rejoin's was gone or disabled: rows below may have been left behind");
+        client.execute("SELECT rejoin.drifts($1, false)", &[&child.no.0.cast_signed()]).await?;
     }
     Ok(())
 }

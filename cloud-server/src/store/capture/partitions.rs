@@ -40,10 +40,10 @@ impl Partition {
 
     /// The triggers of ours that are not what they should be. One that is cloned is there as long as the table has it.
     pub(crate) fn lacks<'a>(&self, needs: &'a OnPartitions, installed: &Installed) -> Vec<(&'a str, Lack)> {
-        let (none, mark) = (BTreeMap::new(), needs.mark(self));
+        let (none, mark) = (BTreeMap::new(), needs.mark());
         let there = installed.get(&self.oid).unwrap_or(&none);
         let off = needs.cloned.iter().filter(|name| there.get(*name).is_some_and(|mark| mark == CLONED_OFF));
-        let made = needs.names(self).filter_map(|name| match there.get(name) {
+        let made = needs.names().filter_map(|name| match there.get(name) {
             None => Some((name, Lack::Gone)),
             Some(of) if of.is_empty() => Some((name, Lack::Disabled)),
             Some(of) => (*of != mark).then_some((name, Lack::Older)),
@@ -92,7 +92,7 @@ impl Seen {
         self.0.get(&table.no.0.cast_signed()).into_iter().flatten().copied()
     }
 
-    fn has(&self, table: &Table, oid: u32) -> bool {
+    pub(crate) fn has(&self, table: &Table, oid: u32) -> bool {
         self.of(table).any(|seen| seen == oid)
     }
 }
@@ -132,7 +132,7 @@ pub(crate) async fn install(
         let none = BTreeMap::new();
         let there = installed.get(&partition.oid).unwrap_or(&none);
         let made = || there.keys().filter(|name| !needs.cloned.contains(name));
-        let strays = made().any(|name| !needs.names(partition).any(|needed| needed == name));
+        let strays = made().any(|name| !needs.names().any(|needed| needed == name));
         let mut sql = String::new();
         for (name, _) in lacks.iter().filter(|(_, lack)| *lack == Lack::Cloned) {
             let _ = writeln!(sql, "ALTER TABLE {} ENABLE TRIGGER {};", partition.place(), quote(name));

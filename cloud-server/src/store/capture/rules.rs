@@ -150,14 +150,15 @@ END
         )
     }
 
-    /// The rows of an update as they were, each with its new key: both transition tables hold the same rows in the same order.
+    /// The rows of an update as they were, each with its new key: both transition tables hold the same rows in the same order. Never joined by a
+    /// nested loop, see [`super::history`].
     fn pairs(&self) -> String {
         let key: Vec<String> = self.table.key_columns().map(|column| quote(&column.name)).collect();
         let (old, new): (Vec<String>, Vec<String>) =
             key.iter().enumerate().map(|(at, name)| (format!("o.{name}"), format!("n.{name} AS rejoin_new_{at}"))).unzip();
         let numbered = |from: &str| format!("(SELECT pg_catalog.row_number() OVER () AS rejoin_place, {} FROM {from})", key.join(", "));
         format!(
-            "(SELECT {}, {} FROM {} o JOIN {} n ON n.rejoin_place OPERATOR(pg_catalog.=) o.rejoin_place)",
+            "(SELECT {}, {} FROM {} o FULL JOIN {} n ON n.rejoin_place OPERATOR(pg_catalog.=) o.rejoin_place OFFSET 0)",
             old.join(", "),
             new.join(", "),
             numbered("ruled"),

@@ -60,7 +60,7 @@ impl Source<'_> {
     }
 
     /// `OLD.a IS DISTINCT FROM NEW.a OR ..` over these columns.
-    fn differ(&self, columns: &[ColumnNo]) -> String {
+    pub(super) fn differ(&self, columns: &[ColumnNo]) -> String {
         let names = columns.iter().filter_map(|no| self.table.column(*no)).map(|column| quote(&column.name));
         names.map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}")).collect::<Vec<_>>().join(" OR ")
     }
@@ -121,6 +121,7 @@ impl Source<'_> {
                 r"            {} {} AND {} THEN
                 NEW.rejoin_scope := {nowhere};
                 NEW.rejoin_tick := 0;
+                PERFORM set_config('rejoin.moved', 'on', true);
                 PERFORM rejoin.drifts({no}, false);
             ELSIF {} THEN
 {missing}",
@@ -179,10 +180,12 @@ BEGIN
     IF stamped AND TG_OP = 'INSERT' THEN RETURN NEW; END IF;
     IF TG_OP = 'UPDATE' THEN
         rekeyed := {rekeyed};
-        -- Asked by triggers whose conditions must not name a column. It stays for the rest of the transaction: keys seldom change.
+        -- Asked by triggers whose conditions must not name a column, or see no rows. It stays for the rest of the transaction: keys and scopes
+        -- seldom change.
         IF rekeyed THEN PERFORM set_config('rejoin.moved', 'on', true); END IF;
     END IF;
-{derive}    IF stamped AND NEW.rejoin_scope = derived THEN RETURN NEW; END IF;
+{derive}    IF OLD.rejoin_scope <> derived THEN PERFORM set_config('rejoin.moved', 'on', true); END IF;
+    IF stamped AND NEW.rejoin_scope = derived THEN RETURN NEW; END IF;
     NEW.rejoin_scope := derived;
     was := coalesce(OLD.{version}, 0);
     IF TG_OP = 'INSERT' OR rekeyed THEN
@@ -308,59 +311,6 @@ END
         self.safe_function("truncated", BULK_SETTINGS, &self.bury(&table_sql(self.table), false))
     }
 
-    /// A row left a key or a scope.
-    pub(super) fn moved(&self) -> String {
-        let key: Vec<String> =
-            self.table.key_columns().map(|column| quote(&column.name)).map(|name| format!("l.{name} = OLD.{name}")).collect();
-        let body = format!(
-            r"BEGIN
-    IF OLD.rejoin_scope IS NULL THEN RETURN NULL; END IF;
-{later}    IF {rekeyed} THEN
-        -- Keys may have been swapped.
-        IF NOT EXISTS (SELECT FROM {table} l WHERE {key} AND l.rejoin_scope || '' = OLD.rejoin_scope) THEN
-            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, coalesce(OLD.{version}, 0) + 1, false,
-                {image});
-        END IF;
-    ELSIF OLD.rejoin_scope <> NEW.rejoin_scope THEN
-        -- What was nowhere nobody holds.
-        IF OLD.rejoin_scope <> {nowhere} THEN
-            PERFORM rejoin.mark_gone(OLD.rejoin_scope, {no}, {old_key}, NEW.{version}, true, NULL);
-        END IF;
-    ELSE
-        RETURN NULL;
-    END IF;
-    PERFORM rejoin.mark_there(NEW.rejoin_scope, {no}, {new_key});
-    RETURN NULL;
-END
-",
-            later = self.later(None),
-            nowhere = literal(ScopeId::NOWHERE),
-            rekeyed = self.differ(&self.table.key),
-            table = table_sql(self.table),
-            key = key.join(" AND "),
-            no = self.table.no,
-            old_key = key_array(self.table, "OLD"),
-            new_key = key_array(self.table, "NEW"),
-            version = quote(&self.table.stamps.version),
-            image = self.image("OLD"),
-        );
-        self.safe_function("moved", BULK_SETTINGS, &body)
-    }
-
-    /// What hangs from a row goes where it goes. NULL is a tick that counts for nobody, so the children's triggers derive anew.
-    pub(super) fn restamp(&self) -> Option<String> {
-        let mut body = String::new();
-        for way in self.ways_here() {
-            let _ = writeln!(
-                body,
-                "    UPDATE {} c SET rejoin_tick = NULL WHERE {} AND c.rejoin_scope OPERATOR(pg_catalog.<>) NEW.rejoin_scope;",
-                table_sql(way.child),
-                way.refers("NEW")
-            );
-        }
-        (!body.is_empty()).then(|| self.function("restamp", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
-    }
-
     /// What named a row before it was there, by a declared reference or one that is checked later, and so is nowhere, goes where the row is.
     pub(super) fn claim(&self) -> Option<String> {
         let mut body = String::new();
@@ -379,7 +329,7 @@ END
     }
 
     /// The ways that lead over this table.
-    fn ways_here(&self) -> impl Iterator<Item = Way<'_>> {
+    pub(super) fn ways_here(&self) -> impl Iterator<Item = Way<'_>> {
         let all = self.catalog.tables.iter().flat_map(|child| ways(self.catalog, child));
         all.filter(|way| way.parent.no == self.table.no)
     }
@@ -391,7 +341,6 @@ END
         let moved = "OLD.rejoin_scope IS DISTINCT FROM NEW.rejoin_scope";
         // The server gives each row that it writes another tick; what writes it once more in the same transaction may have moved it.
         let again = "OLD.rejoin_tick = NEW.rejoin_tick";
-        let rekeyed = "coalesce(current_setting('rejoin.moved', true), '') = 'on'";
         let stamp = self.function_name("stamp");
         let function = |of: &str| format!("EXECUTE FUNCTION {}()", self.function_name(of));
         let mut triggers = vec![
@@ -402,13 +351,7 @@ END
             ),
             ("arrived", format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT {}", function("arrived"))),
             ("gone", format!("AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone FOR EACH STATEMENT {}", function("gone"))),
-            (
-                "moved",
-                format!(
-                    "AFTER UPDATE ON {table} FOR EACH ROW\n    WHEN (OLD.rejoin_scope <> NEW.rejoin_scope OR {rekeyed}) {}",
-                    function("moved")
-                ),
-            ),
+            ("moved", self.on_moves(table, &function("moved"))),
             ("truncate", format!("BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {}", function("truncated"))),
         ];
         if let Some(drifted) = self.drifted() {
@@ -419,8 +362,7 @@ END
             triggers.push(("drift", form));
         }
         if self.restamp().is_some() {
-            let form = format!("AFTER UPDATE ON {table} FOR EACH ROW WHEN (OLD.rejoin_scope <> NEW.rejoin_scope) {}", function("restamp"));
-            triggers.push(("restamp", form));
+            triggers.push(("restamp", self.on_moves(table, &function("restamp"))));
         }
         if self.claim().is_some() {
             let form = format!("AFTER INSERT ON {table} REFERENCING NEW TABLE AS claimed FOR EACH STATEMENT {}", function("claim"));
@@ -428,7 +370,6 @@ END
         }
         triggers.extend(self.rule_triggers(table, &function("rules")));
         triggers.extend(self.history_triggers(table, &function("history")));
-        triggers.extend(self.crossed_trigger(table));
         if self.edited().is_some() {
             let tables = "REFERENCING OLD TABLE AS rows_before NEW TABLE AS rows_after";
             let form = format!("AFTER UPDATE ON {table} {tables} FOR EACH STATEMENT {}", function("edited"));
