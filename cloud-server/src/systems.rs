@@ -19,9 +19,27 @@ pub const VIDEO_PRODUCTION: BuiltIn = BuiltIn {
     settings: include_str!("../../migrations/systems/video-production/rejoin.toml"),
 };
 
+/// Data centres (seed 000): sites with buildings, floors, rooms, racks and devices, a shared catalog of device types, and what was done to
+/// equipment.
+pub const DIGITAL_TWIN: BuiltIn = BuiltIn {
+    name: "digital-twin",
+    migrations: &[("V1__digital_twin", include_str!("../../migrations/systems/digital-twin/V1__digital_twin.sql"))],
+    settings: include_str!("../../migrations/systems/digital-twin/rejoin.toml"),
+};
+
+/// Energy management (seed 002): portfolios of sites with meters, assets and energy sources, what they measure, and what could be better.
+pub const ENERGY: BuiltIn = BuiltIn {
+    name: "energy",
+    migrations: &[
+        ("V1__energy", include_str!("../../migrations/systems/energy/V1__energy.sql")),
+        ("V2__asset_types", include_str!("../../migrations/systems/energy/V2__asset_types.sql")),
+    ],
+    settings: include_str!("../../migrations/systems/energy/rejoin.toml"),
+};
+
 impl BuiltIn {
     /// Every one there is.
-    pub const ALL: [Self; 1] = [VIDEO_PRODUCTION];
+    pub const ALL: [Self; 3] = [DIGITAL_TWIN, VIDEO_PRODUCTION, ENERGY];
 
     /// The system of this name.
     #[must_use]

@@ -1,4 +1,4 @@
-//! One database made ready: its own schema or the built-in one, from the first start to renames, new tables and changed settings.
+//! One database made ready: its own schema or a built-in one, from the first start to renames, new tables and changed settings.
 #![allow(clippy::unwrap_used, unreachable_pub, dead_code, reason = "the tests' own module")]
 
 #[path = "../cloud/mod.rs"]
@@ -8,6 +8,7 @@ mod looks;
 mod many;
 mod names;
 mod shapes;
+mod systems;
 mod ways;
 
 use std::sync::Arc;
@@ -96,52 +97,6 @@ fn shape(table: &Table) -> Vec<String> {
         format!("{} {}{}{default}", column.name, column.sql_type, if column.not_null { "!" } else { "" })
     };
     table.columns.iter().map(column).collect()
-}
-
-#[tokio::test]
-async fn the_video_production_system_is_whole() {
-    let database = test_support::database().await;
-    let catalog = prepared(database.url()).await;
-    assert_eq!((catalog.version.0, catalog.system.as_str()), (1, "video-production"));
-    let shapes: Vec<String> = catalog
-        .parents_first()
-        .into_iter()
-        .filter(|table| !table.engine)
-        .map(|table| {
-            let references = table.references.iter().map(|reference| {
-                let to = &catalog.table(reference.table).unwrap().name;
-                format!("  {} -> {to} {:?}", table.column(reference.columns[0]).unwrap().name, reference.on_delete)
-            });
-            let keys = table.uniques.iter().map(|unique| format!("  unique {}", unique.name));
-            let keys = keys.chain(table.indexes.iter().map(|index| format!("  index {}", index.name)));
-            let stamps = &table.stamps;
-            let head = format!(
-                "{} /{} {:?} soft delete {:?}\n  stamps {} {} {} {}",
-                table.name,
-                table.path,
-                table.scope,
-                table.soft_delete.and_then(|no| table.column(no)).map(|column| column.name.as_str()),
-                stamps.version,
-                stamps.updated_at,
-                stamps.last_modified_by,
-                stamps.synced_at
-            );
-            let columns = shape(table).into_iter().map(|column| format!("  {column}"));
-            [head].into_iter().chain(columns).chain(keys).chain(references).collect::<Vec<_>>().join("\n")
-        })
-        .collect();
-    insta::assert_snapshot!(shapes.join("\n"));
-    let enums: Vec<String> = ["ProductionStatus", "EquipmentCategory", "IoArchitecture", "PortType"]
-        .iter()
-        .map(|name| {
-            let mut columns = catalog.tables.iter().flat_map(|table| &table.columns);
-            format!("{:?}", columns.find(|column| column.sql_type.contains(name)).unwrap().ty)
-        })
-        .collect();
-    insta::assert_snapshot!(enums.join("\n"));
-    let engine: Vec<String> =
-        catalog.tables.iter().filter(|table| table.engine).map(|table| format!("{} {:?}", table.sqlite_name(), table.scope)).collect();
-    assert_eq!(engine, ["sync_conflicts Site", "rejoin_tokens Global", "rejoin_users Global"]);
 }
 
 #[tokio::test]
