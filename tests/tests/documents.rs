@@ -13,7 +13,8 @@ fn read(path: &str) -> String {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = ["docs", "docs/systems"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let mut found: Vec<PathBuf> = entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     found.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)));
     found.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert!(found.len() > 8, "the documents are found");

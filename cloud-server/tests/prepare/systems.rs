@@ -135,8 +135,10 @@ async fn two_devices_that_are_there_never_share_a_u_of_a_rack() {
     shop.run("CALL put('c', 1, 5, 1); CALL put('d', 2, 1, 2)").await;
     assert_eq!(taken("UPDATE devices SET rack_id = id(1) WHERE name = 'd'").await, "devices_slot");
     // What is to be removed, or is switched off, is in nobody's way; until it comes back.
-    shop.run("UPDATE devices SET status_4d = 'EXISTING_REMOVED' WHERE name = 'a'; UPDATE devices SET is_active = false WHERE name = 'b'").await;
-    shop.run("UPDATE devices SET rack_id = id(1) WHERE name = 'd'; CALL put('e', 1, 3, 2); CALL put('f', 1, 1, 2, 'EXISTING_REMOVED')").await;
+    shop.run("UPDATE devices SET status_4d = 'EXISTING_REMOVED' WHERE name = 'a'; UPDATE devices SET is_active = false WHERE name = 'b'")
+        .await;
+    shop.run("UPDATE devices SET rack_id = id(1) WHERE name = 'd'; CALL put('e', 1, 3, 2); CALL put('f', 1, 1, 2, 'EXISTING_REMOVED')")
+        .await;
     assert_eq!(taken("UPDATE devices SET status_4d = 'MODIFIED' WHERE name = 'a'").await, "devices_slot");
     assert_eq!(taken("UPDATE devices SET is_active = true WHERE name = 'b'").await, "devices_slot");
     // One statement that lets two change places is no overlap.
