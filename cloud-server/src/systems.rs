@@ -37,9 +37,32 @@ pub const ENERGY: BuiltIn = BuiltIn {
     settings: include_str!("../../migrations/systems/energy/rejoin.toml"),
 };
 
+/// Maintenance (seed 003): organizations with their assets, stock and work orders.
+pub const CMMS: BuiltIn = BuiltIn {
+    name: "cmms",
+    migrations: &[
+        ("V1__tenants", include_str!("../../migrations/systems/cmms/V1__tenants.sql")),
+        ("V2__assets", include_str!("../../migrations/systems/cmms/V2__assets.sql")),
+        ("V3__work", include_str!("../../migrations/systems/cmms/V3__work.sql")),
+        ("V4__extensions", include_str!("../../migrations/systems/cmms/V4__extensions.sql")),
+        ("V5__authors", include_str!("../../migrations/systems/cmms/V5__authors.sql")),
+    ],
+    settings: include_str!("../../migrations/systems/cmms/rejoin.toml"),
+};
+
+/// A visualizer's studio (seed 004): clients' products, and sessions in which images of them are made; as it was, and its migration #010.
+pub const VISUALIZER: BuiltIn = BuiltIn {
+    name: "visualizer",
+    migrations: &[
+        ("V1__visualizer", include_str!("../../migrations/systems/visualizer/V1__visualizer.sql")),
+        ("V2__collections", include_str!("../../migrations/systems/visualizer/V2__collections.sql")),
+    ],
+    settings: include_str!("../../migrations/systems/visualizer/rejoin.toml"),
+};
+
 impl BuiltIn {
     /// Every one there is.
-    pub const ALL: [Self; 3] = [DIGITAL_TWIN, VIDEO_PRODUCTION, ENERGY];
+    pub const ALL: [Self; 5] = [DIGITAL_TWIN, VIDEO_PRODUCTION, ENERGY, CMMS, VISUALIZER];
 
     /// The system of this name.
     #[must_use]

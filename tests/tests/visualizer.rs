@@ -5,9 +5,9 @@
 use rejoin_tests::{Api, World};
 use serde_json::{Value, json};
 
-macro_rules! fixture {
+macro_rules! system {
     ($name:literal) => {
-        include_str!(concat!("../fixtures/visualizer/", $name))
+        include_str!(concat!("../../migrations/systems/visualizer/", $name))
     };
 }
 
@@ -26,9 +26,11 @@ async fn get(api: &Api, place: &str) -> Value {
 /// Two sessions with a flow and an image each, a product, some messages: known to everybody.
 async fn scene(world: &World) {
     let cloud = &world.cloud;
-    create(cloud, "product", json!({"id": "p1", "name": "Chair", "category": "seats"})).await;
+    create(cloud, "client", json!({"id": "c1", "name": "Carpenters"})).await;
+    create(cloud, "user", json!({"id": "ann", "name": "Ann", "email": "ann@example.org"})).await;
+    create(cloud, "product", json!({"id": "p1", "client_id": "c1", "name": "Chair", "category": "seats"})).await;
     for n in ["1", "2"] {
-        create(cloud, "studio_session", json!({"id": format!("s{n}"), "name": format!("Session {n}")})).await;
+        create(cloud, "studio_session", json!({"id": format!("s{n}"), "client_id": "c1", "name": format!("Session {n}")})).await;
         create(cloud, "flow", json!({"id": format!("f{n}"), "studio_session_id": format!("s{n}"), "product_id": "p1", "name": "as made"}))
             .await;
         create(cloud, "generated_image", json!({"id": format!("i{n}"), "flow_id": format!("f{n}"), "r2_key": format!("images/{n}.png")}))
@@ -41,7 +43,8 @@ async fn scene(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_held_rows_and_conflicts_under_the_old_names_land_under_the_new_ones() {
-    let mut world = World::of(fixture!("before.sql"), fixture!("before.toml"), &["studio", "field"]).await;
+    let mut world =
+        World::of(system!("V1__visualizer.sql"), include_str!("../fixtures/visualizer/before.toml"), &["studio", "field"]).await;
     scene(&world).await;
     let (studio, field) = (world.site("studio").api.clone(), world.site("field").api.clone());
 
@@ -61,22 +64,23 @@ async fn edits_held_rows_and_conflicts_under_the_old_names_land_under_the_new_on
     edit(&studio, "studio_session/s2", json!({"name": "Renamed offline"})).await;
     create(&studio, "flow", json!({"id": "f3", "studio_session_id": "s1", "name": "made offline", "settings": {"size": 4}})).await;
     create(&studio, "generated_image", json!({"id": "i3", "flow_id": "f3", "r2_key": "images/3.png"})).await;
-    create(&studio, "studio_session", json!({"id": "s3", "name": "begun offline"})).await;
+    create(&studio, "studio_session", json!({"id": "s3", "client_id": "c1", "name": "begun offline"})).await;
     create(&studio, "message", json!({"id": "m3", "studio_session_id": "s3", "role": "assistant", "content": "typed offline"})).await;
     studio.delete("/api/message/m1").await.ok();
     edit(&field, "product/p1", json!({"category": "chairs"})).await;
     edit(&field, "flow/f2", json!({"settings": {"steps": 20}})).await;
     edit(&field, "generated_image/held", json!({"status": "mine, edited again"})).await;
 
-    world.migrate(fixture!("migration.sql"), Some(fixture!("after.toml"))).await;
+    world.migrate(system!("V2__collections.sql"), Some(system!("rejoin.toml"))).await;
     world
         .psql(
             "UPDATE generated_asset SET approval_status = 'approved', approved_by = 'ann' WHERE id IN ('i1', 'i2');
              UPDATE product SET is_favorite = true;
-             INSERT INTO tag VALUES ('t1', 'hero', 'red');
+             INSERT INTO tag VALUES ('t1', 'c1', 'hero', 'red');
              INSERT INTO tag_assignment VALUES ('ta1', 't1', 'asset', 'i1'), ('ta2', 't1', 'flow', 'f2');
-             INSERT INTO user_favorite VALUES ('u1', 'ann', 'session', 's2');
-             INSERT INTO store_connection VALUES ('sc1', 'shopify', 'https://example.org', 'secret of the store');
+             INSERT INTO user_favorite VALUES ('u1', 'ann', 'session', 's2'), ('u2', 'ann', 'asset', 'i1'), ('u3', 'ann', 'product', 'p1');
+             INSERT INTO store_connection (id, client_id, store_type, store_url, access_token)
+                 VALUES ('sc1', 'c1', 'shopify', 'https://example.org', 'secret of the store');
              INSERT INTO generation_flow (id, name) VALUES ('standalone', 'of no session')",
         )
         .await;
@@ -109,11 +113,14 @@ async fn edits_held_rows_and_conflicts_under_the_old_names_land_under_the_new_on
         );
         assert_eq!(get(api, "generation_flow/f2").await["settings"], json!({"steps": 20}));
         assert_eq!(get(api, "tag_assignment/ta1").await["entity_id"], "i1");
-        assert_eq!(get(api, "user_favorite/u1").await["user_id"], "ann");
+        for favorite in ["u1", "u2"] {
+            assert_eq!(get(api, &format!("user_favorite/{favorite}")).await["user_id"], "ann", "of a session and of an asset");
+        }
         assert_eq!(api.get("/api/generated_image").await.status, 404, "the old name is gone");
     }
     for api in &sites {
         assert_eq!(api.get("/api/generation_flow/standalone").await.status, 404, "it reaches no session");
+        assert_eq!(api.get("/api/user_favorite/u3").await.status, 404, "a product is of no session");
         assert!(get(api, "store_connection/sc1").await.get("access_token").is_none(), "looks like a secret");
     }
 
