@@ -13,8 +13,13 @@ fn read(path: &str) -> String {
 }
 
 fn documents() -> Vec<PathBuf> {
+<<<<<<< HEAD
     let entries = ["docs", "docs/systems"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let mut found: Vec<PathBuf> = entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+=======
+    let folders = ["docs", "docs/systems"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let mut found: Vec<PathBuf> = folders.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+>>>>>>> 7c4ab77 (Say of each line of the seeds of both systems where it is and which test shows it, and what is still to come)
     found.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)));
     found.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert!(found.len() > 8, "the documents are found");
@@ -46,6 +51,45 @@ fn every_link_between_documents_leads_somewhere() {
                 let there = anchors(&fs::read_to_string(&file).unwrap());
                 assert!(there.iter().any(|heading| heading == anchor), "{}: {target}, of {there:?}", document.display());
             }
+        }
+    }
+}
+
+/// Every file of tests, as one text.
+fn tests() -> String {
+    let mut folders: Vec<PathBuf> = ["cloud-server", "local-server", "conflict-ui-api", "tests"].map(|crate_| root().join(crate_)).to_vec();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_test_that_the_page_of_a_system_names_is_there() {
+    let tests = tests();
+    let pages: Vec<PathBuf> =
+        documents().into_iter().filter(|path| path.parent().is_some_and(|folder| folder.ends_with("systems"))).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 3);
+        let cells: Vec<&str> =
+            rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next()).filter(|cell| *cell != "Test").collect();
+        assert!(cells.len() > 20, "{}: the rows are found", page.display());
+        for name in cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            let function = format!("fn {}(", name.rsplit("::").next().unwrap_or(name));
+            assert!(tests.contains(&function), "{}: there is no test {name}", page.display());
+        }
+        for cell in cells.iter().filter(|cell| !cell.contains('`')) {
+            let known = *cell == "-" || ["not yet", "the same", "this page", "a test"].iter().any(|start| cell.starts_with(start));
+            assert!(known, "{}: {cell} names no test", page.display());
         }
     }
 }
