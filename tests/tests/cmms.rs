@@ -117,3 +117,23 @@ async fn a_day_without_the_link_is_in_the_cloud_afterwards() {
     assert!(world.pending_conflicts().await.is_empty());
     assert_eq!(column(&world.site("site2").api, "/api/work_orders", "id").await, [json!(id(4, 2))], "the other site has nothing of it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cloud_deletes_is_cleared_or_gone_at_the_sites() {
+    let world = two_sites().await;
+    world.join("office", &["*"]).await;
+    for row in [format!("/api/assets/{}", id(3, 1)), format!("/api/users/{}", id(2, 1))] {
+        world.cloud.delete(&row).await.ok();
+    }
+    world.converge().await;
+    let site = &world.site("site1").api;
+    let log = get(site, "/api/maintenance_logs").await["data"][0].clone();
+    assert_eq!((&log["organization_id"], &log["work_order_id"], &log["asset_id"]), (&json!(id(1, 1)), &json!(id(4, 1)), &Value::Null));
+    assert_eq!(get(site, &order(1)).await["assigned_to"], Value::Null);
+    world.cloud.delete(&order(1)).await.ok();
+    world.converge().await;
+    for table in ["work_orders", "comments", "entity_tags"] {
+        assert_eq!(column(site, &format!("/api/{table}"), "id").await, Vec::<Value>::new(), "{table}");
+    }
+    assert_eq!(column(site, "/api/maintenance_logs", "work_order_id").await, [Value::Null], "what was done stays");
+}
