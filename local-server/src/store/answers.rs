@@ -19,7 +19,7 @@ use super::plan::{Plan, TableSql};
 use super::released;
 use super::rows::Bound;
 use super::sync_writer::{Because, SyncWriter};
-use super::{identity, noted};
+use super::{identity, noted, seats};
 
 mod today;
 
@@ -116,49 +116,48 @@ fn take_rows(connection: &Connection, plan: &Plan, push: &Push, answers: &[RowAn
     let ticks = cursors::ticks(connection)?;
     let moved = push.speaker.catalog != plan.catalog.version;
     let mut writer = SyncWriter::new(connection, plan);
+    let mut lost = false;
     for (at, ((change, answer), seat)) in push.rows.iter().zip(answers).zip(&seats.rows).enumerate() {
         news::keep_parked(connection, change, answer)?;
         match seat {
             Seat::Row(rejoin_row) => {
-                let Some((table, sql)) = outbox::holder(connection, plan, push.no, change.table, *rejoin_row)? else { continue };
-                let (change, answer) = today::of_today(connection, table, (seats, at, *rejoin_row), moved, change, answer)?;
-                take_row(&mut writer, table, sql, push.no, *rejoin_row, &change, &answer, &ticks)?;
+                let found = find(connection, plan, push.no, change, *rejoin_row);
+                // Nothing of it is left to compare with, or somebody wrote what cannot be read: whatever the cloud has now must come by the feed.
+                let (table, sql, found) = match found {
+                    Ok(Some(found)) => found,
+                    Ok(None) | Err(StoreError::Row(_)) => {
+                        lost = true;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let place = (seats, at, found.rejoin_row.unwrap_or(*rejoin_row));
+                let (change, answer) = today::of_today(connection, table, place, moved, change, answer)?;
+                take_row(&mut writer, table, sql, found, &change, &answer, &ticks)?;
             }
             Seat::Later(record) => take_later(connection, push.no, change, record, answer)?,
         }
     }
+    if lost {
+        seats::free(connection, plan, push)?;
+        identity::set_fact(connection, ECHO, "1")?;
+    }
     writer.finish(&|scope| ticks.get(scope).copied())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row's answer with all that it is told by")]
 fn take_row(
     writer: &mut SyncWriter<'_>,
     table: &Table,
     sql: &TableSql,
-    no: PushNo,
-    rejoin_row: i64,
+    mut before: Entry,
     change: &RowChange,
     answer: &RowAnswer,
     ticks: &HashMap<ScopeId, Tick>,
 ) -> Result<()> {
     let cursor = |scope: &ScopeId| ticks.get(scope).copied();
-    let before = match find(writer.connection, table, sql, no, rejoin_row, change) {
-        Ok(Some(mut before)) => {
-            if sql.noted {
-                noted::explain(table, &mut before.row, Some(change));
-            }
-            before
-        }
-        // Nothing of it is left to compare with, or somebody wrote what cannot be read: whatever the cloud has now must come by the feed.
-        Ok(None) | Err(StoreError::Row(_)) => {
-            if let Some(dirty) = &sql.dirty {
-                let sql = &dirty.set_push;
-                writer.connection.prepare_cached(sql)?.execute(params![None::<i64>, rejoin_row])?;
-            }
-            return Ok(identity::set_fact(writer.connection, ECHO, "1")?);
-        }
-        Err(error) => return Err(error),
-    };
+    if sql.noted {
+        noted::explain(table, &mut before.row, Some(change));
+    }
     let mut stepped = step(table, before.row.clone(), &Event::Answered(change, answer), &cursor);
     if table.travel != Travel::Up
         && let Some(gone) = gone_unheard(&before.row, answer, &cursor)
@@ -197,16 +196,21 @@ fn gone_unheard(before: &SiteRow, answer: &RowAnswer, cursor: &dyn Fn(&ScopeId) 
 }
 
 /// The row that a push carried: by its number, or, where it was deleted and inserted again meanwhile, by its key at the cloud.
-fn find(connection: &Connection, table: &Table, sql: &TableSql, no: PushNo, rejoin_row: i64, change: &RowChange) -> Result<Option<Entry>> {
+fn find<'p>(
+    connection: &Connection,
+    plan: &'p Plan,
+    no: PushNo,
+    change: &RowChange,
+    rejoin_row: i64,
+) -> Result<Option<(&'p Table, &'p TableSql, Entry)>> {
+    let Some((table, sql)) = seats::holder(connection, plan, no, change.table, rejoin_row)? else { return Ok(None) };
     let waits = |entry: &Entry| entry.mark.as_ref().is_some_and(|mark| mark.push_no == Some(no.0));
     if let Some(entry) = entry::by_row(connection, table, sql, rejoin_row)?.filter(waits) {
-        return Ok(Some(entry));
+        return Ok(Some((table, sql, entry)));
     }
     let key = if let Op::Rekey(old, _) = &change.op { old } else { &change.key };
-    match base_of_key(connection, sql, no, key)? {
-        Some(rejoin_row) => Ok(entry::by_row(connection, table, sql, rejoin_row)?.filter(waits)),
-        None => Ok(None),
-    }
+    let Some(rejoin_row) = base_of_key(connection, sql, no, key)? else { return Ok(None) };
+    Ok(entry::by_row(connection, table, sql, rejoin_row)?.filter(waits).map(|entry| (table, sql, entry)))
 }
 
 fn base_of_key(connection: &Connection, sql: &TableSql, no: PushNo, key: &Key) -> Result<Option<i64>> {

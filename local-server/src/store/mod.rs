@@ -37,6 +37,7 @@ pub mod outbox;
 pub mod plan;
 pub mod released;
 pub mod run_log;
+pub mod seats;
 pub mod spool;
 pub mod sync_writer;
 mod unheard;

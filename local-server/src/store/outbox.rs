@@ -7,10 +7,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{ColumnNo, ConflictId, Key, PushNo, ScopeId, TableNo};
+use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, TableNo};
 use sync_core::limits::{MESSAGE_ELEMENTS_MAX, PUSH_BYTES_MAX, PUSH_COMMAND_BYTES_MAX, PUSH_COMMANDS_MAX, PUSH_ROWS_MAX};
 use sync_core::wire::codec;
 use sync_core::wire::message::{Push, PushName, ResolveCommand, Speaker};
@@ -19,10 +18,11 @@ use super::cursors;
 use super::cut::{Cut, Limits, Step};
 use super::db::DbError;
 use super::error::{Result, StoreError};
-use super::plan::{Plan, TableSql};
+use super::plan::Plan;
 use super::rows::base_table;
-use super::settle;
+pub use super::seats::{Alias, Seat, Seats};
 use super::{hidden, identity, noted};
+use super::{seats, settle};
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;
@@ -85,41 +85,6 @@ impl Pass {
             self.problems.push(why.to_owned());
         }
     }
-}
-
-/// Which row stands at which place of a stored push.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seats {
-    /// For each row of the push, in order.
-    pub rows: Vec<Seat>,
-    /// For each command.
-    pub commands: Vec<ConflictId>,
-    /// The columns of the push's tables as they were then: what the answer's rows are made of.
-    #[serde(default)]
-    pub columns: Vec<(TableNo, Vec<ColumnNo>)>,
-    /// Columns that stand here under another number than in the push.
-    #[serde(default)]
-    pub aliases: Vec<Alias>,
-}
-
-/// A column of a pushed row that has another number here: hidden, since the cloud's column of that number has another type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alias {
-    /// The row's place in the push.
-    pub seat: usize,
-    /// The number in the push.
-    pub there: ColumnNo,
-    /// The number here.
-    pub here: ColumnNo,
-}
-
-/// One row of a stored push.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Seat {
-    /// A dirty row, by its `rejoin_row`.
-    Row(i64),
-    /// A later edit, by its record id.
-    Later(String),
 }
 
 /// The next push to send: the one that is not answered yet, else a new one, stored. `None` at the end of the pass.
@@ -333,42 +298,15 @@ pub fn close(connection: &Connection, no: PushNo, mac: &str) -> Result<()> {
 /// # Errors
 /// The database.
 pub fn release(connection: &Connection, plan: &Plan, push: &Push, seats: &Seats) -> Result<()> {
+    seats::free(connection, plan, push)?;
     for (row, seat) in push.rows.iter().zip(&seats.rows) {
-        match seat {
-            Seat::Row(rejoin_row) => {
-                let holder = holder(connection, plan, push.no, row.table, *rejoin_row)?;
-                if let Some(dirty) = holder.and_then(|(_, sql)| sql.dirty.as_ref()) {
-                    connection.prepare_cached(&dirty.set_push)?.execute(params![None::<i64>, rejoin_row])?;
-                }
-            }
-            Seat::Later(record) => {
-                let sql = "UPDATE rejoin_later SET push_no = NULL WHERE table_no = ?1 AND record_id = ?2";
-                connection.prepare_cached(sql)?.execute(params![row.table.0, record])?;
-            }
+        if let Seat::Later(record) = seat {
+            let sql = "UPDATE rejoin_later SET push_no = NULL WHERE table_no = ?1 AND record_id = ?2";
+            connection.prepare_cached(sql)?.execute(params![row.table.0, record])?;
         }
     }
     connection.execute("UPDATE rejoin_commands SET push_no = NULL WHERE push_no = ?1", [push.no.0])?;
     noted::leave_pushes(connection)
-}
-
-/// Where a row of a push stands here: in the table of its number, or hidden beside it where that one was made anew.
-///
-/// # Errors
-/// The database.
-pub fn holder<'p>(
-    connection: &Connection,
-    plan: &'p Plan,
-    no: PushNo,
-    table: TableNo,
-    rejoin_row: i64,
-) -> Result<Option<(&'p Table, &'p TableSql)>> {
-    for hidden in plan.catalog.tables.iter().filter(|one| one.no != table && hidden::wire_table(one.no) == table) {
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE rejoin_row = ?1 AND rejoin_push_no = ?2)", base_table(hidden));
-        if connection.prepare_cached(&sql)?.query_row(params![rejoin_row, no.0], |row| row.get(0))? {
-            return Ok(plan.table(hidden.no));
-        }
-    }
-    Ok(plan.table(table))
 }
 
 /// The fact that the rows now dirty are re-offers: this replica began with them.

@@ -4,7 +4,7 @@ use local_server::store::DbError;
 use local_server::store::answers::{Counts, Outcome};
 use local_server::store::outbox::Pass;
 use sync_core::change::{At, Confirmed, Edit, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
-use sync_core::id::{ColumnNo, PushNo, Tick};
+use sync_core::id::{CatalogVersion, ColumnNo, PushNo, Tick};
 use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
 use sync_core::wire::codec;
@@ -155,6 +155,21 @@ async fn h20_a_refused_push_is_cut_anew_under_the_next_number() {
     site.applied(&push, vec![exact(&scope("b"), 1, 1)]).await;
     assert!(site.next(&mut pass).await.is_none());
     assert_eq!(pass.problems, ["shows/a is bad"]);
+}
+
+#[tokio::test]
+async fn what_was_replaced_in_flight_is_cut_anew_after_a_refusal() {
+    let site = Site::new(1).await;
+    site.pull(page(&[(&scope("a"), 1)]).live(SHOWS, 0, 1, 1, show("a", 1, "A"))).await;
+    site.sql("UPDATE shows SET b = 'B'; INSERT INTO shows (id) VALUES ('n')").await;
+    for refusal in [Refusal::Catalog(CatalogVersion(2)), Refusal::Malformed("bad".into())] {
+        let push = site.cut().await.unwrap();
+        site.sql("INSERT OR REPLACE INTO shows (id, a, b) VALUES ('a', 1, 'C'), ('n', NULL, 'N'); INSERT INTO items (id, show, slot) VALUES ('i' || random(), 'n', NULL)").await;
+        site.answer(push.no, PushResult::Refused(refusal)).await;
+    }
+    let push = site.cut().await.unwrap();
+    assert!(told(&push).starts_with("insert shows/n; insert items/i"), "{}", told(&push));
+    assert!(told(&push).ends_with("; update shows/a 3:A>C"), "{}", told(&push));
 }
 
 #[tokio::test]
