@@ -202,9 +202,13 @@ impl Settings {
         SettingsError { line: line_at(&self.text.line_ends, at.span().start), message }
     }
 
-    /// What they say, wherever the file is.
-    pub(crate) fn bare(&self) -> Self {
-        Self { folder: None, text: moved::Text::default(), ..self.clone() }
+    /// The values that catalogs are made by, however they are written: without comments and order. What waits for the next start is not among them.
+    pub(crate) fn values(&self) -> String {
+        let mut values: toml::Table = self.text.whole.parse().unwrap_or_default();
+        for key in ["notify", "history"] {
+            values.remove(key);
+        }
+        values.to_string()
     }
 
     /// What is said of this table by itself.

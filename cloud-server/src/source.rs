@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::settings::{LoadError, Settings};
-use crate::store::prepare::lead::Start;
+use crate::store::prepare::lead::{FOLLOWS, Start};
 use crate::systems::BuiltIn;
 
 /// The settings in force, and where they come from.
@@ -40,7 +40,7 @@ impl Source {
 
     /// Why the file as it is now is not in force.
     pub(crate) fn complaint(&self) -> Option<String> {
-        self.state().complaint.clone()
+        self.state().complaint.clone().or_else(|| self.start.follows().then(|| FOLLOWS.to_owned()))
     }
 
     /// Reads the file again; whether other settings are in force since. A file that cannot be read or is not right changes nothing and is told

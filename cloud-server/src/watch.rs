@@ -126,7 +126,7 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let outcome = core.refresh_catalog().await;
     seen.tried = Instant::now();
     // Mending rows moves no schema.
-    seen.whole = outcome.is_ok() && !orphans::are_known(&*core.db.client().await?).await?;
+    seen.whole = outcome.is_ok() && !core.source.start.follows() && !orphans::are_known(&*core.db.client().await?).await?;
     if let Err(error) = outcome {
         seen.again = matches!(
             &error,

@@ -89,7 +89,7 @@ pub async fn prepare_at(
     system: Option<BuiltIn>,
     pace: &Pace<'_>,
 ) -> Result<Arc<Catalog>, PrepareError> {
-    let catalog = enforce(db, settings, system, pace, &Start::default()).await?;
+    let catalog = enforce(db, settings, system, pace, &Start::of_command()).await?;
     feeding::go_on(db, pace).await?;
     Ok(catalog)
 }

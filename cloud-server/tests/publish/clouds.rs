@@ -115,6 +115,54 @@ async fn of_two_clouds_with_other_settings_the_one_started_last_publishes() {
     new.stop().await;
 }
 
+/// What a running cloud says of itself.
+async fn status(cloud: &Cloud) -> String {
+    let request = reqwest::Client::new().get(format!("{}/api/sync", cloud.url())).bearer_auth(cloud.token());
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+const EXTRA: &str = "SELECT (body::text LIKE '%extra%')::text FROM rejoin.catalogs ORDER BY version DESC LIMIT 1";
+
+#[tokio::test]
+async fn an_edited_file_is_published_though_a_command_or_an_equal_cloud_came_later() {
+    let shop = Shop::open().await;
+    shop.run("CREATE TABLE extra (id integer PRIMARY KEY)").await;
+    let (cloud, data) = cloud(&shop, SETTINGS).await;
+    let (equal, _more) = self::cloud(&shop, &format!("# the same\n\n{SETTINGS}")).await;
+    equal.stop().await;
+    let db = Database::open(shop.database.url(), 2).unwrap();
+    doctor::mend(&db, &Settings::parse(SETTINGS).unwrap(), None).await.unwrap();
+    db.close();
+    std::fs::write(data.path().join("rejoin.toml"), format!("global = ['extra']\n{SETTINGS}")).unwrap();
+    until(&shop, EXTRA).await;
+    shop.run("ALTER TABLE item ADD size integer").await;
+    until(&shop, "SELECT (body::text LIKE '%size%')::text FROM rejoin.catalogs ORDER BY version DESC LIMIT 1").await;
+    assert!(!status(&cloud).await.contains("only follows"));
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_follows_says_so_in_its_status_until_its_file_says_what_counts() {
+    let shop = Shop::open().await;
+    shop.run("CREATE TABLE extra (id integer PRIMARY KEY)").await;
+    let (old, data) = cloud(&shop, SETTINGS).await;
+    let (new, _more) = cloud(&shop, &format!("left_out = ['label']\n{SETTINGS}")).await;
+    shop.run("ALTER TABLE item ADD size integer").await;
+    until(&shop, "SELECT (count(*) = 1)::text FROM rejoin.state WHERE key = 'follower'").await;
+    assert!(status(&old).await.contains("only follows"), "{}", status(&old).await);
+    assert!(!status(&new).await.contains("only follows"));
+    // A comment moves every value of the file, and is no other rejoin.toml.
+    std::fs::write(data.path().join("rejoin.toml"), format!("# nothing new\n{SETTINGS}")).unwrap();
+    let refresh = reqwest::Client::new().post(format!("{}/api/rejoin/catalog/refresh", old.url())).bearer_auth(old.token());
+    let refused = refresh.send().await.unwrap().text().await.unwrap();
+    assert!(refused.contains("only follows"), "{refused}");
+    std::fs::write(data.path().join("rejoin.toml"), format!("global = ['extra']\n{SETTINGS}")).unwrap();
+    until(&shop, EXTRA).await;
+    assert!(!status(&old).await.contains("only follows"));
+    new.stop().await;
+    old.stop().await;
+}
+
 #[tokio::test]
 async fn old_catalogs_go_but_for_those_that_a_copy_of_a_site_has() {
     let shop = Shop::open().await;
