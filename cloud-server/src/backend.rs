@@ -154,8 +154,8 @@ impl Backend for Core {
         conflicts::try_policies(&self.client().await?, &Self::catalog(self), since, policies).await
     }
 
-    async fn digests(&self) -> Result<Digests> {
-        Ok(digest::digests(&self.db, &Self::catalog(self)).await?)
+    async fn digests(&self, site: Option<&str>) -> Result<Digests> {
+        Ok(digest::digests(&self.db, &Self::catalog(self), site).await?)
     }
 
     async fn sync_status(&self) -> Result<SyncStatus> {

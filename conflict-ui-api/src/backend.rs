@@ -134,7 +134,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The digests of what this server holds as accepted: every synced table of the user's, live rows, without held ones. Two servers that
     /// hold the same scopes agree in them when nothing is on its way. Reads every row, in one snapshot.
-    async fn digests(&self) -> Result<Digests> {
+    /// `site`: only the rows that this site should hold; a site has no others.
+    async fn digests(&self, site: Option<&str>) -> Result<Digests> {
+        let _ = site;
         Err(BackendError::Unsupported("this server makes no digests".to_owned()))
     }
 

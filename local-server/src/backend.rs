@@ -202,7 +202,7 @@ impl Backend for SiteBackend {
         self.daemon.as_ref().map(|daemon| daemon.events().subscribe())
     }
 
-    async fn digests(&self) -> Result<Digests> {
+    async fn digests(&self, _: Option<&str>) -> Result<Digests> {
         let catalog = self.catalog()?;
         self.read(move |connection| digests::digests(connection, &catalog)).await
     }

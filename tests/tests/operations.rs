@@ -100,6 +100,13 @@ async fn a_site_sees_only_its_scopes_and_a_dropped_scope_goes_after_its_edits_ar
     site.api.get(&format!("/api/productions/{gala}")).await.ok();
     site.api.get(&format!("/api/productions/{secret}")).await.refused(404, "not_found");
 
+    // What it holds can be compared with what the cloud has for it, and differs from all that the cloud has.
+    let digests = async |api: &rejoin_tests::api::Api, query: &str| api.get(&format!("/api/rejoin/digests{query}")).await;
+    let (here, meant) = (digests(&site.api, "").await.ok(), digests(&world.cloud, "?site=a").await.ok());
+    assert_eq!(here, meant);
+    assert_ne!(here["digest"], digests(&world.cloud, "").await.ok()["digest"]);
+    digests(&world.cloud, "?site=b").await.refused(400, "bad_query");
+
     // A root made at the site makes its scope, and the cloud grants it.
     let own = site.api.create("/api/productions", json!({"client": "Acme", "showName": "Own"})).await;
     world.converge().await;

@@ -72,7 +72,7 @@ async fn what_travels_up_is_never_sent_to_a_site_and_no_digest_holds_it() {
     cloud.production(&p, &[]).await;
     let mut site = cloud.site("a", &[&p]).await;
     site.pull().await;
-    let before = digests(&cloud.db, &cloud.catalog).await.unwrap();
+    let before = digests(&cloud.db, &cloud.catalog, None).await.unwrap();
     assert_eq!(
         verdict(&site.push_one(site.insert("readings", &json!({"id": id('r', 1), "production_id": p, "line": "1"}))).await),
         "exact"
@@ -83,7 +83,7 @@ async fn what_travels_up_is_never_sent_to_a_site_and_no_digest_holds_it() {
         let pulled = site.pull().await;
         assert!(pulled.gone.is_empty() && pulled.rows.iter().all(|(table, _)| table != "readings"), "{pulled:?}");
     }
-    assert_eq!(digests(&cloud.db, &cloud.catalog).await.unwrap(), before);
+    assert_eq!(digests(&cloud.db, &cloud.catalog, None).await.unwrap(), before);
     assert!(before.tables.iter().all(|table| table.table != "public.readings" && table.table != "public.logs"));
     // As soon as it travels both ways, sites have what they were not sent.
     let cloud = cloud_again(cloud, &SETTINGS.replace("travel = 'up'", "travel = 'both'")).await;

@@ -86,7 +86,7 @@ impl Served {
     async fn digests(&self, rows: &[Vec<Value>]) -> (Digests, String) {
         let mut set = SetDigest::default();
         rows.iter().for_each(|row| set.add(self.table(), row));
-        (self.backend.digests().await.unwrap(), set.hex())
+        (self.backend.digests(None).await.unwrap(), set.hex())
     }
 }
 
