@@ -209,12 +209,22 @@ async fn attempt(binaries: &Binaries, copy: &str, under: Under<'_>, file: &Path)
     tried
 }
 
-/// New tables that do not travel, with the line that would include them.
+/// New tables, and columns under new names, that do not travel, with the line that would include them.
 fn left_out(known: &Plan, now: &Plan) -> Vec<String> {
     let new = now.tables.iter().filter(|entry| !entry.synced && !known.tables.iter().any(|before| before.table == entry.table));
     let line = |entry: &PlanEntry| entry.otherwise.as_ref().map(|line| format!("; {} would include it", line.replace('\n', "  ")));
-    new.map(|entry| format!("the new table {} stays at the cloud: it {}{}", entry.table, entry.reason, line(entry).unwrap_or_default()))
-        .collect()
+    let tables = new
+        .map(|entry| format!("the new table {} stays at the cloud: it {}{}", entry.table, entry.reason, line(entry).unwrap_or_default()));
+    let columns = |plan: &Plan| -> BTreeSet<String> {
+        plan.tables.iter().flat_map(|entry| entry.left_out.iter().map(|column| column.column.clone())).collect()
+    };
+    let before = columns(known);
+    let kept = now.tables.iter().flat_map(|entry| entry.left_out.iter().map(move |column| (entry, column)));
+    let columns = kept.filter(|(_, column)| !before.contains(&column.column)).map(|(entry, column)| {
+        let line = column.otherwise.replace('\n', "  ");
+        format!("the column {}.{} stays at the cloud: {}; {line} would include it", entry.table, column.column, column.reason)
+    });
+    tables.chain(columns).collect()
 }
 
 async fn filenodes(client: &Client) -> Result<BTreeMap<u32, u32>, StoreError> {

@@ -110,6 +110,8 @@ CREATE TABLE rejoin.partitions (
 -- What tables (schema.table) and columns were called before, so that rejoin.toml is understood where it still says so.
 ALTER TABLE rejoin.tables ADD COLUMN former text[] NOT NULL DEFAULT '{}';
 ALTER TABLE rejoin.columns ADD COLUMN former text[] NOT NULL DEFAULT '{}';
+-- Whether it stays at the cloud because it looked like a secret, under whatever name it had then.
+ALTER TABLE rejoin.columns ADD COLUMN secret boolean NOT NULL DEFAULT false;
 
 -- Makes a table fit to be attached as a partition: PostgreSQL asks for the columns that the partitioned table has of ours, and takes none with
 -- triggers of ours, should it have been synced by itself. Called by whoever may change the table.

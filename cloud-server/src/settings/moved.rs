@@ -1,7 +1,7 @@
 //! Names in `rejoin.toml` of what is called otherwise by now, or is gone: a migration renamed or dropped it, and nobody changed the file yet.
 //! A name that is there counts as it stands; else what was called so before is meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -16,6 +16,8 @@ pub(crate) struct Names {
     pub(crate) tables: BTreeMap<String, Option<String>>,
     /// By `schema.table` of now and the column's former name.
     pub(crate) columns: BTreeMap<(String, String), Option<String>>,
+    /// What the file said that was brought in last, each name with its place: other names are not followed. `None`: all are.
+    pub(crate) heard: Option<BTreeSet<String>>,
 }
 
 /// A name that `rejoin.toml` should have otherwise.
@@ -54,21 +56,31 @@ impl fmt::Display for Moved {
     }
 }
 
+/// Settings with the names of now.
+pub(crate) struct Followed {
+    pub(crate) settings: Settings,
+    /// What should be written otherwise.
+    pub(crate) moved: Vec<Moved>,
+    /// What the file names and means: what is remembered until it is read next.
+    pub(crate) named: BTreeSet<String>,
+}
+
 impl Settings {
-    /// These settings with the names of now, and what should be written otherwise. What is said of things that are gone is left out, unless
-    /// nothing would be left that says it: then it is an error later on, as for a name that nobody ever heard.
-    pub(crate) fn follow(&self, names: &Names) -> (Self, Vec<Moved>) {
+    /// These settings with the names of now. What is said of things that are gone is left out, unless nothing would be left that says it: then it is
+    /// an error later on, as for a name that nobody ever heard.
+    pub(crate) fn follow(&self, names: &Names) -> Followed {
         let mut settings = self.clone();
-        let mut following = Following { settings: self, names, moved: Vec::new() };
-        if let Some(root) = settings.root.as_mut().filter(|root| names.table(root.get_ref()).is_some_and(Option::is_some)) {
-            following.table("root", root);
+        let mut following = Following { settings: self, names, moved: Vec::new(), named: BTreeSet::new(), written: String::new() };
+        if let Some(root) = settings.root.as_mut() {
+            following.if_there("root", root);
         }
         settings.global.retain_mut(|name| following.table("global", name));
         // A table that is left out may be gone as well.
-        for name in settings.left_out.iter_mut().filter(|name| names.table(name.get_ref()).is_some_and(Option::is_some)) {
-            following.table("left_out", name);
+        for name in &mut settings.left_out {
+            following.if_there("left_out", name);
         }
         for (mut name, mut own) in std::mem::take(&mut settings.tables) {
+            following.written.clone_from(name.get_ref());
             let stays = following.table("tables", &mut name);
             // What is said of it under its own name counts.
             let said = self.tables.contains_key(&name) && following.moved.iter().any(|moved| moved.now.as_ref() == Some(name.get_ref()));
@@ -78,7 +90,7 @@ impl Settings {
             }
         }
         following.moved.sort_by_key(|moved| moved.line);
-        (settings, following.moved)
+        Followed { settings, moved: following.moved, named: following.named }
     }
 }
 
@@ -101,18 +113,45 @@ struct Following<'a> {
     settings: &'a Settings,
     names: &'a Names,
     moved: Vec<Moved>,
+    named: BTreeSet<String>,
+    /// The table of which something is said, as it is written.
+    written: String,
 }
 
 impl Following<'_> {
+    /// What a name stands for now, if that is another than it says. `said`: where it stands. A name that came into the file after somebody was
+    /// called so means nobody who was.
+    fn meant(&mut self, said: &[String], name: &str, now: Option<&Option<String>>) -> Option<Option<String>> {
+        let known = |heard: &BTreeSet<String>| said.iter().any(|said| heard.contains(&format!("{said} {name}")));
+        if now.is_some() && !self.names.heard.as_ref().is_none_or(known) {
+            return None;
+        }
+        let names = [Some(name), now.and_then(Option::as_deref)];
+        self.named.extend(names.iter().flatten().flat_map(|name| said.iter().map(move |said| format!("{said} {name}"))));
+        now.cloned()
+    }
+
     /// Lets the name of a table follow; whether the table is there.
     fn table(&mut self, key: &str, name: &mut Named) -> bool {
-        let now = self.names.table(name.get_ref()).cloned();
+        let now = self.meant(&[key.to_owned()], name.get_ref(), self.names.table(name.get_ref()));
         self.named(key, name, now)
+    }
+
+    /// Lets the name of a table follow that is there; one that is gone stays.
+    fn if_there(&mut self, key: &str, name: &mut Named) {
+        let now = self.meant(&[key.to_owned()], name.get_ref(), self.names.table(name.get_ref()));
+        self.named(key, name, now.filter(Option::is_some));
+    }
+
+    /// What a column's name stands for, if that is another.
+    fn column_meant(&mut self, table: &str, key: &str, name: &str) -> Option<Option<String>> {
+        let said = [format!("tables.{}.{key}", self.written), format!("tables.{table}.{key}")];
+        self.meant(&said, name, self.names.column(table, name))
     }
 
     /// Lets the name of a column of this table follow; whether the column is there.
     fn column(&mut self, table: &str, key: &str, name: &mut Named) -> bool {
-        let now = self.names.column(table, name.get_ref()).cloned();
+        let now = self.column_meant(table, key, name.get_ref());
         self.named(&format!("tables.{table}.{key}"), name, now)
     }
 
@@ -161,7 +200,7 @@ impl Following<'_> {
 
     fn ways(&mut self, table: &str, through: &mut Spanned<OneOrMany>) {
         let span = through.span();
-        let now = |name: &String| self.names.column(table, name).cloned().unwrap_or_else(|| Some(name.clone()));
+        let mut now = |name: &String| self.column_meant(table, "scope_through", name).unwrap_or_else(|| Some(name.clone()));
         let ways: Vec<(String, Option<String>)> = through.get_ref().all().iter().map(|name| (name.clone(), now(name))).collect();
         // Where no way is left, no other one is taken: it would move the rows.
         if ways.iter().all(|(_, now)| now.is_none()) {
@@ -238,7 +277,7 @@ mod tests {
     fn names(tables: &[(&str, Option<&str>)], columns: &[(&str, &str, Option<&str>)]) -> Names {
         let tables = tables.iter().map(|(was, now)| ((*was).to_owned(), now.map(str::to_owned)));
         let columns = columns.iter().map(|(table, was, now)| (((*table).to_owned(), (*was).to_owned()), now.map(str::to_owned)));
-        Names { tables: tables.collect(), columns: columns.collect() }
+        Names { tables: tables.collect(), columns: columns.collect(), heard: None }
     }
 
     #[test]
@@ -257,7 +296,7 @@ mod tests {
                 ("public.item", "d", None),
             ],
         );
-        let (followed, moved) = settings.follow(&names);
+        let Followed { settings: followed, moved, .. } = settings.follow(&names);
         assert_eq!(followed.root.as_ref().unwrap().get_ref(), "store");
         assert_eq!(followed.global.iter().map(|name| name.get_ref().as_str()).collect::<Vec<_>>(), ["stage.sorts"]);
         let store = followed.table("public", "store").unwrap();
@@ -281,7 +320,7 @@ mod tests {
     #[test]
     fn the_root_and_the_last_way_are_missed_when_they_are_gone() {
         let settings = Settings::parse("root = 'shop'\n[tables.item]\nscope_through = 'b'\n").unwrap();
-        let (followed, moved) = settings.follow(&names(&[("public.shop", None)], &[("public.item", "b", None)]));
+        let Followed { settings: followed, moved, .. } = settings.follow(&names(&[("public.shop", None)], &[("public.item", "b", None)]));
         assert_eq!((followed.root.unwrap().into_inner(), moved), ("shop".to_owned(), Vec::new()));
         assert_eq!(followed.tables.values().next().unwrap().ways(), ["b"]);
     }
@@ -289,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_said_under_the_name_of_now_counts() {
         let settings = Settings::parse("[tables.old]\nlease = 5\n[tables.new]\nlease = 7\n").unwrap();
-        let (followed, _) = settings.follow(&names(&[("public.old", Some("new"))], &[]));
+        let Followed { settings: followed, .. } = settings.follow(&names(&[("public.old", Some("new"))], &[]));
         assert_eq!(followed.table("public", "new").unwrap().lease.as_ref().map(|lease| *lease.get_ref()), Some(7));
         assert_eq!(followed.tables.len(), 1);
     }

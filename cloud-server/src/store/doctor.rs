@@ -18,6 +18,7 @@ use super::introspect::{FoundTable, Schema, names, read};
 use super::pool::Database;
 use super::prepare::{self, PrepareError, lead};
 use crate::settings::Settings;
+use crate::settings::moved::Followed;
 use crate::systems::BuiltIn;
 
 /// How bad it is.
@@ -94,7 +95,7 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
         let what = format!("a cloud that was started earlier goes by another rejoin.toml, and only follows ({since})");
         findings.push(Finding::new(Severity::Warning, what, "start it again with the rejoin.toml of the other"));
     }
-    let (settings, moved) = names::follow(&client, &schema, settings).await?;
+    let Followed { settings, moved, .. } = names::follow(&client, &schema, settings).await?;
     findings.extend(moved.iter().map(|moved| Finding::new(Severity::Warning, moved.to_string(), moved.remedy())));
     let settings = &settings;
     chosen(&mut schema, settings, &mut findings);

@@ -10,6 +10,7 @@ pub(crate) mod numbers;
 pub(crate) mod policies;
 mod successor;
 mod types;
+mod withheld;
 
 use std::collections::HashMap;
 
@@ -77,6 +78,8 @@ pub(crate) struct FoundColumn {
     pub(crate) ty: Option<ColumnType>,
     /// Whether it stays at the cloud though it could travel.
     pub(crate) left_out: bool,
+    /// Whether its name looks like a secret, or did when it was left out for that.
+    pub(crate) secret: bool,
     pub(crate) not_null: bool,
     pub(crate) default: Option<DefaultValue>,
     pub(crate) max_length: Option<u32>,
@@ -185,12 +188,14 @@ pub(crate) async fn read(client: &mut Client) -> Result<Schema, StoreError> {
             max_length: resolved.max_length,
             missing: row.get(10),
             fixed: row.get(11),
+            secret: false,
         });
     }
     read_constraints(&transaction, &oids, &at, &mut tables).await?;
     read_former_partitions(&transaction, &mut tables).await?;
     leased::mark(&transaction, &oids, &at, &mut tables).await?;
     let identity = read_identity(&transaction).await?;
+    withheld::recall(&transaction, &mut tables, &identity).await?;
     transaction.commit().await?;
 
     for (place, attnum, expression) in defaults {

@@ -27,6 +27,7 @@ use super::migrate::{self, MigrateError};
 use super::pace::Pace;
 use super::pool::Database;
 use crate::attach::Node;
+use crate::settings::moved::Followed;
 use crate::settings::{Moved, Settings, SettingsError};
 use crate::systems::BuiltIn;
 
@@ -145,11 +146,12 @@ async fn make(client: &mut ClientWrapper, told: &Settings, before: Option<&Catal
             table.obstacle =
                 table.obstacle.take().or_else(|| out.iter().find(|(oid, _)| *oid == table.oid).map(|(_, obstacle)| obstacle.clone()));
         }
-        let (settings, moved) = names::follow(client, &schema, told).await?;
+        let Followed { settings, moved, named } = names::follow(client, &schema, told).await?;
         start.tell(&moved);
         let (chosen, plan) = choose(&mut schema, &settings)?;
         let transaction = client.transaction().await?;
         let numbers = numbers::give(&transaction, &schema, &chosen).await?;
+        names::hear(&transaction, &named).await?;
         transaction.commit().await?;
         let catalog = assemble(&schema, &chosen, &numbers, &settings);
         lost(before, &catalog, &schema, &settings)?;
@@ -227,7 +229,7 @@ pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareErr
     let mut client = db.client().await?;
     let mut schema = read(&mut client).await?;
     orphans::recall(&client, &mut schema).await?;
-    let (settings, _) = names::follow(&client, &schema, settings).await?;
+    let settings = names::follow(&client, &schema, settings).await?.settings;
     let (chosen, mut plan) = choose(&mut schema, &settings)?;
     looks::look(&mut client, &schema, &chosen, &mut plan).await?;
     Ok(plan)
@@ -240,7 +242,8 @@ pub async fn plan(db: &Database, settings: &Settings) -> Result<Plan, PrepareErr
 pub(crate) async fn followed(db: &Database, settings: &Settings) -> Result<(Settings, Vec<Moved>), StoreError> {
     let mut client = db.client().await?;
     let schema = read(&mut client).await?;
-    names::follow(&client, &schema, settings).await
+    let Followed { settings, moved, .. } = names::follow(&client, &schema, settings).await?;
+    Ok((settings, moved))
 }
 
 /// The user's tables, and what each of their rows refers to.

@@ -65,6 +65,16 @@ async fn a_risky_migration_is_told_with_its_sites_and_rows() {
 }
 
 #[tokio::test]
+async fn a_secret_under_another_name_is_told_to_stay() {
+    let cloud = Cloud::start().await;
+    cloud.run("ALTER TABLE sources ADD password_hash text").await;
+    let foreseen = plan(&cloud, "ALTER TABLE sources RENAME password_hash TO credential;").await.unwrap();
+    assert!(foreseen.changes.is_empty(), "{:?}", foreseen.changes);
+    let told = foreseen.warnings.iter().find(|told| told.contains("sources.credential stays at the cloud: looked like a secret"));
+    assert!(told.is_some_and(|told| told.contains("with = [\"credential\"]")), "{:?}", foreseen.warnings);
+}
+
+#[tokio::test]
 async fn a_migration_that_fails_or_cannot_be_synced_is_told() {
     let cloud = Cloud::start().await;
     let failed = plan(&cloud, "ALTER TABLE marks ADD note text;").await.unwrap_err();

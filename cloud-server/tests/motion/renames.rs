@@ -1,5 +1,6 @@
 //! Names change, numbers stay: nothing is fed, and what is kept under names follows.
 
+use cloud_server::settings::Settings;
 use serde_json::{Value as Json, json};
 use sync_core::wire::message::{PushResult, Refusal};
 
@@ -230,7 +231,88 @@ async fn rejoin_toml_is_followed_where_it_names_things_as_they_were() {
     assert!(cloud.catalog.by_name("sorts").is_none() && cloud.table("inputs").groups.is_empty());
     // Not so the root.
     cloud.run("ALTER TABLE inputs DROP production_id; ALTER TABLE marks DROP show_id; DROP TABLE shows").await;
-    let settings = cloud_server::settings::Settings::parse(settings).unwrap();
+    let settings = Settings::parse(settings).unwrap();
     let refused = cloud_server::store::prepare::prepare(&cloud.db, &settings, None).await.unwrap_err().to_string();
     assert!(refused.contains("line 1: root: there is no table productions"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_secret_stays_at_the_cloud_under_any_name_until_it_is_named() {
+    let settings = "root = 'productions'\nglobal = ['kinds']\n";
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[&id('s', 1)]).await;
+    cloud.run("ALTER TABLE sources ADD password_hash text NOT NULL DEFAULT 'x', ADD scan text").await;
+    let without = format!("{settings}[tables.sources]\nwithout = ['scan']\n");
+    let cloud = cloud.prepared_with(&without).await;
+    let ticks = cloud.ticks().await;
+    // Another column takes the name that told it apart.
+    cloud
+        .run(
+            "ALTER TABLE sources RENAME password_hash TO credential; ALTER TABLE sources ADD password_hash text;
+             ALTER TABLE sources RENAME TO inputs",
+        )
+        .await;
+    let cloud = cloud.prepared_with(&without.replace("sources", "inputs")).await;
+    let cloud = cloud.prepared_with(&without.replace("sources", "inputs")).await;
+    assert!(cloud.table("inputs").column_named("credential").is_none());
+    assert_eq!(cloud.ticks().await, ticks, "nothing is fed");
+    let parsed = Settings::parse(settings).unwrap();
+    let plan = cloud_server::store::prepare::plan(&cloud.db, &parsed).await.unwrap();
+    let entry = plan.tables.iter().find(|entry| entry.table == "inputs").unwrap();
+    assert!(entry.notes.iter().any(|note| note.starts_with("credential looked like a secret")), "{:?}", entry.notes);
+    let findings = cloud_server::store::doctor::examine(&cloud.db, &parsed).await.unwrap();
+    assert!(findings.iter().any(|finding| finding.what.starts_with("credential looked like a secret")), "{findings:?}");
+    // What only `without` kept travels once it does not.
+    let cloud = cloud.prepared_with(settings).await;
+    let inputs = cloud.table("inputs");
+    assert!(inputs.column_named("scan").is_some() && inputs.column_named("credential").is_none());
+    let cloud = cloud.prepared_with(&format!("{settings}[tables.inputs]\nwith = ['credential']\n")).await;
+    assert!(cloud.table("inputs").column_named("credential").is_some());
+}
+
+#[tokio::test]
+async fn a_name_that_is_written_later_means_nobody_who_was_called_so() {
+    let settings = "root = 'productions'\nglobal = ['kinds']\n[tables.marks]\nhistory = false\npolicies = { note = 'text' }\n";
+    let cloud = Cloud::start().await.prepared_with(settings).await;
+    cloud.run("ALTER TABLE marks RENAME TO labels; ALTER TABLE labels RENAME note TO body").await;
+    let now = settings.replace("marks", "labels").replace("note", "body");
+    // The file is followed, then brought up to date.
+    let cloud = cloud.prepared_with(settings).await.prepared_with(&now).await;
+    let before = cloud.catalog.version;
+    let left_out = format!("left_out = ['marks']\n{now}");
+    for scratch in [None, Some("CREATE TABLE marks (id integer PRIMARY KEY)"), Some("DROP TABLE marks")] {
+        if let Some(scratch) = scratch {
+            cloud.run(scratch).await;
+        }
+        let parsed = Settings::parse(&left_out).unwrap();
+        // Twice: it does not become true by being said.
+        for _ in 0..2 {
+            let catalog = cloud_server::store::prepare::prepare(&cloud.db, &parsed, None).await.unwrap();
+            assert!(catalog.by_name("labels").is_some(), "{scratch:?}");
+            assert_eq!(catalog.version, before, "{scratch:?}");
+        }
+    }
+    for (text, wrong) in
+        [(now.replace("['kinds']", "['kinds', 'marks']"), "global: there is no table marks"), (now.replace("body", "note"), "note")]
+    {
+        let error = cloud_server::store::prepare::prepare(&cloud.db, &Settings::parse(&text).unwrap(), None).await.unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_a_name_takes_it_from_whoever_had_it() {
+    let cloud = Cloud::start().await;
+    let settings = "root = 'productions'\nglobal = ['kinds']\nleft_out = ['marks']\n";
+    let with = "root = 'productions'\nglobal = ['kinds']\n";
+    let cloud = cloud.prepared_with(with).await;
+    cloud.run("ALTER TABLE marks RENAME TO labels").await;
+    let cloud = cloud.prepared_with(with).await;
+    // Named while another table is called so, and meant for that one for good.
+    cloud.run("CREATE TABLE marks (id integer PRIMARY KEY)").await;
+    let cloud = cloud.prepared_with(settings).await;
+    cloud.run("DROP TABLE marks").await;
+    let cloud = cloud.prepared_with(settings).await;
+    assert!(cloud.catalog.by_name("labels").is_some());
 }

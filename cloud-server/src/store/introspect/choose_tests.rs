@@ -28,6 +28,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> FoundTable {
             max_length: (sql_type == "varchar(40)").then_some(40),
             missing: None,
             fixed: false,
+            secret: false,
         }
     };
     FoundTable {

@@ -81,6 +81,8 @@ pub(crate) async fn give(transaction: &Transaction<'_>, schema: &Schema, chosen:
                    WHERE no = $1";
         transaction.execute(sql, &[no, &table.schema, &table.name, &table.oid, &believed, &was]).await?;
     }
+    let present: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
+    transaction.execute(&taken("tables", "true"), &[&present]).await?;
     let mut numbers = Numbers::default();
     for choice in chosen {
         let table = &schema.tables[choice.at];
@@ -97,6 +99,14 @@ pub(crate) async fn give(transaction: &Transaction<'_>, schema: &Schema, chosen:
         numbers.0.insert(table.oid, TableNumbers { no: TableNo(no.cast_unsigned()), scope_name, columns });
     }
     Ok(numbers)
+}
+
+/// Forgets who was called as somebody is now: `$1`, the names that are there.
+fn taken(of: &str, which: &str) -> String {
+    format!(
+        "UPDATE rejoin.{of} SET former = ARRAY(SELECT u.name FROM unnest(former) WITH ORDINALITY u(name, place) WHERE u.name <> ALL ($1::text[]) ORDER BY u.place)
+         WHERE former && $1::text[] AND {which}"
+    )
 }
 
 /// What the scopes of the root table are called: as it was when it first was the root. Another root that was called so before keeps its own.
@@ -137,7 +147,7 @@ async fn give_columns(
     transaction.execute(aside, &[&table_no, &kept]).await?;
     let mut numbers = BTreeMap::new();
     let mut rows: (Vec<i32>, Vec<&str>, Vec<i16>, Vec<bool>) = Default::default();
-    let mut was: Vec<Option<&str>> = Vec::new();
+    let (mut secrets, mut was): (Vec<bool>, Vec<Option<&str>>) = Default::default();
     for (column, no) in columns.iter().zip(&matched) {
         let no = no.unwrap_or_else(|| {
             next += 1;
@@ -147,6 +157,7 @@ async fn give_columns(
         rows.1.push(&column.name);
         rows.2.push(column.attnum);
         rows.3.push(column.left_out);
+        secrets.push(column.left_out && column.secret);
         was.push(known.iter().find(|one| one.no == no).map(|one| one.name.as_str()).filter(|was| *was != column.name));
         if !column.left_out {
             numbers.insert(column.attnum, ColumnNo(no.cast_unsigned()));
@@ -157,12 +168,14 @@ async fn give_columns(
                        JOIN unnest($2::integer[], $3::boolean[]) u(no, left_out) ON c.table_no = $1 AND c.no = u.no
                        WHERE c.left_out AND NOT u.left_out)";
     transaction.execute(travels, &[&table_no, &rows.0, &rows.3]).await?;
-    let sql = "INSERT INTO rejoin.columns AS c (table_no, no, column_name, attnum, left_out, former)
-               SELECT $1, u.no, u.name, u.attnum, u.left_out, array_remove(ARRAY[u.was], NULL)
-               FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::boolean[], $6::text[]) u(no, name, attnum, left_out, was)
+    let sql = "INSERT INTO rejoin.columns AS c (table_no, no, column_name, attnum, left_out, secret, former)
+               SELECT $1, u.no, u.name, u.attnum, u.left_out, u.secret, array_remove(ARRAY[u.was], NULL)
+               FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::boolean[], $6::boolean[], $7::text[]) u(no, name, attnum, left_out, secret, was)
                ON CONFLICT (table_no, no) DO UPDATE SET column_name = excluded.column_name, attnum = excluded.attnum,
-                   left_out = excluded.left_out, former = array_remove(c.former, excluded.former[1]) || excluded.former";
-    transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3, &was]).await?;
+                   left_out = excluded.left_out, secret = excluded.secret, former = array_remove(c.former, excluded.former[1]) || excluded.former";
+    transaction.execute(sql, &[&table_no, &rows.0, &rows.1, &rows.2, &rows.3, &secrets, &was]).await?;
+    let present: Vec<&str> = schema.tables[choice.at].columns.iter().map(|column| column.name.as_str()).collect();
+    transaction.execute(&taken("columns", "table_no = $2"), &[&present, &table_no]).await?;
     Ok(numbers)
 }
 

@@ -33,6 +33,7 @@ fn goods() -> FoundTable {
         max_length: None,
         missing: None,
         fixed: false,
+        secret: false,
     };
     let reference = FoundReference {
         name: "maker".to_owned(),

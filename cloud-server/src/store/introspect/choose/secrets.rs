@@ -33,6 +33,9 @@ pub(super) fn leave_out(
         }
     }
     let says = |listed: &[Named], column: &FoundColumn| listed.iter().any(|name| *name.get_ref() == column.name);
+    for column in &mut table.columns {
+        column.secret = (column.secret || is_secret(&column.name)) && !says(with, column);
+    }
     let mut left = Vec::new();
     let mut notes = Vec::new();
     for column in table.columns.iter().filter(|column| column.ty.is_some()) {
@@ -40,13 +43,20 @@ pub(super) fn leave_out(
         if says(without, column) {
             let otherwise = column_line(table, "without", without, None, Some(name));
             left.push((column.attnum, LeftOutColumn { column: name.clone(), reason: "left out by rejoin.toml".to_owned(), otherwise }));
-        } else if is_secret(name) && !says(with, column) {
+        } else if column.secret {
             if let Some(bond) = bond(table, column) {
                 notes.push(format!("{name} looks like a secret and travels all the same: it {}", bond.words()));
                 continue;
             }
             let otherwise = column_line(table, "with", with, Some(name), None);
-            left.push((column.attnum, LeftOutColumn { column: name.clone(), reason: "looks like a secret".to_owned(), otherwise }));
+            let reason = if is_secret(name) {
+                "looks like a secret"
+            } else {
+                let line = otherwise.replace('\n', "  ");
+                notes.push(format!("{name} looked like a secret under the name that it had, and stays at the cloud unless {line}"));
+                "looked like a secret under the name that it had"
+            };
+            left.push((column.attnum, LeftOutColumn { column: name.clone(), reason: reason.to_owned(), otherwise }));
         }
     }
     table.notes.extend(notes);
