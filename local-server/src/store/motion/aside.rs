@@ -25,7 +25,7 @@ impl Motion<'_> {
             identity::set_fact(self.connection, answers::ECHO, "1")?;
         }
         self.keep_sequence(&before.live, &live_table(&made))?;
-        self.hide(old)?;
+        self.hide(&before, old)?;
         if !new.engine {
             schema::tables(self.after, new, self.site).iter().skip(1).try_for_each(|sql| self.run(sql))?;
         }
@@ -64,8 +64,7 @@ impl Motion<'_> {
     }
 
     /// Keeps the dirty rows of a table that is gone, or whose rows can no longer be told apart by their key; all its tables go.
-    pub(super) fn hide(&mut self, old: &Table) -> Result<()> {
-        let before = Before::interim(old.no);
+    pub(super) fn hide(&mut self, before: &Before, old: &Table) -> Result<()> {
         if old.engine {
             return self.run(&format!("DROP TABLE {}", before.live));
         }
@@ -81,11 +80,11 @@ impl Motion<'_> {
             let no = self.free_number(old.no);
             let hidden = hide_table(old, no);
             let cells: Vec<Cell> = hidden.columns.iter().map(Cell::as_it_is).collect();
-            self.copy_companions(&before, old, &hidden, &cells, "")?;
+            self.copy_companions(before, old, &hidden, &cells, "")?;
             let dirty = format!(" WHERE l.rejoin_row IN (SELECT rejoin_row FROM {})", before.base);
-            let made = self.copied(&before, old, &hidden, &cells, &dirty)?;
+            let made = self.copied(before, old, &hidden, &cells, &dirty)?;
             self.run(&format!("DROP TABLE {}; ALTER TABLE {made} RENAME TO {}", before.live, live_table(&hidden)))?;
-            self.drop_companions(&before)?;
+            self.drop_companions(before)?;
             self.connection.execute("UPDATE OR REPLACE rejoin_unknown SET table_no = ?2 WHERE table_no = ?1", (old.no.0, no.0))?;
             match body {
                 Some(body) => self.store_text(no, ColumnNo(0), &body)?,
@@ -96,7 +95,7 @@ impl Motion<'_> {
         }
         self.connection.execute("DELETE FROM rejoin_unknown WHERE table_no = ?1", [old.no.0])?;
         self.run(&format!("DROP TABLE {}", before.live))?;
-        self.drop_companions(&before)
+        self.drop_companions(before)
     }
 
     pub(super) fn store(&mut self, table: TableNo, column: ColumnNo, body: &impl serde::Serialize) -> Result<()> {

@@ -146,8 +146,10 @@ impl Motion<'_> {
     fn go(&mut self, moves: &[Move<'_>]) -> Result<()> {
         let moving: Vec<&Move<'_>> = moves.iter().filter(|one| one.kind != Kind::Kept).collect();
         for one in &moving {
-            let (place, interim) = (Before::in_place(&one.old), Before::interim(one.old.no));
-            self.run(&format!("ALTER TABLE {} RENAME TO {}", place.live, interim.live))?;
+            let (place, interim) = (Before::in_place(&one.old), self.place(one));
+            if place.live != interim.live {
+                self.run(&format!("ALTER TABLE {} RENAME TO {}", place.live, interim.live))?;
+            }
             if !one.old.engine {
                 self.run(&format!("ALTER TABLE {} RENAME TO {}", place.base, interim.base))?;
                 self.run(&format!("ALTER TABLE {} RENAME TO {}", place.theirs, interim.theirs))?;
@@ -162,7 +164,7 @@ impl Motion<'_> {
                     self.rebuild(&one.old, new)?;
                 }
                 (Kind::Anew, Some(new)) => self.begin_anew(&one.old, new)?,
-                _ => self.hide(&one.old)?,
+                _ => self.hide(&self.place(one), &one.old)?,
             }
             fault::point("migrate-middle");
         }
@@ -172,6 +174,15 @@ impl Motion<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where a table waits for its turn. One that goes stays under a name that no other one gets: what refers to it goes on naming it, and
+    /// means it again once it is back.
+    fn place(&self, one: &Move<'_>) -> Before {
+        let interim = Before::interim(one.old.no);
+        let name = one.old.sqlite_name();
+        let is_free = one.new.is_none() && !self.after.tables.iter().any(|table| table.sqlite_name().eq_ignore_ascii_case(&name));
+        if is_free { Before { live: Before::in_place(&one.old).live, ..interim } } else { interim }
     }
 
     fn run(&self, sql: &str) -> Result<()> {
