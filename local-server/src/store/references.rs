@@ -2,18 +2,20 @@
 //! `rejoin.toml` declares, which may be for rows of one kind and hold a key as text. They are checked and acted on by triggers, whatever
 //! `foreign_keys` says. Pure text.
 
+use std::collections::BTreeSet;
+
 use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
 use sync_core::id::ColumnNo;
 use sync_core::reference::is_text_of;
 use sync_core::value::ColumnType;
 
 use crate::store::rows::{live_table, quoted};
-use crate::store::schema::{is_declared, literal, may_hold, names, storage};
+use crate::store::schema::{free_name, is_declared, literal, may_hold, names, storage};
 
 /// The triggers of a table's own references, by name.
 #[must_use]
 pub fn triggers(catalog: &Catalog, table: &Table) -> Vec<(String, String)> {
-    let mut all = Vec::new();
+    let (mut all, mut taken) = (Vec::new(), BTreeSet::new());
     for reference in &table.references {
         let Some(target) = catalog.table(reference.table) else { continue };
         if may_hold(catalog, table, reference) && !is_declared(catalog, table, reference) {
@@ -21,7 +23,7 @@ pub fn triggers(catalog: &Catalog, table: &Table) -> Vec<(String, String)> {
             for (what, sql) in
                 [("insert", text.inserted()), ("update", text.updated()), ("delete", text.deleted()), ("rename", text.renamed())]
             {
-                let name = format!("rejoin_ref_{what}_{}_{}", table.no, name(reference));
+                let name = free_name(&mut taken, format!("rejoin_ref_{what}_{}_{}", table.no, name(reference)));
                 all.push((name.clone(), format!("CREATE TRIGGER {} {sql}", quoted(&name))));
             }
         }

@@ -13,6 +13,9 @@
 //!   whom (on a live row they mean nothing). The same `rejoin_row` under another key is a rekey;
 //! - `rejoin_theirs_<no>`: by key, the newest cloud image of a dirty row; `rejoin_state` is `live`, `deleted` or `left`.
 
+use std::collections::BTreeSet;
+
+use sync_core::catalog::names::folded;
 use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, Reference, ScopeRule, Table};
 use sync_core::id::ColumnNo;
 use sync_core::value::{ColumnType, Value};
@@ -129,7 +132,9 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
     let live = live_table(table);
     let key = names(table, &table.key);
     let mut all = Vec::new();
+    let mut taken = BTreeSet::new();
     let mut add = |name: String, unique: &str, on: &str, columns: &str, rest: &str| {
+        let name = free_name(&mut taken, name);
         let sql = format!("CREATE {unique}INDEX {} ON {on} ({columns}){rest}", quoted(&name));
         all.push((name, sql));
     };
@@ -173,6 +178,12 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
         add(format!("rejoin_theirs_{}_key", table.no), "UNIQUE ", &theirs_table(table), &key, "");
     }
     all
+}
+
+/// A name, with a number behind it where SQLite, which does not tell upper from lower case, has it already.
+pub(super) fn free_name(taken: &mut BTreeSet<String>, name: String) -> String {
+    let numbered = |at: usize| if at == 1 { name.clone() } else { format!("{name}_{at}") };
+    (1..).map(numbered).find(|name| taken.insert(folded(name))).unwrap_or(name)
 }
 
 /// Quoted column names.

@@ -6,6 +6,6 @@ mod cases;
 #[path = "../store/fixture.rs"]
 mod fixture;
 mod programs;
-mod referrers;
 mod random;
+mod referrers;
 mod site;

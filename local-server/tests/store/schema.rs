@@ -4,11 +4,12 @@ use local_server::store::install::{install, refresh};
 use local_server::store::schema::{indexes, tables};
 use local_server::store::{capture, references};
 use rusqlite::Connection;
-use sync_core::catalog::{Catalog, DefaultValue, Table};
+use sync_core::catalog::{Catalog, DefaultValue, OnDelete, Reference, Table};
+use sync_core::id::{ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
 use uuid::Uuid;
 
-use crate::fixture::{as_sync, build, capture_catalog, column, system_catalog, table};
+use crate::fixture::{as_sync, build, capture_catalog, column, index, system_catalog, table, unique};
 
 fn text(catalog: &Catalog, table: &Table) -> String {
     let mut all = tables(catalog, table, "venue");
@@ -170,4 +171,29 @@ fn triggers_of_an_older_program_are_made_anew() {
     connection.execute_batch(old).unwrap();
     refresh(&connection, &catalog, "venue").unwrap();
     assert_eq!(triggers(), before);
+}
+
+#[test]
+fn names_that_differ_by_case_only_are_told_apart() {
+    let twin = |name: &str| Reference::foreign_key(name.into(), vec![ColumnNo(4)], TableNo(1), vec![ColumnNo(4)], OnDelete::Restrict);
+    let mut catalog = capture_catalog();
+    catalog.tables[0].indexes = vec![index("t_B_idx", &[3]), index("t_b_idx", &[3]), index("T_b_idx_2", &[2])];
+    catalog.tables[0].uniques.push(unique("T_u", &[2, 4]));
+    catalog.tables[1].columns.push(column(4, "u", ColumnType::Text));
+    catalog.tables[1].references.extend([twin("c_u"), twin("C_U")]);
+    let connection = Connection::open_in_memory().unwrap();
+    build(&connection, &catalog);
+    let made = |connection: &Connection, pattern: &str| -> String {
+        let sql = "SELECT group_concat(name, ' ' ORDER BY name) FROM sqlite_schema WHERE sql NOT NULL AND name LIKE ?1";
+        connection.query_row(sql, [pattern], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(made(&connection, "rejoin_index_%"), "rejoin_index_1_T_b_idx_2_2 rejoin_index_1_t_B_idx rejoin_index_1_t_b_idx_2");
+    assert_eq!(made(&connection, "rejoin_unique_%"), "rejoin_unique_1_T_u_2 rejoin_unique_1_t_u");
+    assert_eq!(made(&connection, "rejoin_ref_insert_%"), "rejoin_ref_insert_2_C_U_2 rejoin_ref_insert_2_c_u");
+    // A catalog with another order of them finds those that are there.
+    catalog.tables[0].indexes.reverse();
+    catalog.tables[0].uniques.truncate(1);
+    refresh(&connection, &catalog, "venue").unwrap();
+    assert_eq!(made(&connection, "rejoin_index_%"), "rejoin_index_1_T_b_idx_2 rejoin_index_1_t_B_idx_3 rejoin_index_1_t_b_idx");
+    assert_eq!(made(&connection, "rejoin_unique_%"), "rejoin_unique_1_t_u");
 }
