@@ -82,6 +82,14 @@ pub(crate) async fn check(db: &Transaction<'_>, catalog: &Catalog, tables: &[&Ta
     judge(catalog, &db.query_one(&statement, &Expected::of(tables).params()).await?)
 }
 
+/// As [`check`], in a transaction of whatever connection.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) async fn check_on(db: &tokio_postgres::Transaction<'_>, catalog: &Catalog, tables: &[&Table]) -> Result<(), StoreError> {
+    judge(catalog, &db.query_one(MOVED, &Expected::of(tables).params()).await?)
+}
+
 fn judge(catalog: &Catalog, moved: &tokio_postgres::Row) -> Result<(), StoreError> {
     if moved.try_get(0)? { Err(StoreError::Moved(catalog.version)) } else { Ok(()) }
 }

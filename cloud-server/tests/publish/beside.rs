@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cloud_server::settings::Settings;
+use cloud_server::store::pace::Pace;
 use cloud_server::store::pool::Database;
-use cloud_server::store::prepare::{self, PrepareError};
+use cloud_server::store::prepare::{self, PrepareError, Progress};
 use sync_core::catalog::Catalog;
 use tokio::task::JoinHandle;
 
@@ -154,4 +155,67 @@ async fn another_column_does_not_feed_what_a_column_before_it_left_alone() {
     shop.prepare(SETTINGS).await;
     assert_eq!(shop.one("SELECT count(*)::text FROM item JOIN was USING (id) WHERE rejoin_tick <> tick").await, "1");
     assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.feeds").await, "0");
+}
+
+/// Prepares, and runs SQL of somebody else's once, between two batches of the feed of a table.
+async fn between(shop: &Shop, table: &str, sql: &str) -> Result<Arc<Catalog>, PrepareError> {
+    let other = connect(shop.database.url()).await;
+    let db = Database::open(shop.database.url(), 2).unwrap();
+    let done = AtomicBool::new(false);
+    let watch = |progress: Progress<'_>| {
+        let Progress::Rows { table: at, rows, .. } = progress else { return };
+        if at == table && rows > 0 && !done.swap(true, Ordering::Relaxed) {
+            let handle = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| handle.block_on(other.batch_execute(sql))).unwrap();
+        }
+    };
+    let pace = Pace { watch: &watch, ..Pace::quiet() };
+    let outcome = prepare::prepare_at(&db, &Settings::parse(SETTINGS).unwrap(), None, &pace).await;
+    assert!(done.load(Ordering::Relaxed), "there were no two batches");
+    db.close();
+    outcome
+}
+
+const LABELS: &str = "INSERT INTO label SELECT n, n, 'x' FROM generate_series(1000, 1999) n;
+    CREATE TEMP TABLE labels AS SELECT id, rejoin_tick AS tick FROM label";
+const UNFED_LABELS: &str = "SELECT count(*)::text FROM label t JOIN labels was USING (id) WHERE t.rejoin_tick <= was.tick";
+const LEFT: &str = "SELECT count(*)::text FROM rejoin.feeds";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_written_anew_between_two_batches_is_gone_through_again() {
+    let shop = many(30_000).await;
+    shop.run("ALTER TABLE item ALTER price TYPE bigint").await;
+    between(&shop, "public.item", "VACUUM FULL item").await.unwrap();
+    assert_eq!((shop.one(UNFED).await.as_str(), shop.one(LEFT).await.as_str()), ("0", "0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_gets_another_name_before_its_turn_is_fed_under_it() {
+    let shop = many(10_000).await;
+    shop.run(LABELS).await;
+    shop.run("ALTER TABLE item ALTER price TYPE bigint; ALTER TABLE label ADD code uuid DEFAULT gen_random_uuid()").await;
+    between(&shop, "public.item", "ALTER TABLE label RENAME TO tag").await.unwrap_err();
+    assert_eq!((shop.one(UNFED).await.as_str(), shop.one(LEFT).await.as_str()), ("0", "1"));
+    shop.prepare(SETTINGS).await;
+    shop.run("ALTER TABLE tag RENAME TO label").await;
+    assert_eq!((shop.one(UNFED_LABELS).await.as_str(), shop.one(LEFT).await.as_str()), ("0", "0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_cannot_be_fed_keeps_back_no_other_and_is_fed_later() {
+    let shop = many(30_000).await;
+    shop.run(LABELS).await;
+    shop.run("CREATE TABLE twin (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, price integer, note varchar(20))").await;
+    shop.run("INSERT INTO twin SELECT n, 1, n, 'n' FROM generate_series(1, 20000) n").await;
+    shop.prepare(SETTINGS).await;
+    shop.run("ALTER TABLE item ALTER price TYPE bigint; ALTER TABLE twin ALTER price TYPE bigint").await;
+    shop.run("ALTER TABLE label ADD code uuid DEFAULT gen_random_uuid()").await;
+    // Another table of the same form under the name.
+    let swap = "BEGIN; ALTER TABLE item RENAME TO aside; ALTER TABLE twin RENAME TO item; ALTER TABLE aside RENAME TO twin; COMMIT";
+    between(&shop, "public.item", swap).await.unwrap_err();
+    assert_eq!(shop.one(UNFED_LABELS).await, "0");
+    assert_ne!(shop.one(LEFT).await, "0");
+    shop.prepare(SETTINGS).await;
+    shop.run(swap).await;
+    assert_eq!((shop.one(UNFED).await.as_str(), shop.one(LEFT).await.as_str()), ("0", "0"));
 }

@@ -17,6 +17,7 @@ use crate::store::capture::hush::{Hush, Which, may_be_replica};
 use crate::store::capture::mend;
 use crate::store::capture::pages::{Batch, HERE, Pages, bounds};
 use crate::store::error::StoreError;
+use crate::store::guard;
 use crate::store::migrate;
 use crate::store::pace::Pace;
 use crate::store::pool::Database;
@@ -29,33 +30,43 @@ struct Rest {
     condition: Option<String>,
 }
 
-/// Feeds whatever is left, one table after the other. Several servers take turns.
+/// Feeds whatever is left, one table after the other. Several servers take turns. What one table is kept back by keeps back no other.
 ///
 /// # Errors
-/// Somebody held a table all the time; the schema moved meanwhile; the store failed. The next call goes on.
+/// Somebody held a table all the time; the schema moved meanwhile; the store failed. The next call goes on with what is left.
 pub(crate) async fn go_on(db: &Database, pace: &Pace<'_>) -> Result<(), CaptureError> {
     let failed = |error: StoreError| CaptureError::Store { table: "rejoin.feeds".to_owned(), error };
-    if next(&*db.client().await.map_err(failed)?).await.map_err(failed)?.is_none() {
+    if next(&*db.client().await.map_err(failed)?, 0).await.map_err(failed)?.is_none() {
         return Ok(());
     }
     let mut client = migrate::locked_by(db, migrate::FEED_LOCK).await.map_err(failed)?;
-    while let Some(rest) = next(&client).await.map_err(failed)? {
-        let catalog = published(&client).await.map_err(failed)?;
-        if let Some((catalog, no)) = catalog.zip(u32::try_from(rest.table_no).ok())
-            && let Some(table) = catalog.tables.iter().find(|table| table.no.0 == no)
-        {
-            feed(&mut client, &catalog, table, &rest, pace).await?;
+    let (mut from, mut kept_back) = (0, None);
+    while let Some(rest) = next(&client, from).await.map_err(failed)? {
+        if let Err(error) = entry(&mut client, &rest, pace).await {
+            kept_back.get_or_insert(error);
+            from = rest.id + 1;
+            continue;
         }
         // Unless another catalog was published meanwhile, and asked for more of it.
         let done = "DELETE FROM rejoin.feeds WHERE id = $1 AND condition IS NOT DISTINCT FROM $2";
         client.execute(done, &[&rest.id, &rest.condition]).await.map_err(|error| failed(error.into()))?;
     }
-    Ok(())
+    kept_back.map_or(Ok(()), Err)
 }
 
-async fn next(client: &Client) -> Result<Option<Rest>, StoreError> {
-    let row = client.query_opt("SELECT id, table_no, condition FROM rejoin.feeds ORDER BY id LIMIT 1", &[]).await?;
+async fn next(client: &Client, from: i64) -> Result<Option<Rest>, StoreError> {
+    let sql = "SELECT id, table_no, condition FROM rejoin.feeds WHERE id >= $1 ORDER BY id LIMIT 1";
+    let row = client.query_opt(sql, &[&from]).await?;
     Ok(row.map(|row| Rest { id: row.get(0), table_no: row.get(1), condition: row.get(2) }))
+}
+
+/// Nothing is left to do where the catalog in force does not have the table.
+async fn entry(client: &mut ClientWrapper, rest: &Rest, pace: &Pace<'_>) -> Result<(), CaptureError> {
+    let failed = |error: StoreError| CaptureError::Store { table: "rejoin.feeds".to_owned(), error };
+    let catalog = published(client).await.map_err(failed)?;
+    let Some(catalog) = catalog else { return Ok(()) };
+    let Some(table) = catalog.tables.iter().find(|table| table.no.0.cast_signed() == rest.table_no) else { return Ok(()) };
+    feed(client, &catalog, table, rest, pace).await
 }
 
 async fn feed(client: &mut ClientWrapper, catalog: &Catalog, table: &Table, rest: &Rest, pace: &Pace<'_>) -> Result<(), CaptureError> {
@@ -65,15 +76,27 @@ async fn feed(client: &mut ClientWrapper, catalog: &Catalog, table: &Table, rest
     let begin = "INSERT INTO rejoin.feed_heads (feed, scope, head) SELECT $1, scope, head FROM rejoin.scopes
                  WHERE NOT EXISTS (SELECT FROM rejoin.feed_heads WHERE feed = $1)";
     client.execute(begin, &[&rest.id]).await.map_err(|error| failed(error.into()))?;
-    let oid = client.query_one("SELECT to_regclass($1)::oid", &[&name]).await.map_err(|error| failed(error.into()))?;
-    // Gone: the next catalog says so.
-    let Some(oid) = oid.get::<_, Option<u32>>(0) else { return Ok(()) };
+    // Another table may have its name by now, or none: each batch looks.
+    let oid = "SELECT oid FROM rejoin.tables WHERE no = $1 AND dropped_at IS NULL";
+    let oid = client.query_opt(oid, &[&rest.table_no]).await.map_err(|error| failed(error.into()))?;
+    let Some(oid) = oid.map(|row| row.get(0)) else { return Err(failed(StoreError::Moved(catalog.version))) };
     let silent = may_be_replica(&**client).await.map_err(failed)?;
     let which = if silent { Which::AlsoReplica } else { Which::All };
     let hush = Hush::of(&**client, std::slice::from_ref(&name), which).await.map_err(failed)?;
     let pages = Pages { name: &name, label: &label, oid, first: SMALL_TABLE_PAGES / 4, pace };
-    let batch = Unfed { name: &name, label: &label, rest, silent, hush };
-    let rows = pages.through(client, &batch, 0).await?;
+    let batch = Unfed { name: &name, label: &label, catalog, table, rest, silent, hush };
+    let mut rows = 0;
+    // VACUUM FULL and CLUSTER between two batches move rows to pages that were gone through.
+    loop {
+        let written = pages.through(client, &batch, rows).await?;
+        rows += written;
+        if !batch.is_left(client).await.map_err(failed)? {
+            break;
+        }
+        if written == 0 {
+            return Err(failed(StoreError::Busy("its rows are moved all the time".to_owned())));
+        }
+    }
     tracing::info!(table = %label, rows, catalog = %catalog.version, "fed again");
     Ok(())
 }
@@ -82,6 +105,8 @@ async fn feed(client: &mut ClientWrapper, catalog: &Catalog, table: &Table, rest
 struct Unfed<'a> {
     name: &'a str,
     label: &'a str,
+    catalog: &'a Catalog,
+    table: &'a Table,
     rest: &'a Rest,
     /// Triggers are switched off for the session.
     silent: bool,
@@ -89,9 +114,13 @@ struct Unfed<'a> {
 }
 
 impl Unfed<'_> {
+    fn condition(&self) -> String {
+        self.rest.condition.as_ref().map_or_else(String::new, |condition| format!(" AND ({condition})"))
+    }
+
     /// Where they are. No name of ours may be one of the user's.
     fn rows(&self) -> String {
-        let condition = self.rest.condition.as_ref().map_or_else(String::new, |condition| format!(" AND ({condition})"));
+        let condition = self.condition();
         format!(
             "(SELECT b.part, b.place, b.scope FROM (
                   SELECT t.tableoid AS part, t.ctid AS place, t.rejoin_scope AS scope, t.rejoin_tick AS tick FROM {} t
@@ -101,12 +130,28 @@ impl Unfed<'_> {
         )
     }
 
+    /// Whether there is one anywhere in the table.
+    async fn is_left(&self, client: &mut Client) -> Result<bool, StoreError> {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(&guard::lock_sql(&[self.table])).await?;
+        guard::check_on(&transaction, self.catalog, &[self.table]).await?;
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM (SELECT t.rejoin_scope AS scope, t.rejoin_tick AS tick FROM {} t WHERE t.rejoin_tick > 0{}) b
+                 JOIN rejoin.feed_heads h ON h.feed = {} AND h.scope = b.scope AND b.tick <= h.head)",
+            self.name,
+            self.condition(),
+            self.rest.id
+        );
+        Ok(transaction.query_one(&sql, &[]).await?.try_get(0)?)
+    }
+
     async fn written(&self, client: &mut Client, pages: &Range<i64>) -> Result<u64, StoreError> {
         let [first, last] = bounds(pages);
         let transaction = client.transaction().await?;
         let silence = if self.silent { "; SET LOCAL session_replication_role = replica" } else { "" };
         // Whoever updates a row locks it and then waits for its head: without the table's lock there would always be such a row in the way.
         mend::lock(&transaction, &[self.name.to_owned()]).await?;
+        guard::check_on(&transaction, self.catalog, &[self.table]).await?;
         // Pages are read by their numbers, whatever the planner thinks.
         let settings = "SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0";
         transaction.batch_execute(&format!("{settings}{silence}; {}", self.hush.off)).await?;
