@@ -299,7 +299,7 @@ impl Change {
             What::TypeChanged { fed: false, .. } => "nothing is sent again: PostgreSQL rewrites nothing",
             What::NotNull { .. } => "nothing is sent again",
             What::LabelAdded { .. } => "nothing is sent again: rows that have it are",
-            What::LabelRemoved { .. } => "rows that have another one now are sent again",
+            What::LabelRemoved { .. } => "rows that have another one now are sent again; all, where the type is another one",
             What::KeyChanged { .. } => "every row is sent again under its new key",
             What::ScopeChanged => "rows move to other scopes: sites that do not hold those let them go",
             What::Nullable { .. }

@@ -185,3 +185,69 @@ async fn no_site_passes_rows_by_a_server_that_has_not_seen_the_new_catalog() {
     let body = sync_core::wire::codec::encode(&site.next_push(Vec::new())).unwrap();
     assert_eq!(site.send(&body).await.unwrap_err().to_string(), "the catalog 2 is in force");
 }
+
+#[tokio::test]
+async fn labels_that_take_each_others_names_feed_the_rows_that_hold_them() {
+    let cloud = many().await;
+    cloud
+        .run(
+            "CREATE TYPE rank AS ENUM ('silver', 'gold', 'none'); ALTER TABLE marks ADD rank rank NOT NULL DEFAULT 'none', ADD ranks rank[];
+             UPDATE marks SET rank = 'silver' WHERE id = '2'; UPDATE marks SET rank = 'gold', ranks = '{silver}' WHERE id = '4'",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = cloud.site("a", &["*"]).await;
+    site.pull().await;
+    // Along a chain.
+    let away = crate::Away::of(&site);
+    cloud.run("ALTER TYPE rank RENAME VALUE 'gold' TO 'platinum'; ALTER TYPE rank RENAME VALUE 'silver' TO 'gold'").await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    assert_eq!(site.pull().await.rows.len(), 2, "those that hold a name that was given");
+    assert_eq!((site.value("marks", "2", "rank"), site.value("marks", "4", "rank")), ("gold".into(), "platinum".into()));
+    assert_eq!(site.value("marks", "4", "ranks"), serde_json::json!(["gold"]));
+    // Two that swap theirs.
+    let away = crate::Away::of(&site);
+    cloud
+        .run(
+            "ALTER TYPE rank RENAME VALUE 'gold' TO 'x'; ALTER TYPE rank RENAME VALUE 'platinum' TO 'gold'; ALTER TYPE rank RENAME VALUE 'x' TO 'platinum'",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    assert_eq!(site.pull().await.rows.len(), 2);
+    assert_eq!((site.value("marks", "2", "rank"), site.value("marks", "4", "rank")), ("platinum".into(), "gold".into()));
+    // One renamed away, and its name given to a new one.
+    let away = crate::Away::of(&site);
+    cloud.run("ALTER TYPE rank RENAME VALUE 'gold' TO 'x'; ALTER TYPE rank ADD VALUE 'gold' BEFORE 'none'").await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    site.pull().await;
+    assert_eq!(site.value("marks", "4", "rank"), "x");
+}
+
+#[tokio::test]
+async fn a_label_that_is_removed_by_another_type_under_its_name_feeds_every_row() {
+    let cloud = many().await;
+    cloud
+        .run(
+            "CREATE TYPE phase AS ENUM ('open', 'closed', 'archived'); ALTER TABLE marks ADD phase phase NOT NULL DEFAULT 'open';
+             UPDATE marks SET phase = 'archived' WHERE id = '2'",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = cloud.site("a", &["*"]).await;
+    site.pull().await;
+    let away = crate::Away::of(&site);
+    cloud
+        .run(
+            "CREATE TYPE phase_next AS ENUM ('open', 'closed'); ALTER TABLE marks ALTER phase DROP DEFAULT,
+                 ALTER phase TYPE phase_next USING CASE phase::text WHEN 'archived' THEN 'closed' ELSE phase::text END::phase_next;
+             DROP TYPE phase; ALTER TYPE phase_next RENAME TO phase",
+        )
+        .await;
+    let cloud = cloud.prepared_again().await;
+    let mut site = away.back(&cloud);
+    site.pull().await;
+    assert_eq!(site.value("marks", "2", "phase"), "closed");
+}

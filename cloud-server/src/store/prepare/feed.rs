@@ -54,16 +54,21 @@ fn rows(motion: &Motion<'_>, table: &Table, others: &[String]) -> Rows {
     if table.columns.iter().any(changed) {
         return Rows::Later(None);
     }
-    let labels = table.columns.iter().filter_map(|column| {
-        let labels = new_labels(&old.column(column.no)?.ty, &column.ty);
-        let list = labels.iter().map(|label| literal(label)).collect::<Vec<_>>().join(", ");
+    let mut labels = Vec::new();
+    for column in &table.columns {
+        let Some((before, now)) = old.column(column.no).and_then(|old| labels_of(&old.ty).zip(labels_of(&column.ty))) else { continue };
+        let moved = match relabelled(before, now, motion) {
+            Relabelled::All => return Rows::Later(None),
+            Relabelled::Some(moved) if moved.is_empty() => continue,
+            Relabelled::Some(moved) => moved,
+        };
+        let list = moved.iter().map(|label| literal(label)).collect::<Vec<_>>().join(", ");
         let name = quote(&column.name);
-        match column.ty {
-            _ if labels.is_empty() => None,
-            ColumnType::Array(_) => Some(format!("{name}::text[] && ARRAY[{list}]")),
-            _ => Some(format!("{name}::text IN ({list})")),
-        }
-    });
+        labels.push(match column.ty {
+            ColumnType::Array(_) => format!("{name}::text[] && ARRAY[{list}]"),
+            _ => format!("{name}::text IN ({list})"),
+        });
+    }
     let conditions: Vec<String> = others.iter().cloned().chain(labels).collect();
     if conditions.is_empty() { Rows::None } else { Rows::Later(Some(conditions.join(" OR "))) }
 }
@@ -82,12 +87,39 @@ fn shape(ty: &ColumnType) -> ColumnType {
     }
 }
 
-/// An enum's labels that it did not have: added ones, and old ones under new names.
-fn new_labels<'t>(old: &ColumnType, now: &'t ColumnType) -> Vec<&'t str> {
-    match (old, now) {
-        (ColumnType::Enum(old), ColumnType::Enum(now)) => now.iter().filter(|label| !old.contains(label)).map(String::as_str).collect(),
-        (ColumnType::Array(old), ColumnType::Array(now)) => new_labels(old, now),
-        _ => Vec::new(),
+fn labels_of(ty: &ColumnType) -> Option<&[String]> {
+    match ty {
+        ColumnType::Enum(labels) => Some(labels),
+        ColumnType::Array(element) => labels_of(element),
+        _ => None,
+    }
+}
+
+/// The labels under which rows may have had another one before.
+#[derive(Debug, PartialEq, Eq)]
+enum Relabelled<'t> {
+    Some(Vec<&'t str>),
+    All,
+}
+
+/// RENAME VALUE leaves a label where it stands, ADD VALUE puts one between the others, and no label of a type ever goes or moves. Anything else is
+/// another type under the name, to which rows came by whatever `USING` said.
+fn relabelled<'t>(before: &[String], now: &'t [String], motion: &Motion<'_>) -> Relabelled<'t> {
+    if before == now {
+        return Relabelled::Some(Vec::new());
+    }
+    let mut rest = now.iter();
+    let only_added = before.iter().all(|label| rest.any(|other| other == label));
+    // A partitioned table has no file.
+    let filed = motion.found.is_some_and(|found| found.filenode.is_some());
+    match (only_added, before.len() == now.len()) {
+        (true, _) if !(motion.rewritten && filed) => {
+            Relabelled::Some(now.iter().filter(|label| !before.contains(label)).map(String::as_str).collect())
+        }
+        (false, true) if !motion.rewritten => {
+            Relabelled::Some(before.iter().zip(now).filter(|(before, now)| before != now).map(|(_, now)| now.as_str()).collect())
+        }
+        _ => Relabelled::All,
     }
 }
 
