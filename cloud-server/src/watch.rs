@@ -110,13 +110,13 @@ async fn pause(listening: Option<Listening>) -> Option<Listening> {
 
 /// Brings in what changed. A schema that cannot be brought in is told once; serving goes on under the catalog in force.
 async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
-    let client = core.db.client().await?;
+    let mut client = core.db.client().await?;
     let now = fingerprint(&client).await?;
     let later = !seen.whole && seen.tried.elapsed() > SCHEMA_RETRY;
     let mended = core.source.reread().await;
     if now == seen.fingerprint && !seen.again && !later && !mended {
         seen.looks = seen.looks.wrapping_add(1);
-        return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&client, &core.catalog()).await } else { Ok(()) };
+        return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&mut client, &core.catalog()).await } else { Ok(()) };
     }
     drop(client);
     let known = now == seen.fingerprint && !mended;

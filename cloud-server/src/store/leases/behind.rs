@@ -2,10 +2,12 @@
 //! those numbers to rows of the cloud's own programs as well.
 
 use sync_core::catalog::Catalog;
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, GenericClient};
 
 use crate::store::error::StoreError;
 use crate::store::introspect::leased::SEQUENCE_OF;
+use crate::store::pace::wait_briefly;
 use crate::store::row::table_sql;
 
 /// A sequence that would give leased numbers again.
@@ -26,7 +28,7 @@ pub(crate) struct Behind {
 ///
 /// # Errors
 /// The store failed.
-pub(crate) async fn behind(db: &Client, catalog: &Catalog) -> Result<Vec<Behind>, StoreError> {
+pub(crate) async fn behind(db: &impl GenericClient, catalog: &Catalog) -> Result<Vec<Behind>, StoreError> {
     let leased = catalog.tables.iter().flat_map(|table| table.leased_columns().map(move |column| (table, column)));
     let mut asked: (Vec<i32>, Vec<i32>, Vec<String>, Vec<&str>) = Default::default();
     for (table, column) in leased {
@@ -65,11 +67,34 @@ pub(crate) async fn behind(db: &Client, catalog: &Catalog) -> Result<Vec<Behind>
 /// Sets them behind what was leased.
 ///
 /// # Errors
-/// The store failed.
-pub(crate) async fn advance(db: &Client, catalog: &Catalog) -> Result<(), StoreError> {
-    for Behind { oid, sequence, leased, .. } in behind(db, catalog).await? {
-        db.execute("SELECT setval($1::oid::regclass, $2)", &[&oid, &leased]).await?;
-        tracing::warn!(%sequence, leased, "the sequence stood before numbers that sites were leased (TRUNCATE .. RESTART IDENTITY?): set behind them");
+/// Somebody holds one of them; the store failed.
+pub(crate) async fn advance(db: &mut Client, catalog: &Catalog) -> Result<(), StoreError> {
+    for Behind { sequence, .. } in behind(db, catalog).await? {
+        let advanced = match advance_one(db, catalog, &sequence, true).await {
+            // Another role's: nobody can be kept out meanwhile.
+            Err(error) if error.sql_state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                advance_one(db, catalog, &sequence, false).await?
+            }
+            advanced => advanced?,
+        };
+        if let Some(leased) = advanced {
+            tracing::warn!(%sequence, leased, "the sequence stood before numbers that sites were leased (TRUNCATE .. RESTART IDENTITY?): set behind them");
+        }
     }
     Ok(())
+}
+
+/// Sets one behind what was leased, unless somebody has moved it on meanwhile: a sequence that goes back gives its numbers twice. `alone`: keeps
+/// everybody out who would take a number, until it is done, as ALTER SEQUENCE does.
+async fn advance_one(db: &mut Client, catalog: &Catalog, sequence: &str, alone: bool) -> Result<Option<i64>, StoreError> {
+    let transaction = db.transaction().await?;
+    transaction.batch_execute(&wait_briefly()).await?;
+    if alone {
+        transaction.batch_execute(&format!("ALTER SEQUENCE {sequence} NO CYCLE")).await?;
+    }
+    let still = behind(&transaction, catalog).await?.into_iter().find(|one| one.sequence == sequence);
+    let Some(Behind { oid, leased, .. }) = still else { return Ok(None) };
+    transaction.execute("SELECT setval($1::oid::regclass, $2)", &[&oid, &leased]).await?;
+    transaction.commit().await?;
+    Ok(Some(leased))
 }
