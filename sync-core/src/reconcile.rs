@@ -327,9 +327,9 @@ impl Judge<'_> {
             .columns
             .iter()
             .zip(present)
-            // Somebody else's additions are no reason to keep a row that somebody wants to be gone.
+            // What its author never saw is not asserted. Somebody else's additions are no reason to keep a row that somebody wants to be gone.
             .filter(|(column, _)| column.policy != Policy::Add)
-            .filter(|(column, value)| base.iter().find(|(no, _)| *no == column.no).is_none_or(|(_, seen)| seen != *value))
+            .filter(|(column, value)| base.iter().find(|(no, _)| *no == column.no).is_some_and(|(_, seen)| seen != *value))
             .map(|(column, _)| column.no)
             .collect();
         if changed.is_empty() {

@@ -1,7 +1,7 @@
 //! A site's push, in one transaction: recorded first, then commands, then rows: heads, scopes, authorization, `reconcile`, bulk writes.
 //!
 //! Reading order: this file, `admit` (exactly once), `set` (the rows under way), `load` (what the database has of them, and their scopes),
-//! `gone` (what the schema no longer has), `leased` (keys with numbers that are somebody else's), `fixed` (numbers that PostgreSQL alone gives), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
+//! `gone` (what the schema no longer has), `leased` (keys with numbers that are somebody else's), `fixed` (numbers that PostgreSQL alone gives), `unfed` (rows that wait to be fed again), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
 //!
 //! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
 //! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
@@ -22,6 +22,7 @@ pub(crate) mod refusal;
 mod repoint;
 mod set;
 mod times;
+mod unfed;
 mod units;
 mod write;
 
@@ -169,6 +170,7 @@ impl Taking<'_> {
         set.defer(&busy);
         set.lock(tx, self.site, last).await?;
         self.same_scopes(&set, &scopes)?;
+        set.look_up_unfed(tx).await?;
         set.read_deferred(tx).await?;
         set.refuse_unleased(tx, self.site).await?;
         set.refuse_fixed();

@@ -14,6 +14,7 @@ mod generated;
 mod keys;
 mod parks;
 mod renames;
+mod unfed;
 mod unseen;
 
 use cloud::Cloud;

@@ -111,6 +111,11 @@ mod tests {
         assert_eq!(decide(Op::Update(vec![edit(2, 5, 5), edit(3, 1, 7)])), Decision::Write(vec![row[0].clone(), Value::Int(7)]));
         let whole = Op::Delete(vec![(ColumnNo(1), row[0].clone()), (ColumnNo(2), Value::Int(9)), (ColumnNo(3), Value::Int(1))]);
         assert_eq!(decide(whole), Decision::Delete);
+        // What its author never saw, a delete does not assert.
+        let delete = |value| decide(Op::Delete(vec![(ColumnNo(3), Value::Int(value))]));
+        assert_eq!(delete(1), Decision::Delete);
+        let Decision::Park { kind: ConflictKind::DeleteUpdate, clashed, .. } = delete(2) else { panic!("parks") };
+        assert_eq!(clashed, [ColumnNo(3)]);
     }
 
     #[test]

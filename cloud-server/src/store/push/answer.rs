@@ -105,6 +105,10 @@ impl After {
             let gone = self.gone.get(&key).filter(|gone| !gone.left && matches!(item.fate, Fate::Delete))?;
             return Some(Confirmed::Exact { at: gone.at.clone(), version: gone.version, synced_at: gone.when.clone() });
         }
+        // What the site takes for the rest of such a row is no more than a guess.
+        if item.unfed.is_some() && !item.is_insert() {
+            return None;
+        }
         let stored = self.rows.get(&key)?;
         if *expected(item)? != stored.row {
             return None;

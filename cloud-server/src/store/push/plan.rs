@@ -163,7 +163,7 @@ fn decide(item: &mut Item<'_>, counted: &BTreeSet<Uuid>, received: &str, reoffer
         outgrown: &item.outgrown,
     };
     let version = next_version(item, item.change);
-    let reconciled = reconcile(item.table, current, item.change, reoffer);
+    let reconciled = reconcile(item.table, current, &item.seen_change(), reoffer);
     (item.merged, item.losses) = (reconciled.merged, reconciled.losses);
     match reconciled.decision {
         Decision::Write(row) => Fate::Write(Write { row, version, besides: None }),

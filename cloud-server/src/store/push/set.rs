@@ -62,6 +62,8 @@ pub(super) struct Item<'a> {
     pub(super) outgrown: Vec<ColumnNo>,
     /// Columns without which it could be inserted under an older catalog, and that must have a value now.
     pub(super) lacking: Vec<ColumnNo>,
+    /// Where the cloud's row waits to be fed again: the columns of which its site can only have placeholders.
+    pub(super) unfed: Option<Vec<ColumnNo>>,
 }
 
 /// What is to become of a pushed row, and in the end what became of it.
@@ -274,6 +276,7 @@ impl<'a> Set<'a> {
                 added_to_gone: Vec::new(),
                 outgrown: Vec::new(),
                 lacking: Vec::new(),
+                unfed: None,
             };
             if !change.additions.is_empty() && (item.is_insert() || item.is_delete()) {
                 return Err(format!("{} {} adds to a row that it inserts or deletes", table.name, change.key));
