@@ -265,6 +265,18 @@ fn a_table_that_is_left_out_and_taken_in_again_has_its_edits_back() {
 }
 
 #[test]
+fn a_dropped_column_whose_name_another_one_gets_is_remembered_by_its_own_name() {
+    let mut site = opened();
+    site.run("UPDATE t SET b = 'edited' WHERE id = 'k1'");
+    site.take(|catalog| {
+        t(catalog).columns.remove(2);
+        t(catalog).columns[2].name = "b".into();
+    });
+    assert_eq!(all_words(&site.pushed()), ["1/k1 3:one>edited"]);
+    assert_eq!(site.text("SELECT body ->> 'name' FROM rejoin_hidden"), "b");
+}
+
+#[test]
 fn three_catalogs_in_one_step_are_the_same_as_one_after_another() {
     let changes: [fn(&mut Catalog); 3] = [
         |catalog| {

@@ -242,9 +242,13 @@ impl Motion<'_> {
 
     fn rebuild(&mut self, old: &Table, new: &Table) -> Result<()> {
         let before = Before::interim(old.no);
-        let old = &self.rename_columns(&before, !old.engine, old, new)?;
+        let (was, old) = (old, &self.rename_columns(&before, !old.engine, old, new)?);
         let waiting: Vec<ColumnNo> = self.waiting.iter().filter(|(table, _)| *table == old.no).map(|(_, column)| *column).collect();
-        let cells = self.filling(&before, old, new, Some(&waiting)).cells()?;
+        let mut cells = self.filling(&before, old, new, Some(&waiting)).cells()?;
+        // One that is gone is told of by the name that it had, also where another one has it now.
+        for (_, column) in cells.hide.iter_mut().filter(|(_, column)| new.column(column.no).is_none()) {
+            column.name = was.column(column.no).map_or_else(|| column.name.clone(), |known| known.name.clone());
+        }
         self.connection.execute("DELETE FROM rejoin_unsettled WHERE table_no = ?1 AND column_no > 0", [old.no.0])?;
         for no in &cells.relaxed {
             settle::wait(self.connection, old.no, *no)?;
