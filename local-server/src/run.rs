@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::cloud_link::{CloudLink, LinkError};
 use crate::fault;
+use crate::store::answers;
 use crate::store::apply::PULL_FIRST;
 use crate::store::identity::{self, Identity};
 use crate::store::plan::Plan;
@@ -353,6 +354,8 @@ impl Syncer {
             .apply(move |connection| {
                 install::install(connection, before.as_deref(), &after, &site)?;
                 identity::set_fact(connection, PULL_FIRST, "1")?;
+                // A push that was answered as exact while the cloud published may have columns there that this site has not heard of.
+                identity::set_fact(connection, answers::ECHO, "1")?;
                 Ok::<_, StoreError>(spool::discard(connection)?)
             })
             .await?;
