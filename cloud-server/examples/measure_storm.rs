@@ -9,13 +9,16 @@ mod measure;
 #[path = "../tests/sync/site.rs"]
 mod site;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::Cloud;
 use cloud_server::settings::Settings;
 use cloud_server::store::conflicts::{counts, detail, groups, list, resolve_many};
+use cloud_server::store::error::StoreError;
 use cloud_server::store::prepare;
 use conflict_ui_api::backend::{BulkDecision, ConflictFilter, ConflictQuery, ConflictSort};
+use futures_util::future::BoxFuture;
 use measure::{forget_peak, memory, ms, setting, uuid};
 use serde_json::json;
 use site::{Site, id, verdict};
@@ -246,7 +249,8 @@ async fn decide(cloud: &Cloud, other: &mut Site<'_>) {
         let start = Instant::now();
         let mut latencies = Vec::new();
         let outcome = {
-            let mut deciding = std::pin::pin!(resolve_many(&cloud.db, &cloud.catalog, "eve", &decision, &|_, _| ()));
+            let fixed = |_, error: StoreError| -> BoxFuture<'_, _> { Box::pin(async move { Err(error.into()) }) };
+            let mut deciding = std::pin::pin!(resolve_many(&cloud.db, (Arc::clone(&cloud.catalog), &fixed), "eve", &decision, &|_, _| ()));
             loop {
                 let mut one = std::pin::pin!(one_push(other));
                 tokio::select! {

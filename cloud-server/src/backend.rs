@@ -11,6 +11,7 @@ use conflict_ui_api::backend::{
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
+use futures_util::future::BoxFuture;
 use sync_core::catalog::Catalog;
 use sync_core::id::{ColumnNo, ConflictId, Key, TableNo};
 use sync_core::policy::Policy;
@@ -36,6 +37,15 @@ impl Core {
     async fn newer<T>(&self, catalog: &Arc<Catalog>, outcome: &Result<T>) -> Result<Option<Arc<Catalog>>> {
         let Err(BackendError::Internal(error)) = outcome else { return Ok(None) };
         let Some(error) = error.downcast_ref::<StoreError>().filter(|error| error.is_unfit()) else { return Ok(None) };
+        let fresh = self.renewed(catalog, error).await?;
+        if same_names(catalog, &fresh) {
+            return Ok(Some(fresh));
+        }
+        Err(BackendError::Unavailable("tables or columns were renamed this moment: ask again by the names of now".to_owned()))
+    }
+
+    /// The catalog of now, where this one does not fit the database any more.
+    async fn renewed(&self, catalog: &Arc<Catalog>, error: &StoreError) -> Result<Arc<Catalog>> {
         tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
         let refreshed = self.refresh_catalog().await;
         let fresh = Self::catalog(self);
@@ -43,10 +53,7 @@ impl Core {
             let why = refreshed.err().map_or_else(|| error.to_string(), |error| error.to_string());
             return Err(BackendError::Unavailable(format!("the schema was changed and cannot be served as it is: {why}")));
         }
-        if same_names(catalog, &fresh) {
-            return Ok(Some(fresh));
-        }
-        Err(BackendError::Unavailable("tables or columns were renamed this moment: ask again by the names of now".to_owned()))
+        Ok(fresh)
     }
 }
 
@@ -133,7 +140,9 @@ impl Backend for Core {
         decision: &BulkDecision,
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<BulkOutcome> {
-        fitting!(self, |catalog| conflicts::resolve_many(&self.db, &catalog, &by.name, decision, progress))
+        // Part of them may be decided by then, so not all of it is asked again.
+        let renew = |catalog, error| -> BoxFuture<'_, _> { Box::pin(async move { self.renewed(&catalog, &error).await }) };
+        conflicts::resolve_many(&self.db, (Self::catalog(self), &renew), &by.name, decision, progress).await
     }
 
     async fn history(&self, table: TableNo, key: &Key, before: Option<i64>, limit: usize) -> Result<Vec<HistoryEntry>> {
@@ -155,7 +164,7 @@ impl Backend for Core {
     }
 
     async fn digests(&self, site: Option<&str>) -> Result<Digests> {
-        Ok(digest::digests(&self.db, &Self::catalog(self), site).await?)
+        fitting!(self, |catalog| async { Ok(digest::digests(&self.db, &catalog, site).await?) })
     }
 
     async fn sync_status(&self) -> Result<SyncStatus> {

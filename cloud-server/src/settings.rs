@@ -172,7 +172,12 @@ impl Settings {
     /// It cannot be read or is not right.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.display().to_string(), error })?;
-        let mut settings = Self::parse(&text)?;
+        Self::of_file(path, &text)
+    }
+
+    /// Reads the text that was found in the file at `path`.
+    pub(crate) fn of_file(path: &Path, text: &str) -> Result<Self, LoadError> {
+        let mut settings = Self::parse(text)?;
         settings.folder = path.parent().map(Path::to_owned);
         Ok(settings)
     }
@@ -200,6 +205,11 @@ impl Settings {
     #[must_use]
     pub fn error<T>(&self, at: &Spanned<T>, message: String) -> SettingsError {
         SettingsError { line: line_at(&self.text.line_ends, at.span().start), message }
+    }
+
+    /// As they are written.
+    pub(crate) fn written(&self) -> &str {
+        &self.text.whole
     }
 
     /// The values that catalogs are made by, however they are written: without comments and order. What waits for the next start is not among them.

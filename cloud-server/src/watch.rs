@@ -32,6 +32,8 @@ pub(crate) struct Seen {
     /// When it was brought in last, or tried; whether all of it was.
     tried: Instant,
     whole: bool,
+    /// Which of the settings that came into force were brought in last, or tried: others may have read them and failed.
+    taken: u64,
 }
 
 /// How many looks there are from one comparison of the sequences to the next.
@@ -44,7 +46,7 @@ impl Seen {
     /// The store failed.
     pub(crate) async fn now(db: &Database) -> Result<Self, StoreError> {
         let fingerprint = fingerprint(&db.client().await?).await?;
-        Ok(Self { fingerprint, again: false, looks: 0, tried: Instant::now(), whole: false })
+        Ok(Self { fingerprint, again: false, looks: 0, tried: Instant::now(), whole: false, taken: 0 })
     }
 }
 
@@ -113,7 +115,9 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let mut client = core.db.client().await?;
     let now = fingerprint(&client).await?;
     let later = !seen.whole && seen.tried.elapsed() > SCHEMA_RETRY;
-    let mended = core.source.reread().await;
+    core.source.reread().await;
+    let taken = core.source.taken();
+    let mended = taken != seen.taken;
     if now == seen.fingerprint && !seen.again && !later && !mended {
         seen.looks = seen.looks.wrapping_add(1);
         return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&mut client, &core.catalog()).await } else { Ok(()) };
@@ -122,7 +126,7 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     let known = now == seen.fingerprint && !mended;
     // What is put back of ours changes it once more, and is looked at once more.
     seen.fingerprint = now;
-    seen.again = false;
+    (seen.again, seen.taken) = (false, taken);
     let outcome = core.refresh_catalog().await;
     seen.tried = Instant::now();
     // Mending rows moves no schema.

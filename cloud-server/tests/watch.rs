@@ -165,6 +165,22 @@ async fn a_mended_file_counts_at_the_next_look_and_a_broken_one_changes_nothing(
 }
 
 #[tokio::test]
+async fn a_file_that_a_refresh_read_and_did_not_bring_in_is_brought_in_by_the_next_look() {
+    let Running { cloud, sql, _database, _data } = start(false).await;
+    sql.batch_execute("CREATE TABLE extra (id integer PRIMARY KEY)").await.unwrap();
+    until(&sql, "SELECT (count(*) = 1)::text FROM rejoin.catalogs").await;
+    let busy = connect(_database.url()).await;
+    busy.batch_execute("BEGIN; LOCK TABLE extra IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    std::fs::write(_data.path().join("rejoin.toml"), "root = 'shop'\nglobal = ['extra']\n").unwrap();
+    let http = reqwest::Client::builder().timeout(Duration::from_millis(1200)).build().unwrap();
+    let refresh = http.post(format!("{}/api/rejoin/catalog/refresh", cloud.url())).bearer_auth(cloud.token());
+    assert!(refresh.send().await.unwrap_err().is_timeout(), "whoever asked has gone");
+    busy.batch_execute("COMMIT").await.unwrap();
+    until(&sql, "SELECT (body::text LIKE '%extra%')::text FROM rejoin.catalogs ORDER BY version DESC LIMIT 1").await;
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn a_schema_that_does_not_move_is_left_alone() {
     let Running { cloud, sql, _database, _data } = start(false).await;
     tokio::time::sleep(Duration::from_secs(5)).await;

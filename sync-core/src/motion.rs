@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Column, DefaultValue, Reference, Table};
 use crate::id::{ColumnNo, TableNo};
-use crate::value::ColumnType;
+use crate::value::{Cast, ColumnType};
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -186,33 +186,26 @@ fn columns(then: &Column, now: &Column, rewritten: bool, say: &mut impl FnMut(Wh
     }
 }
 
-/// Whether a column holds everything that it held before.
+/// Whether a column holds everything that it held before: as it is, or as what PostgreSQL makes of any of it.
 fn holds(then: &Column, now: &Column) -> bool {
-    use ColumnType::{Float4, Float8, Int2, Int4, Int8, Numeric, Other, Text};
-    let longer = match (then.max_length, now.max_length) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(then), Some(now)) => now >= then,
-    };
+    use ColumnType::{Enum, Float4, Float8, Int2, Int4, Int8, Numeric, Text};
     match (&then.ty, &now.ty) {
-        (Int2, Int4 | Int8) | (Int4, Int8) | (Float4, Float8) => true,
-        (Int2 | Int4 | Int8, Numeric) => !now.sql_type.contains('('),
-        (Numeric, Numeric) => match (digits(&then.sql_type), digits(&now.sql_type)) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some((was, cut)), Some((is, at))) => is - at >= was - cut && at >= cut,
-        },
-        (Text, Text) => longer,
-        (Other, Other) | (ColumnType::Array(_), ColumnType::Array(_)) => false,
-        (_, Text) => now.max_length.is_none(),
-        (then, now) => then == now,
+        // Only the cloud knows which of their values there are.
+        (from, to) if from != to && (matches!(to, Enum(_)) || is_opaque(to)) => false,
+        (from, to) if is_opaque(from) && is_opaque(to) => false,
+        (Int2 | Int4 | Int8, Numeric) if !now.sql_type.contains('(') => true,
+        (Float4, Float8) => true,
+        (from, Text) if *from != Text && now.max_length.is_none() && now.sql_type != "name" => true,
+        _ => Cast::between(then, now).is_none(),
     }
 }
 
-/// Precision and scale of `numeric(10,2)`.
-fn digits(sql_type: &str) -> Option<(i64, i64)> {
-    let (precision, scale) = sql_type.split_once('(')?.1.trim_end_matches(')').split_once(',')?;
-    Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
+fn is_opaque(ty: &ColumnType) -> bool {
+    match ty {
+        ColumnType::Other => true,
+        ColumnType::Array(element) => is_opaque(element),
+        _ => false,
+    }
 }
 
 fn references(before: &Catalog, after: &Catalog, (old, now): (&Table, &Table), say: &mut impl FnMut(What)) {
@@ -438,5 +431,32 @@ mod tests {
         assert!(changes(&before, &before, &BTreeSet::from([TableNo(1)])).is_empty());
         let unwritten = changes(&before, &after, &BTreeSet::new());
         assert!(!unwritten.iter().any(|change| matches!(&change.what, What::TypeChanged { column, fed: true, .. } if column == "tag")));
+    }
+
+    #[test]
+    fn a_type_fits_where_no_site_refuses_a_value() {
+        let column = |ty: &str, sql_type: &str, length: Option<u32>| -> Column {
+            let column =
+                json!({"no": 1, "name": "a", "ty": ty, "sql_type": sql_type, "not_null": false, "default": null, "max_length": length});
+            serde_json::from_value(column).unwrap()
+        };
+        let fits = |from: (&str, &str, Option<u32>), to: (&str, &str, Option<u32>)| {
+            holds(&column(from.0, from.1, from.2), &column(to.0, to.1, to.2))
+        };
+        for (narrow, wide) in [
+            (("char", "character(4)", Some(4)), ("char", "character(10)", Some(10))),
+            (("bits", "bit varying(4)", None), ("bits", "bit varying(8)", None)),
+            (("text", "varchar(4)", Some(4)), ("text", "text", None)),
+            (("int2", "smallint", None), ("int8", "bigint", None)),
+            (("int8", "bigint", None), ("numeric", "numeric", None)),
+            (("int8", "bigint", None), ("text", "text", None)),
+            (("float4", "real", None), ("float8", "double precision", None)),
+            (("numeric", "numeric(6,2)", None), ("numeric", "numeric(8,2)", None)),
+        ] {
+            assert!(fits(narrow, wide), "{narrow:?} {wide:?}");
+            assert!(!fits(wide, narrow), "{wide:?} {narrow:?}");
+        }
+        assert!(!fits(("bits", "bit(8)", None), ("bits", "bit(4)", None)));
+        assert!(!fits(("bits", "bit(4)", None), ("bits", "bit(8)", None)), "PostgreSQL refuses another length");
     }
 }

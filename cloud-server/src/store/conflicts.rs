@@ -32,7 +32,7 @@ pub use detail::detail;
 pub use family::dependents;
 pub use inbox::groups;
 pub use list::{counts, list};
-pub use many::resolve_many;
+pub use many::{Renew, resolve_many};
 pub use resolve::resolve;
 pub use show::get;
 pub use trial::try_policies;

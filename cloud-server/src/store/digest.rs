@@ -9,6 +9,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::error::StoreError;
+use super::guard;
 use super::pool::Database;
 use super::row::{read_row, select_list, table_sql};
 
@@ -21,6 +22,11 @@ use super::row::{read_row, select_list, table_sql};
 pub async fn digests(db: &Database, catalog: &Catalog, site: Option<&str>) -> Result<Digests, StoreError> {
     let mut client = db.client().await?;
     let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let locked = guard::all(catalog);
+    if !locked.is_empty() {
+        transaction.batch_execute(&guard::lock_sql(&locked)).await?;
+        guard::check(&transaction, catalog, &locked).await?;
+    }
     let scopes = match site {
         Some(site) => scopes_of(&transaction, site).await?,
         None => None,

@@ -2,16 +2,19 @@
 
 use std::sync::Mutex;
 
+use cloud_server::settings::Settings;
 use cloud_server::store::conflicts::{list, resolve, resolve_many, undoable};
+use cloud_server::store::prepare::prepare;
 use conflict_ui_api::backend::{BulkDecision, BulkOutcome, Conflict, ConflictFilter, ConflictQuery};
 use conflict_ui_api::error::BackendError;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use sync_core::change::RowChange;
 use sync_core::conflict::{ConflictKind, Resolution, Way};
 use sync_core::limits::BESIDES_ROWS_MAX;
 use sync_core::wire::message::ResolveCommand;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, SETTINGS, connect};
 use crate::site::{Site, id, verdicts};
 
 fn all(resolution: Resolution) -> BulkDecision {
@@ -19,7 +22,13 @@ fn all(resolution: Resolution) -> BulkDecision {
 }
 
 async fn decide(cloud: &Cloud, decision: &BulkDecision) -> Result<BulkOutcome, BackendError> {
-    resolve_many(&cloud.db, &cloud.catalog, "eve", decision, &|_, _| ()).await
+    told(cloud, decision, &|_, _| ()).await
+}
+
+async fn told(cloud: &Cloud, decision: &BulkDecision, progress: &(dyn Fn(u64, u64) + Send + Sync)) -> Result<BulkOutcome, BackendError> {
+    let looked =
+        |_, _| -> BoxFuture<'_, _> { Box::pin(async { Ok(prepare(&cloud.db, &Settings::parse(SETTINGS).unwrap(), None).await.unwrap()) }) };
+    resolve_many(&cloud.db, (cloud.catalog.clone(), &looked), "eve", decision, progress).await
 }
 
 fn numbers(outcome: &BulkOutcome) -> (u64, u64, u64) {
@@ -62,12 +71,12 @@ async fn a_storm_is_decided_in_chunks_recorded_one_by_one_and_reaches_the_site()
     let cloud = Cloud::start().await;
     let mut site = renamed(&cloud, "a", 620).await;
     site.push((1..=620).map(|no| mine(&site, no)).collect()).await;
-    let told = Mutex::new(Vec::new());
+    let steps = Mutex::new(Vec::new());
     let decision = BulkDecision { expected: Some(620), ..all(Resolution::LocalWins) };
-    let progress = |done, of| told.lock().unwrap().push((done, of));
-    let outcome = resolve_many(&cloud.db, &cloud.catalog, "eve", &decision, &progress).await.unwrap();
+    let progress = |done, of| steps.lock().unwrap().push((done, of));
+    let outcome = told(&cloud, &decision, &progress).await.unwrap();
     assert_eq!((numbers(&outcome), outcome.reasons.len()), ((620, 620, 0), 0), "{outcome:?}");
-    assert_eq!(*told.lock().unwrap(), [(500, 620), (620, 620)]);
+    assert_eq!(*steps.lock().unwrap(), [(500, 620), (620, 620)]);
     assert_eq!(cloud.count("sources WHERE name = 'mine ' || slot AND rejoin_modified_by = 'eve' AND rejoin_version = 3").await, 620);
     assert_eq!(open(&cloud).await.len(), 0);
     assert_eq!(cloud.count("rejoin.resolutions WHERE by = 'eve' AND revision = 2 AND jsonb_array_length(writes) = 1").await, 620);
@@ -91,6 +100,27 @@ async fn a_storm_is_decided_in_chunks_recorded_one_by_one_and_reaches_the_site()
     let again = resolve(&cloud.db, &cloud.catalog, "eve", &undo).await.unwrap();
     assert_eq!(again.resolution, Resolution::Pending);
     assert_eq!(cloud.count("sources WHERE name = 'n!'").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_decided_stays_counted_where_the_schema_moves_meanwhile() {
+    let cloud = Cloud::start().await;
+    let mut site = renamed(&cloud, "a", 620).await;
+    site.push((1..=620).map(|no| mine(&site, no)).collect()).await;
+    let decision = BulkDecision { expected: Some(620), ..all(Resolution::LocalWins) };
+    let progress = |done, _| {
+        if done == 500 {
+            let url = cloud.url().to_owned();
+            let migration = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { connect(&url).await.batch_execute("ALTER TABLE sources RENAME name TO title").await.unwrap() });
+            });
+            migration.join().unwrap();
+        }
+    };
+    let outcome = told(&cloud, &decision, &progress).await.unwrap();
+    assert_eq!(numbers(&outcome), (620, 620, 0), "{outcome:?}");
+    assert_eq!(cloud.count("sources WHERE title = 'mine ' || slot").await, 620);
 }
 
 #[tokio::test]
@@ -239,7 +269,7 @@ async fn a_row_that_somebody_holds_keeps_only_its_own_conflict_waiting() {
     let cloud = Cloud::start().await;
     let mut site = renamed(&cloud, "a", 4).await;
     site.push((1..=4).map(|no| mine(&site, no)).collect()).await;
-    let other = crate::cloud::connect(cloud.url()).await;
+    let other = connect(cloud.url()).await;
     other.batch_execute(&format!("BEGIN; SELECT FROM sources WHERE id = '{}' FOR UPDATE", id('s', 3))).await.unwrap();
     let outcome = decide(&cloud, &all(Resolution::LocalWins)).await.unwrap();
     assert_eq!(numbers(&outcome), (4, 3, 1));

@@ -7,10 +7,12 @@ mod carry;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use conflict_ui_api::backend::{BulkDecision, BulkOutcome, BulkReason};
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::{Client, GenericClient};
+use futures_util::future::BoxFuture;
 use sync_core::catalog::Catalog;
 use sync_core::conflict::Resolution;
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo};
@@ -51,6 +53,9 @@ struct Done {
 /// Rows that were written for other conflicts: one of the same row was not decided on what is there now.
 type Written<'s> = &'s (dyn Fn(&(TableNo, Key)) -> bool + Sync);
 
+/// The catalog of now, where one does not fit the database any more.
+pub type Renew<'a> = dyn Fn(Arc<Catalog>, StoreError) -> BoxFuture<'a, Result<Arc<Catalog>, BackendError>> + Send + Sync + 'a;
+
 /// One decision on many conflicts.
 struct Deciding<'a> {
     catalog: &'a Catalog,
@@ -65,7 +70,7 @@ struct Deciding<'a> {
 /// `Miscounted`; `Undecidable`: too many, or no decision for many; the store failed (what was committed stays).
 pub async fn resolve_many(
     db: &Database,
-    catalog: &Catalog,
+    (mut catalog, renew): (Arc<Catalog>, &Renew<'_>),
     by: &str,
     decision: &BulkDecision,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
@@ -85,15 +90,26 @@ pub async fn resolve_many(
             "there are more than {most} such conflicts, too many for {what}: narrow the filter"
         )));
     }
-    let deciding = Deciding { catalog, by, resolution: decision.resolution, dry_run: decision.dry_run };
     let all: HashSet<Uuid> = wanted.iter().map(|wanted| wanted.id).collect();
     let (hanging, tops): (Vec<Wanted>, Vec<Wanted>) =
         wanted.into_iter().partition(|wanted| wanted.root.is_some_and(|root| all.contains(&root)));
     let mut tally = Tally::new(matched, progress);
-    if decision.all_or_nothing {
-        deciding.at_once(db, &tops, &hanging, &mut tally).await?;
-    } else {
-        deciding.in_chunks(db, &tops, &mut tally).await?;
+    let mut left = chunks(&tops);
+    left.reverse();
+    loop {
+        let deciding = Deciding { catalog: &catalog, by, resolution: decision.resolution, dry_run: decision.dry_run };
+        let done = if decision.all_or_nothing {
+            deciding.at_once(db, &tops, &hanging, &mut tally).await
+        } else {
+            deciding.in_chunks(db, &mut left, &mut tally).await
+        };
+        match done {
+            // What is decided stays so; the rest is decided in the tables of now.
+            Err(error) if error.is_unfit() => catalog = renew(catalog, error).await?,
+            done => break done?,
+        }
+    }
+    if !decision.all_or_nothing {
         tally.count_hanging(&hanging);
     }
     Ok(tally.outcome(decision.dry_run))
@@ -133,10 +149,8 @@ fn chunks(wanted: &[Wanted]) -> Vec<&[Wanted]> {
 }
 
 impl Deciding<'_> {
-    /// A transaction for each chunk; what stays busy is told so, as few conflicts as possible.
-    async fn in_chunks(&self, db: &Database, wanted: &[Wanted], tally: &mut Tally<'_>) -> Result<(), StoreError> {
-        let mut stack: Vec<&[Wanted]> = chunks(wanted);
-        stack.reverse();
+    /// A transaction for each chunk, until none is left; what stays busy is told so, as few conflicts as possible.
+    async fn in_chunks(&self, db: &Database, stack: &mut Vec<&[Wanted]>, tally: &mut Tally<'_>) -> Result<(), StoreError> {
         while let Some(chunk) = stack.pop() {
             let written = &tally.written;
             match self.chunk(db, chunk, &|row| written.contains(row)).await {
@@ -149,7 +163,10 @@ impl Deciding<'_> {
                     let refused = chunk.iter().map(|wanted| (wanted.id, BUSY.to_owned())).collect();
                     tally.add(chunk.len(), Done { refused, ..Done::default() });
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    stack.push(chunk);
+                    return Err(error);
+                }
             }
         }
         Ok(())

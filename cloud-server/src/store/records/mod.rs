@@ -32,8 +32,11 @@ use query::Query;
 pub async fn list(db: &Database, catalog: &Catalog, query: &ListQuery) -> Result<Vec<Record>, BackendError> {
     let table = user_table(catalog, query.table)?;
     let sql = list::build(table, query, &select_list(table, "t"));
-    let client = db.client().await?;
-    let rows = client.query(&sql.sql, &sql.params()).await.map_err(StoreError::from)?;
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let rows = transaction.query(&sql.sql, &sql.params()).await.map_err(StoreError::from)?;
+    // What was read holds the table's names as they are.
+    guard::check(&transaction, catalog, &[table]).await?;
     Ok(rows.iter().map(|row| read_row(table, row, 0).map(record)).collect::<Result<_, _>>()?)
 }
 
@@ -43,8 +46,11 @@ pub async fn list(db: &Database, catalog: &Catalog, query: &ListQuery) -> Result
 /// There is no such table; the store failed.
 pub async fn get(db: &Database, catalog: &Catalog, table: TableNo, key: &Key) -> Result<Option<Record>, BackendError> {
     let table = user_table(catalog, table)?;
-    let client = db.client().await?;
-    Ok(read_one(&client, table, key, "").await?.map(record))
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let found = read_one(&transaction, table, key, "").await?;
+    guard::check(&transaction, catalog, &[table]).await?;
+    Ok(found.map(record))
 }
 
 /// One write: load, decide, write, in one transaction. Tried again while somebody else holds the rows.
