@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use sync_core::catalog::{Table, Travel};
-use sync_core::change::{At, Confirmed, Image, Op, RowAnswer, RowChange, Stamp, State, Verdict};
+use sync_core::change::{At, Confirmed, Image, RowAnswer, RowChange, Stamp, State, Verdict};
 use sync_core::id::{ConflictId, Key, PushNo, ScopeId, Tick};
 use sync_core::site::{Event, SiteRow, merge_later, step};
 use sync_core::wire::codec;
@@ -17,7 +17,6 @@ use super::error::{Result, StoreError};
 use super::outbox::{self, Seat, Seats};
 use super::plan::{Plan, TableSql};
 use super::released;
-use super::rows::Bound;
 use super::sync_writer::{Because, SyncWriter};
 use super::{identity, noted, seats};
 
@@ -121,7 +120,7 @@ fn take_rows(connection: &Connection, plan: &Plan, push: &Push, answers: &[RowAn
         news::keep_parked(connection, change, answer)?;
         match seat {
             Seat::Row(rejoin_row) => {
-                let found = find(connection, plan, push.no, change, *rejoin_row);
+                let found = find(connection, plan, push.no, (change, seats.key(at, change)), *rejoin_row);
                 // Nothing of it is left to compare with, or somebody wrote what cannot be read: whatever the cloud has now must come by the feed.
                 let (table, sql, found) = match found {
                     Ok(Some(found)) => found,
@@ -200,7 +199,7 @@ fn find<'p>(
     connection: &Connection,
     plan: &'p Plan,
     no: PushNo,
-    change: &RowChange,
+    (change, key): (&RowChange, &Key),
     rejoin_row: i64,
 ) -> Result<Option<(&'p Table, &'p TableSql, Entry)>> {
     let Some((table, sql)) = seats::holder(connection, plan, no, change.table, rejoin_row)? else { return Ok(None) };
@@ -208,16 +207,8 @@ fn find<'p>(
     if let Some(entry) = entry::by_row(connection, table, sql, rejoin_row)?.filter(waits) {
         return Ok(Some((table, sql, entry)));
     }
-    let key = if let Op::Rekey(old, _) = &change.op { old } else { &change.key };
-    let Some(rejoin_row) = base_of_key(connection, sql, no, key)? else { return Ok(None) };
+    let Some(rejoin_row) = seats::by_key(connection, table, no, key)? else { return Ok(None) };
     Ok(entry::by_row(connection, table, sql, rejoin_row)?.filter(waits).map(|entry| (table, sql, entry)))
-}
-
-fn base_of_key(connection: &Connection, sql: &TableSql, no: PushNo, key: &Key) -> Result<Option<i64>> {
-    let Some(dirty) = &sql.dirty else { return Ok(None) };
-    let values: Vec<Bound<'_>> = key.0.iter().map(Bound).collect();
-    let params = values.iter().map(|value| value as &dyn rusqlite::ToSql).chain([&no.0 as &dyn rusqlite::ToSql]);
-    Ok(connection.prepare_cached(&dirty.row_in_push)?.query_row(params_from_iter(params), |row| row.get(0)).optional()?)
 }
 
 fn keep_later(connection: &Connection, later: &RowChange) -> Result<()> {

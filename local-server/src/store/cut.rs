@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, Tick};
+use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, TableNo, Tick};
 use sync_core::limits::{PUSH_BYTES_MAX, REFERENCE_DEPTH_MAX, VALUE_BYTES_MAX};
 use sync_core::site::{self, Event, SiteRow};
 use sync_core::value::Value;
@@ -107,6 +107,9 @@ pub struct Cut<'a> {
     rows: Vec<RowChange>,
     seats: Vec<Seat>,
     aliases: Vec<Alias>,
+    /// The tables, by the number that the cloud knows, that stand here twice: as they are, and hidden as they were. The keys of their rows in
+    /// the push, as record ids.
+    twins: HashMap<u32, HashSet<String>>,
     /// Columns that base images say nothing of, by table and row.
     unknown: HashMap<(u32, i64), Vec<ColumnNo>>,
     bytes: usize,
@@ -134,6 +137,7 @@ impl<'a> Cut<'a> {
             rows: Vec::new(),
             seats: Vec::new(),
             aliases: Vec::new(),
+            twins: plan.catalog.tables.iter().map(|table| table.no).filter(|no| hidden::wire_table(*no) != *no).map(twin).collect(),
             unknown: unknown(connection)?,
             bytes: 0,
             elements: 0,
@@ -157,6 +161,9 @@ impl<'a> Cut<'a> {
         let (bytes, elements) = weigh(&change);
         self.bytes += bytes;
         self.elements += elements;
+        if let Some(taken) = self.twins.get_mut(&change.table.0) {
+            taken.extend(keys(&change).map(Key::to_string));
+        }
         self.rows.push(change);
         self.seats.push(seat);
     }
@@ -237,6 +244,11 @@ impl<'a> Cut<'a> {
         let (bytes, elements) = weigh(&change);
         if bytes > 2 * PUSH_BYTES_MAX || change.values().any(|(_, value)| value_bytes(value) > VALUE_BYTES_MAX) {
             self.problems.push(format!("{}: a value of the row, or the row, is too large to be sent", label(table, &change.key)));
+            return Ok(Taken::Blocked);
+        }
+        // To the cloud a row of a table and a hidden row of the same key are one: the second one waits for the next push.
+        let taken = self.twins.get(&hidden::wire_table(change.table).0);
+        if taken.is_some_and(|taken| keys(&change).any(|key| taken.contains(&key.to_string()))) {
             return Ok(Taken::Blocked);
         }
         let full = self.rows.len() >= self.limits.rows
@@ -357,6 +369,16 @@ enum Parents {
     Blocked,
     /// They do not fit.
     Full,
+}
+
+fn twin(no: TableNo) -> (u32, HashSet<String>) {
+    (hidden::wire_table(no).0, HashSet::new())
+}
+
+/// The keys that a change names.
+fn keys(change: &RowChange) -> impl Iterator<Item = &Key> {
+    let old = if let Op::Rekey(old, _) = &change.op { Some(old) } else { None };
+    old.into_iter().chain([&change.key])
 }
 
 fn later_edits(connection: &Connection) -> Result<HashSet<(u32, String)>> {

@@ -116,7 +116,14 @@ pub fn next(connection: &Connection, plan: &Plan, speaker: Speaker, pass: &mut P
         let cursors = cursors_of(connection, &rows)?;
         let reoffer = identity::fact(connection, REOFFER)?.is_some();
         let commanded = commands.iter().map(|command| command.conflict).collect();
-        let seats = Seats { rows: seats, commands: commanded, columns: columns_of(plan, &rows), aliases };
+        let seats = Seats {
+            rows: seats,
+            commands: commanded,
+            columns: columns_of(plan, &rows),
+            aliases,
+            key_columns: key_columns(plan, &rows),
+            keys: Vec::new(),
+        };
         let push = Push { speaker, no, previous, cursors, commands, reoffer, rows };
         if let Some(body) = store(connection, &push, &seats)? {
             return Ok(Some(StoredPush { no, body, fresh: true }));
@@ -257,6 +264,21 @@ fn columns_of(plan: &Plan, rows: &[RowChange]) -> Vec<(TableNo, Vec<ColumnNo>)> 
     let known = tables.into_iter().filter_map(|no| plan.table(no)).map(|(table, _)| table);
     let visible = |table: &Table| table.columns.iter().filter(|column| !hidden::is_hidden(column)).map(|column| column.no).collect();
     known.map(|table| (table.no, visible(table))).collect()
+}
+
+/// The key columns of the tables of these rows, by the number that the cloud knows.
+fn key_columns(plan: &Plan, rows: &[RowChange]) -> Vec<(TableNo, Vec<ColumnNo>)> {
+    let tables: BTreeSet<TableNo> = rows.iter().map(|row| row.table).collect();
+    tables.into_iter().filter_map(|no| plan.table(no)).map(|(table, _)| (table.no, table.key.clone())).collect()
+}
+
+/// The push that has no answer yet, as it was sent, with its seats.
+///
+/// # Errors
+/// The database, or what it holds cannot be read.
+pub fn under_way(connection: &Connection) -> Result<Option<(Push, Seats)>> {
+    let Some(StoredPush { no, .. }) = unanswered(connection)? else { return Ok(None) };
+    Ok(sent(connection, no)?.map(|(push, seats, _)| (push, seats)))
 }
 
 /// The bytes of a push as they were sent, with its seats; `None` where it is answered or was never cut.

@@ -88,8 +88,6 @@ pub struct DirtySql {
     pub base_by_row: String,
     /// The dirty row of a key, the changed one before the inserted one.
     pub base_by_key: String,
-    /// The `rejoin_row` of the dirty row of a key that is in a push (the last parameter).
-    pub row_in_push: String,
     /// Writes a dirty row: `rejoin_row`, kind, columns, version, scope, tick, `synced_at`, push, held conflict, held digest.
     pub put_base: String,
     /// Removes a dirty row.
@@ -306,7 +304,6 @@ impl DirtySql {
         Self {
             base_by_row: format!("SELECT {list} FROM {base} WHERE rejoin_row = ?1"),
             base_by_key: format!("SELECT {list} FROM {base} WHERE {key} AND rejoin_row > 0 ORDER BY rejoin_kind = 'change' DESC LIMIT 1"),
-            row_in_push: format!("SELECT rejoin_row FROM {base} WHERE {key} AND rejoin_push_no = ?{} LIMIT 1", keys + 1),
             put_base: format!(
                 "INSERT OR REPLACE INTO {base} (rejoin_row, rejoin_kind, {columns}, rejoin_version, rejoin_scope, rejoin_tick, rejoin_synced_at,
                      rejoin_push_no, rejoin_held_conflict, rejoin_held_digest, rejoin_gone_version, rejoin_gone_at, rejoin_gone_by)

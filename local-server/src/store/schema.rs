@@ -143,6 +143,10 @@ pub fn indexes(table: &Table) -> Vec<(String, String)> {
         let name = format!("rejoin_unique_{}_{}", table.no, unique.name);
         add(name, "UNIQUE ", &live, &names(table, &unique.columns), " WHERE rejoin_held = 0");
     }
+    if !table.uniques.is_empty() {
+        // Which rows are held is asked at every push and pull while one is that nobody edited.
+        add(format!("rejoin_held_{}", table.no), "", &live, "rejoin_row", " WHERE rejoin_held = 1");
+    }
     for index in &table.indexes {
         add(format!("rejoin_index_{}_{}", table.no, index.name), "", &live, &names(table, &index.columns), "");
     }

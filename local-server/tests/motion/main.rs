@@ -8,4 +8,5 @@ mod fixture;
 mod programs;
 mod random;
 mod referrers;
+mod settled;
 mod site;

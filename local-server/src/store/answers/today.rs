@@ -10,11 +10,11 @@ use sync_core::value::{Cast, ColumnType, Value};
 
 use super::ECHO;
 use crate::store::error::Result;
-use crate::store::hidden::{is_hidden, wire};
+use crate::store::hidden::{is_hidden, wire, wire_table};
 use crate::store::identity;
 use crate::store::motion::amount;
-use crate::store::outbox::Seats;
-use crate::store::rows::{base_table, from_sql, live_table, quoted, read_key};
+use crate::store::rows::{base_table, from_sql, live_table, quoted};
+use crate::store::seats::{self, Seats};
 
 /// The change at a seat with its answer, as the table that holds the row here has it. What the answer says nothing of is as in every image
 /// here; where a value does not fit any more, the cloud is asked for everything. `place`: the seats, which of them, and the row in it.
@@ -37,11 +37,8 @@ pub(super) fn of_today(
         today.made = made(connection, table, rejoin_row, today.then(change))?;
     }
     let (mut change, answer) = (today.change(change), today.answer(change, answer));
-    if let Some(key) = if moved { cloud_key(connection, table, rejoin_row)? } else { None } {
-        match &mut change.op {
-            Op::Rekey(old, _) => *old = key,
-            _ => change.key = key,
-        }
+    if let Some(key) = if moved { seats::key_of_today(connection, table, rejoin_row)? } else { None } {
+        today.take_key(&mut change, key);
     }
     if today.misfit {
         // The cloud takes this replica to have what it was told of.
@@ -86,14 +83,6 @@ fn made(connection: &Connection, table: &Table, rejoin_row: i64, then: Option<&V
         }
     }
     Ok(made)
-}
-
-/// The key of today under which the cloud knows the row.
-fn cloud_key(connection: &Connection, table: &Table, rejoin_row: i64) -> Result<Option<Key>> {
-    let names: Vec<_> = table.key_columns().map(|column| quoted(&column.name)).collect();
-    let sql = format!("SELECT {} FROM {} WHERE rejoin_row = ?1", names.join(", "), base_table(table));
-    let key = connection.prepare(&sql)?.query_row([rejoin_row], |row| Ok(read_key(table, row, 0).ok())).optional()?;
-    Ok(key.flatten().filter(|key: &Key| key.0.iter().all(|value| !value.is_null())))
 }
 
 struct Today<'a> {
@@ -178,6 +167,31 @@ impl Today<'_> {
             }
         }
         RowChange { table: self.table.no, op, additions, ..change.clone() }
+    }
+
+    /// Gives a change the key that its row has at the cloud by now. Where a change of the key that there was then is none of today's key, it
+    /// is an edit like any other.
+    fn take_key(&mut self, change: &mut RowChange, key: Key) {
+        let Op::Rekey(old, edits) = &mut change.op else {
+            change.key = key;
+            return;
+        };
+        let then = self.seats.key_columns.iter().find(|(no, _)| *no == wire_table(self.table.no)).map_or(&self.table.key, |(_, then)| then);
+        for ((no, base), new) in then.iter().zip(&old.0).zip(&change.key.0).filter(|((_, base), new)| base != new) {
+            let edit = self.edit(&Edit { column: *no, base: base.clone(), new: new.clone() });
+            edits.retain(|known| known.column != edit.column);
+            edits.push(edit);
+        }
+        let given = |(no, value): (&ColumnNo, &Value)| edits.iter().find(|edit| edit.column == *no).map_or(value, |edit| &edit.new).clone();
+        change.key = Key(self.table.key.iter().zip(&key.0).map(given).collect());
+        if *then != self.table.key {
+            edits.sort_by_key(|edit| edit.column);
+            let edits = std::mem::take(edits);
+            change.op = if change.key == key { Op::Update(edits) } else { Op::Rekey(key, edits) };
+        } else {
+            edits.retain(|edit| !then.contains(&edit.column));
+            *old = key;
+        }
     }
 
     fn answer(&mut self, change: &RowChange, answer: &RowAnswer) -> RowAnswer {

@@ -24,6 +24,11 @@ pub(super) struct Cell {
     pub(super) unknown: Option<String>,
 }
 
+/// What a base row says of a new key's column: of a row inserted here the row's own value, or what is under way to the cloud.
+fn made_key(live: &str, base: &str) -> String {
+    format!("CASE WHEN b.rejoin_kind <> 'insert' THEN {base} WHEN b.rejoin_push_no IS NULL THEN {live} ELSE coalesce({base}, {live}) END")
+}
+
 /// All columns of a migrated table.
 #[derive(Default)]
 pub(super) struct Cells {
@@ -155,7 +160,7 @@ impl Filling<'_> {
         let name = &source.name;
         // A key that the base did not have, of a row inserted here: the row's own.
         let key = self.new.key.contains(&column.no) && !self.old.key.contains(&column.no);
-        let base = if key { format!("CASE b.rejoin_kind WHEN 'insert' THEN l.{name} ELSE b.{name} END") } else { format!("b.{name}") };
+        let base = if key { made_key(&format!("l.{name}"), &format!("b.{name}")) } else { format!("b.{name}") };
         Cell {
             column: column.clone(),
             live: format!("l.{name}"),
@@ -180,7 +185,7 @@ impl Filling<'_> {
             (true, _) => (live, base),
             (false, false) => (format!("CASE WHEN {misfit} THEN {base} ELSE {live} END"), base),
             (false, true) if self.old.key.contains(&column.no) => (live, base),
-            (false, true) => (live.clone(), format!("CASE b.rejoin_kind WHEN 'insert' THEN {live} ELSE {base} END")),
+            (false, true) => (live.clone(), made_key(&live, &base)),
         };
         let unknown = format!("b.{name} IS NOT NULL AND {function}(b.{name}) IS NULL");
         let theirs = format!("{function}(t.{name})");

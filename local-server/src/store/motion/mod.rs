@@ -9,6 +9,7 @@ mod amounts;
 mod aside;
 mod cells;
 mod convert;
+mod flight;
 mod kind;
 mod names;
 mod notes;
@@ -81,6 +82,7 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     let waiting = settle::waiting(connection)?;
     let mut motion = Motion { connection, converters: &converters, after, site, stored, waiting };
     let notes = notes::read(connection, &moves)?;
+    let flight = flight::begin(connection, &moves)?;
     for (old, new) in moves.iter().filter_map(|one| Some((&one.old, one.new?))).filter(|(old, _)| !old.engine) {
         amounts::follow(connection, old, new)?;
     }
@@ -105,7 +107,11 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
     }
     leases::follow(connection, before, after)?;
     let now = hidden::extended(connection, after)?;
-    notes::write(connection, now.as_ref().unwrap_or(after), &notes)?;
+    let now = now.as_ref().unwrap_or(after);
+    notes::write(connection, now, &notes)?;
+    if let Some(flight) = flight {
+        flight.end(connection, now, &notes)?;
+    }
     fault::point("migrated");
     Ok(())
 }
@@ -339,9 +345,17 @@ impl Motion<'_> {
             let own = cells.iter().map(|cell| (quoted(&cell.column.name), value(cell)));
             own.chain(rest.iter().map(|name| ((*name).to_owned(), format!("{alias}.{name}")))).collect::<Vec<_>>()
         };
-        // Under another key nothing is remembered of keys that are gone, nor of a row that was made here and removed again.
+        // Under another key nothing is remembered of keys that are gone, nor of a row that was made here and removed again, unless it is
+        // under way to the cloud.
         let rekeyed = old.key != new.key;
-        let keyed = if rekeyed { " AND (b.rejoin_kind = 'change' OR b.rejoin_kind = 'insert' AND l.rejoin_row IS NOT NULL)" } else { "" };
+        let named: String =
+            cells.iter().filter(|cell| new.key.contains(&cell.column.no)).map(|cell| format!(" AND {} IS NOT NULL", cell.base)).collect();
+        let keyed = match rekeyed {
+            true => format!(
+                " AND (b.rejoin_kind = 'change' OR b.rejoin_kind = 'insert' AND (l.rejoin_row IS NOT NULL OR b.rejoin_push_no IS NOT NULL{named}))"
+            ),
+            false => String::new(),
+        };
         let from = format!("{} b LEFT JOIN {} l ON l.rejoin_row = b.rejoin_row WHERE 1{keyed}{which}", before.base, before.live);
         self.copy(&base_table(&made), &columns(&|cell| cell.base.clone(), "b", &BASE), &from)?;
         let theirs =

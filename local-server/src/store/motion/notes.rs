@@ -25,7 +25,15 @@ pub(super) struct Notes {
     commands: Vec<ResolveCommand>,
 }
 
-/// Reads it.
+impl Notes {
+    /// The record under which a later edit stands now.
+    pub(super) fn record_of(&self, table: TableNo, record: &str) -> Option<String> {
+        let of = |(was, change): &&(String, RowChange)| was == record && change.table == table;
+        self.later.iter().find(of).map(|(_, change)| change.key.to_string())
+    }
+}
+
+/// Reads it; what is in a push without an answer too: the push may be refused, and is cut anew then.
 pub(super) fn read(connection: &Connection, moves: &[Move<'_>]) -> Result<Notes> {
     let mut notes = Notes::default();
     for one in moves.iter().filter(|one| matches!(one.kind, Kind::Altered | Kind::Rebuilt) && !one.old.engine) {
@@ -58,7 +66,7 @@ fn offered(connection: &Connection, table: &Table, notes: &mut Notes) -> Result<
 
 fn later(connection: &Connection, old: &Table, new: Option<&Table>, notes: &mut Notes) -> Result<()> {
     let Some(new) = new else { return Ok(()) };
-    let mut statement = connection.prepare_cached("SELECT record_id, body FROM rejoin_later WHERE table_no = ?1 AND push_no IS NULL")?;
+    let mut statement = connection.prepare_cached("SELECT record_id, body FROM rejoin_later WHERE table_no = ?1")?;
     let mut rows = statement.query([old.no.0])?;
     while let Some(row) = rows.next()? {
         let (record, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
@@ -99,8 +107,7 @@ fn commands(connection: &Connection, moves: &[Move<'_>], notes: &mut Notes) -> R
     let Some(conflicts) = moves.iter().map(|one| &one.old).find(|table| table.engine && table.name == "sync_conflicts") else {
         return Ok(());
     };
-    let mut statement =
-        connection.prepare_cached("SELECT conflict, body FROM rejoin_commands WHERE push_no IS NULL AND refused IS NULL AND done = 0")?;
+    let mut statement = connection.prepare_cached("SELECT conflict, body FROM rejoin_commands WHERE refused IS NULL AND done = 0")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (conflict, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
