@@ -278,10 +278,14 @@ global = ['remark']
 price = 'newest'
 [tables.remark]
 references = [{ columns = ['about'], table = 'item' }]
+[tables.note]
+scope_through = ['about']
+references = [{ columns = ['about'], table = 'item' }]
 ";
     let shop = Shop::of(
         "CREATE TABLE shop (id integer PRIMARY KEY); CREATE TABLE item (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shop, price integer);
-         CREATE TABLE remark (id integer PRIMARY KEY, about integer);
+         CREATE TABLE remark (id integer PRIMARY KEY, about integer); CREATE TABLE note (id integer PRIMARY KEY, about integer);
+         CREATE INDEX ON note (about);
          INSERT INTO shop VALUES (1), (2); INSERT INTO item SELECT n, 1, 1 FROM generate_series(1, 30000) n",
         DECLARED,
     )
@@ -296,4 +300,16 @@ references = [{ columns = ['about'], table = 'item' }]
         shop.run(all).await;
     }
     assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.tombstones g WHERE NOT left_scope AND key[1]::integer > 0").await, "30000");
+    // Keys that have tombstones and times, and rows that wait for them.
+    for (one, all) in [
+        ("DELETE FROM item WHERE id = -1", "DELETE FROM item"),
+        ("INSERT INTO note VALUES (1, -1)", "INSERT INTO note SELECT n, -n FROM generate_series(2, 30000) n"),
+        ("INSERT INTO item VALUES (-1, 2, 1)", "INSERT INTO item SELECT -n, 2, 1 FROM generate_series(2, 30000) n"),
+    ] {
+        shop.run(one).await;
+        shop.run(all).await;
+    }
+    let left = "SELECT (SELECT count(*) FROM rejoin.edit_times) || ' ' || (SELECT count(*) FROM rejoin.tombstones WHERE key[1]::integer < 0 AND scope = 'shop/2')
+                    || ' ' || (SELECT count(*) FROM note WHERE rejoin_scope = 'shop/2')";
+    assert_eq!(shop.one(left).await, "0 0 30000");
 }

@@ -69,14 +69,15 @@ END
         Some(self.safe_function("edited", HISTORY_SETTINGS, &body))
     }
 
-    /// Forgets the times of the rows of `from`: another row may come under their keys.
+    /// Forgets the times of the rows of `from`: another row may come under their keys. Looked up one by one, as [`Self::arrived`] does.
     pub(super) fn forget_times(&self, from: &str) -> String {
         if self.timed().is_empty() {
             return String::new();
         }
         let no = self.table.no;
         format!(
-            "    DELETE FROM rejoin.edit_times e USING {from} g WHERE e.table_no = {no} AND e.key = {};
+            "    DELETE FROM rejoin.edit_times e WHERE e.ctid = ANY (ARRAY(SELECT x.ctid FROM {from} g CROSS JOIN LATERAL (
+        SELECT e.ctid FROM rejoin.edit_times e WHERE e.table_no = {no} AND e.key = {} OFFSET 0) x));
 ",
             key_array(self.table, "g")
         )

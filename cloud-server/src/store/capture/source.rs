@@ -212,11 +212,13 @@ END
         self.safe_function("stamp", "", &body)
     }
 
+    /// Each row is looked up by itself: a session keeps the plan of its first statement, and a join that was planned for one row may be quadratic.
     pub(super) fn arrived(&self) -> String {
         let body = format!(
             r"BEGIN
 {later}    IF EXISTS (SELECT FROM rejoin.tombstones t WHERE t.table_no = {no}) THEN
-        DELETE FROM rejoin.tombstones t USING arrived a WHERE t.scope = a.rejoin_scope AND t.table_no = {no} AND t.key = {key};
+        DELETE FROM rejoin.tombstones t WHERE t.ctid = ANY (ARRAY(SELECT x.ctid FROM arrived a CROSS JOIN LATERAL (
+            SELECT t.ctid FROM rejoin.tombstones t WHERE t.scope = a.rejoin_scope AND t.table_no = {no} AND t.key = {key} OFFSET 0) x));
     END IF;
     RETURN NULL;
 END
@@ -311,7 +313,8 @@ END
         self.safe_function("truncated", BULK_SETTINGS, &self.bury(&table_sql(self.table), false))
     }
 
-    /// What named a row before it was there, by a declared reference or one that is checked later, and so is nowhere, goes where the row is.
+    /// What named a row before it was there, by a declared reference or one that is checked later, and so is nowhere, goes where the row is. Planned for
+    /// as many rows as there are.
     pub(super) fn claim(&self) -> Option<String> {
         let mut body = String::new();
         for way in self.ways_here().filter(|way| way.reference.declared || self.places.is_deferrable(way.child, way.reference)) {
@@ -319,10 +322,8 @@ END
             let nowhere = format!("c.rejoin_scope OPERATOR(pg_catalog.=) {}", literal(ScopeId::NOWHERE));
             let _ = writeln!(
                 body,
-                "    IF EXISTS (SELECT FROM {child} c WHERE {nowhere}) THEN
-        UPDATE {child} c SET rejoin_tick = NULL FROM claimed n WHERE {nowhere} AND {};
-    END IF;",
-                way.refers_in_bulk("n")
+                "    IF EXISTS (SELECT FROM {child} c WHERE {nowhere}) THEN\n        EXECUTE {};\n    END IF;",
+                literal(&format!("UPDATE {child} c SET rejoin_tick = NULL FROM claimed n WHERE {nowhere} AND {}", way.refers_in_bulk("n")))
             );
         }
         (!body.is_empty()).then(|| self.function("claim", "", &format!("BEGIN\n{body}    RETURN NULL;\nEND\n")))
