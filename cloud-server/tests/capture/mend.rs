@@ -150,3 +150,38 @@ async fn rows_that_nobody_claimed_while_the_trigger_was_gone_find_their_place() 
         assert_eq!((shop.rows("remark", "id").await, shop.rows("slip", "id").await), ("1 shop/1".to_owned(), "1 shop/1".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_row_whose_parent_is_missing_stays_where_it_is_and_stops_nothing() {
+    let shop = Shop::open().await;
+    shop.run_as_owner(
+        "SET session_replication_role = replica; INSERT INTO label (id, item_id, text) VALUES (999, 77, 'lost'), (998, 21, 'past')",
+    )
+    .await;
+    let lost = "SELECT rejoin_scope || ' ' || rejoin_tick FROM label WHERE id = 999";
+    let named = "label: 1 rows refer to what is not there, so they have no scope and do not travel: ctid (0,";
+    for (at, go_on) in [
+        "ALTER TABLE item ADD fresh integer DEFAULT 1",
+        "SELECT rejoin.drifts(no, true) FROM rejoin.tables WHERE table_name = 'label'",
+        "ALTER TABLE label DROP rejoin_tick CASCADE",
+        "ALTER TABLE label DROP rejoin_scope CASCADE, DROP rejoin_tick CASCADE",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        shop.run(go_on).await;
+        let before = shop.prepare(SETTINGS).await.version.0;
+        assert_eq!(shop.one(lost).await, "nowhere 0", "{go_on}");
+        assert_eq!(shop.one("SELECT rejoin_scope FROM label WHERE id = 998").await, "shop/2", "{go_on}");
+        shop.run(&format!("ALTER TABLE item ADD more_{at} integer")).await;
+        shop.mend(SETTINGS).await;
+        assert!(shop.prepare(SETTINGS).await.version.0 > before, "{go_on}");
+        assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.drifted").await, "0", "{go_on}");
+        let found = shop.doctor(SETTINGS).await;
+        assert!(matches!(found.as_slice(), [found] if found.starts_with(named)), "{go_on}: {found:#?}");
+    }
+    shop.run("INSERT INTO item (id, shop_id) VALUES (77, 1)").await;
+    shop.mend(SETTINGS).await;
+    assert_eq!(shop.rows("label", "id").await, "111 shop/1, 211 shop/2, 998 shop/2, 999 shop/1");
+    assert_eq!(shop.doctor(SETTINGS).await, Vec::<String>::new());
+}

@@ -66,6 +66,11 @@ impl Shop {
         prepare(&self.db, &Settings::parse(settings).unwrap(), None).await.unwrap()
     }
 
+    /// `rejoin doctor --mend`.
+    pub async fn mend(&self, settings: &str) {
+        doctor::mend(&self.db, &Settings::parse(settings).unwrap(), None).await.unwrap();
+    }
+
     /// What `rejoin doctor` says that is worse than information.
     pub async fn doctor(&self, settings: &str) -> Vec<String> {
         let findings = doctor::examine(&self.db, &Settings::parse(settings).unwrap()).await.unwrap();

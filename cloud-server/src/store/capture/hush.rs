@@ -1,7 +1,7 @@
 //! Triggers that are switched off in a transaction that writes rows for the engine's own sake: nobody asked for those writes, so the users'
 //! triggers do not hear of them. Also those under which rows may never be updated.
 
-use tokio_postgres::GenericClient;
+use tokio_postgres::Transaction;
 
 use super::TRIGGER_PREFIX;
 use crate::store::error::StoreError;
@@ -17,32 +17,67 @@ pub(crate) enum Which {
     Users,
 }
 
-/// What switches them off, and on again as they were. Keeps the tables' writers out until the transaction ends, where there are any.
+/// Triggers that are switched off until [`Hush::end`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hush {
-    pub(crate) off: String,
-    pub(crate) on: String,
+    /// They are off because the session is a replica: nobody is kept out.
+    pub(crate) silent: bool,
+    on: String,
 }
 
 impl Hush {
-    /// The triggers that updates of these tables (`"schema"."name"`) and of their partitions set off now.
-    pub(crate) async fn of(client: &impl GenericClient, tables: &[String], which: Which) -> Result<Self, StoreError> {
-        let sql = "SELECT coalesce(string_agg(format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname), '; '), ''),
-                          coalesce(string_agg(format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass,
-                                   CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname), '; '), '')
-                   FROM pg_trigger JOIN (
-                       SELECT to_regclass(u.name) AS oid FROM unnest($1::text[]) u(name)
-                       UNION SELECT p.relid FROM unnest($1::text[]) u(name), pg_partition_tree(to_regclass(u.name)) p) t ON t.oid = tgrelid
-                   WHERE NOT tgisinternal AND tgparentid = 0 AND tgtype & 16 <> 0 AND tgenabled = ANY($2::text[]::\"char\"[])
-                     AND ($3 OR tgname NOT LIKE $4 || '%')";
+    /// Switches off the triggers that updates of these tables (`"schema"."name"`) and of their partitions set off. Keeps their writers out until the
+    /// transaction ends, where there are such triggers.
+    ///
+    /// Each partition's are switched by themselves: a statement about the whole table would leave them all alike. They are read again under the
+    /// lock, so that what somebody switches otherwise meanwhile stays as it is.
+    pub(crate) async fn begin(transaction: &Transaction<'_>, tables: &[String], which: Which) -> Result<Self, StoreError> {
+        let (locks, ..) = Self::read(transaction, tables, which).await?;
+        if locks.is_empty() {
+            return Ok(Self::default());
+        }
+        transaction.batch_execute(&format!("LOCK TABLE {locks} IN SHARE ROW EXCLUSIVE MODE")).await?;
+        let (_, off, on) = Self::read(transaction, tables, which).await?;
+        transaction.batch_execute(&off).await?;
+        Ok(Self { silent: false, on })
+    }
+
+    /// As [`Hush::begin`], for whoever writes stamps that count: no trigger at all has to run, and a role that may switches them off for its session.
+    pub(crate) async fn all(transaction: &Transaction<'_>, table: &str) -> Result<Self, StoreError> {
+        let silent = may_be_replica(transaction).await?;
+        if silent {
+            transaction.batch_execute("SET LOCAL session_replication_role = replica").await?;
+        }
+        let which = if silent { Which::AlsoReplica } else { Which::All };
+        Ok(Self { silent, ..Self::begin(transaction, &[table.to_owned()], which).await? })
+    }
+
+    /// Switches them on again as they were.
+    pub(crate) async fn end(self, transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        transaction.batch_execute(&self.on).await
+    }
+
+    /// The relations that have such triggers now, and what switches these off and on.
+    async fn read(transaction: &Transaction<'_>, tables: &[String], which: Which) -> Result<(String, String, String), StoreError> {
+        let sql = "SELECT coalesce(string_agg('ONLY ' || place, ', '), ''),
+                          coalesce(string_agg(format('ALTER TABLE ONLY %s %s', place, off), '; '), ''),
+                          coalesce(string_agg(format('ALTER TABLE ONLY %s %s', place, again), '; '), '')
+                   FROM (SELECT tgrelid::regclass::text AS place, string_agg(format('DISABLE TRIGGER %I', tgname), ', ') AS off,
+                             string_agg(format('ENABLE %s TRIGGER %I', CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END,
+                                        tgname), ', ') AS again
+                         FROM pg_trigger JOIN (
+                             SELECT to_regclass(u.name) AS oid FROM unnest($1::text[]) u(name)
+                             UNION SELECT p.relid FROM unnest($1::text[]) u(name), pg_partition_tree(to_regclass(u.name)) p) t ON t.oid = tgrelid
+                         WHERE NOT tgisinternal AND tgtype & 16 <> 0 AND tgenabled = ANY($2::text[]::\"char\"[]) AND ($3 OR tgname NOT LIKE $4 || '%')
+                         GROUP BY tgrelid ORDER BY tgrelid) r";
         let running: &[&str] = if which == Which::AlsoReplica { &["A", "R"] } else { &["O", "A"] };
-        let row = client.query_one(sql, &[&tables, &running, &(which != Which::Users), &TRIGGER_PREFIX]).await?;
-        Ok(Self { off: row.get(0), on: row.get(1) })
+        let row = transaction.query_one(sql, &[&tables, &running, &(which != Which::Users), &TRIGGER_PREFIX]).await?;
+        Ok((row.get(0), row.get(1), row.get(2)))
     }
 }
 
-/// Whether the role may switch off all triggers of its session, but for those that run nevertheless: that keeps nobody out.
-pub(crate) async fn may_be_replica(client: &impl GenericClient) -> Result<bool, StoreError> {
+/// Whether the role may switch off all triggers of its session, but for those that run nevertheless.
+async fn may_be_replica(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
     let sql = "SELECT has_parameter_privilege('session_replication_role', 'SET')";
-    Ok(client.query_one(sql, &[]).await?.get(0))
+    Ok(transaction.query_one(sql, &[]).await?.get(0))
 }

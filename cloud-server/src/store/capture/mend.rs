@@ -86,10 +86,9 @@ async fn settled(client: &mut Client, catalog: &Catalog, table: &Table, (last, r
     let moving = with_dependents(catalog, &[table.no]);
     lock(&transaction, &moving).await?;
     take(&transaction, &astray_scopes(catalog, table, "t.rejoin_tick = 0")).await?;
-    let hush = Hush::of(&transaction, &moving, Which::Users).await?;
-    transaction.batch_execute(&hush.off).await?;
+    let hush = Hush::begin(&transaction, &moving, Which::Users).await?;
     let rows = restamp(&transaction, catalog, table, "t.rejoin_tick = 0").await?;
-    transaction.batch_execute(&hush.on).await?;
+    hush.end(&transaction).await?;
     let living = format!(
         "DELETE FROM rejoin.tombstones g USING {name} t WHERE g.table_no = {no} AND g.scope = t.rejoin_scope AND g.key = {}",
         key_array(table, "t")
@@ -127,12 +126,12 @@ pub(crate) async fn lock(transaction: &Transaction<'_>, tables: &[String]) -> Re
     Ok(())
 }
 
-/// The rows that are in another scope than they should be, or hold `also`.
+/// The rows that are in another scope than they should be, or hold `also`. What they refer to may not be there: they stay where they are.
 fn astray(catalog: &Catalog, table: &Table, also: &str) -> String {
     let scope = scope_expression(catalog, table, "t");
     format!(
         "(SELECT t.tableoid AS part, t.ctid AS place, t.rejoin_scope AS was, {scope} AS scope, {also} AS also FROM {} t OFFSET 0) b
-             WHERE b.also OR b.was IS DISTINCT FROM b.scope AND b.scope IS NOT NULL",
+             WHERE (b.also OR b.was IS DISTINCT FROM b.scope) AND b.scope IS NOT NULL",
         table_sql(table)
     )
 }

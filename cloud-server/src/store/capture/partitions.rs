@@ -9,6 +9,7 @@ use sync_core::limits::STAMP_PAGES_MAX;
 use tokio_postgres::Client;
 
 use super::apply::{CLONED, CLONED_OFF, Installed};
+use super::hush::Hush;
 use super::mend::{NEEDED, works};
 use super::partitioned::OnPartitions;
 use super::{key_array, scope_expression};
@@ -288,6 +289,7 @@ async fn adopt_pages(
     if scopes.is_empty() {
         return Ok(0);
     }
+    let hush = Hush::all(&transaction, &place).await?;
     transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
     let update = format!(
         "UPDATE {place} t SET rejoin_scope = s.scope, rejoin_tick = s.head,
@@ -296,6 +298,7 @@ async fn adopt_pages(
          FROM rejoin.scopes s WHERE {here} AND s.scope = {scope} AND s.scope = ANY($4)"
     );
     let rows = transaction.execute(&update, &[&first, &last, &began, &scopes]).await?;
+    hush.end(&transaction).await?;
     transaction.commit().await?;
     Ok(rows)
 }

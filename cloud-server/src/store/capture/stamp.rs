@@ -7,10 +7,10 @@ use std::ops::Range;
 use sync_core::catalog::{Catalog, ScopeRule, Table};
 use sync_core::id::ScopeId;
 use sync_core::limits::{SMALL_TABLE_PAGES, STAMP_PAGES_FIRST};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::apply::CaptureError;
-use super::hush::{Hush, Which, may_be_replica};
+use super::hush::Hush;
 use super::pages::{Batch, HERE, Pages, Size, bounds};
 use super::{literal, scope_expression};
 use crate::store::error::StoreError;
@@ -64,13 +64,10 @@ impl Stamping<'_> {
         let (name, label) = (table_sql(self.table), self.found.label());
         let failed = |error: StoreError| CaptureError::Store { table: label.clone(), error };
         let pages = self.pages(&name, &label);
-        let silent = may_be_replica(client).await.map_err(failed)?;
-        let which = if silent { Which::AlsoReplica } else { Which::All };
-        let hush = Hush::of(client, std::slice::from_ref(&name), which).await.map_err(failed)?;
-        let batch = Unstamped { of: self, silent, keep_ticks: self.unheard, hush };
+        let batch = Unstamped { of: self, keep_ticks: self.unheard };
         let mut stamped = 0;
         for pass in 0.. {
-            let open = format!("SELECT EXISTS (SELECT FROM {name} t WHERE {UNSTAMPED})");
+            let open = format!("SELECT EXISTS ({})", self.to_be_stamped(UNSTAMPED, "b.bare"));
             if !client.query_one(&open, &[]).await.map_err(|error| failed(error.into()))?.get::<_, bool>(0) {
                 break;
             }
@@ -85,14 +82,25 @@ impl Stamping<'_> {
         Ok(())
     }
 
+    /// A query for rows that hold `condition` and can be stamped, or hold `also`. Those of a known table whose parents are not there have no scope:
+    /// they stay nowhere, and do not stand in the way of others.
+    fn to_be_stamped(&self, condition: &str, also: &str) -> String {
+        let wanted = if self.unheard { "true".to_owned() } else { format!("b.scope IS NOT NULL OR {also}") };
+        format!(
+            "SELECT FROM (SELECT {} AS scope, t.rejoin_tick IS NULL OR t.rejoin_scope IS NULL AS bare FROM {} t WHERE {condition} OFFSET 0) b
+             WHERE {wanted}",
+            scope_expression(self.catalog, self.table, "t"),
+            table_sql(self.table),
+        )
+    }
+
     /// Whether a table that is closed has rows nowhere that were never stamped: written while it was left out, or while our triggers were off.
     /// Those of which a trigger of ours wrote down that they wait are put right by what reads that.
     async fn astray(&self, client: &Client) -> Result<bool, StoreError> {
+        let nowhere = format!("t.rejoin_scope = {} AND t.rejoin_tick = 0", literal(ScopeId::NOWHERE));
         let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} t WHERE t.rejoin_scope = {} AND t.rejoin_tick = 0)
-                AND NOT EXISTS (SELECT FROM rejoin.drifted WHERE table_no = $1)",
-            table_sql(self.table),
-            literal(ScopeId::NOWHERE)
+            "SELECT EXISTS ({}) AND NOT EXISTS (SELECT FROM rejoin.drifted WHERE table_no = $1)",
+            self.to_be_stamped(&nowhere, "false")
         );
         Ok(client.query_one(&sql, &[&self.table.no.0.cast_signed()]).await?.get(0))
     }
@@ -175,49 +183,56 @@ impl Stamping<'_> {
 /// Stamps the rows of some pages.
 struct Unstamped<'a> {
     of: &'a Stamping<'a>,
-    /// Triggers are switched off for the session.
-    silent: bool,
     /// Rows take their scopes' heads as they are.
     keep_ticks: bool,
-    hush: Hush,
 }
 
 impl Batch for Unstamped<'_> {
     async fn run(&self, client: &mut Client, pages: &Range<i64>) -> Result<u64, CaptureError> {
-        let Stamping { catalog, table, found, .. } = self.of;
+        let Stamping { catalog, table, found, unheard, .. } = self.of;
         let failed = |error: tokio_postgres::Error| CaptureError::Store { table: found.label(), error: error.into() };
         let scope = scope_expression(catalog, table, "t");
         let name = table_sql(table);
         let [first, last] = bounds(pages);
         let here = format!("{HERE} AND ({UNSTAMPED})");
         let transaction = client.transaction().await.map_err(failed)?;
-        let silence = if self.silent { "; SET LOCAL session_replication_role = replica" } else { "" };
         // Pages are read by their numbers, whatever the planner thinks of a table that nobody has analyzed.
-        let settings =
-            format!("{}; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0{silence}", wait_briefly());
-        transaction.batch_execute(&format!("{settings}; {}", self.hush.off)).await.map_err(failed)?;
+        let settings = format!("{}; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0", wait_briefly());
+        transaction.batch_execute(&settings).await.map_err(failed)?;
+        let hush = Hush::all(&transaction, &name).await.map_err(|error| CaptureError::Store { table: found.label(), error })?;
         let sql = format!(
             "SELECT array_agg(DISTINCT b.scope) FILTER (WHERE b.scope IS NOT NULL),
                     (array_agg(b.place) FILTER (WHERE b.scope IS NULL))[1]::text
              FROM (SELECT t.ctid AS place, {scope} AS scope FROM {name} t WHERE {here} OFFSET 0) b"
         );
         let row = transaction.query_one(&sql, &[&first, &last]).await.map_err(failed)?;
-        if let Some(example) = row.get::<_, Option<String>>(1) {
-            return Err(CaptureError::Orphans { table: found.label(), parent: self.parent(), example: format!("ctid {example}") });
+        let (scopes, orphan): (Option<Vec<String>>, Option<String>) = (row.get(0), row.get(1));
+        let mut rows = 0;
+        if let Some(example) = orphan {
+            if *unheard {
+                return Err(CaptureError::Orphans { table: found.label(), parent: self.parent(), example: format!("ctid {example}") });
+            }
+            let bare = format!(
+                "UPDATE {name} t SET rejoin_scope = {}, rejoin_tick = 0
+                 WHERE {HERE} AND (t.rejoin_tick IS NULL OR t.rejoin_scope IS NULL) AND {scope} IS NULL",
+                literal(ScopeId::NOWHERE)
+            );
+            rows += transaction.execute(&bare, &[&first, &last]).await.map_err(failed)?;
         }
-        let Some(scopes) = row.get::<_, Option<Vec<String>>>(0) else { return Ok(0) };
-        self.heads(&transaction, &scopes).await.map_err(failed)?;
-        let stamps = &table.stamps;
-        let [version, updated_at, modified_by, synced_at] =
-            [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(|name| quote(name));
-        let update = format!(
-            "UPDATE {name} t SET rejoin_scope = s.scope, rejoin_tick = s.head, {version} = greatest(t.{version}, 1),
-                    {updated_at} = coalesce(t.{updated_at}, now()), {modified_by} = coalesce(t.{modified_by}, rejoin.author()),
-                    {synced_at} = now()
-             FROM rejoin.scopes s WHERE {here} AND s.scope = {scope} AND s.scope = ANY($3)"
-        );
-        let rows = transaction.execute(&update, &[&first, &last, &scopes]).await.map_err(failed)?;
-        transaction.batch_execute(&self.hush.on).await.map_err(failed)?;
+        if let Some(scopes) = scopes {
+            self.heads(&transaction, &scopes, hush.silent).await.map_err(failed)?;
+            let stamps = &table.stamps;
+            let [version, updated_at, modified_by, synced_at] =
+                [&stamps.version, &stamps.updated_at, &stamps.last_modified_by, &stamps.synced_at].map(|name| quote(name));
+            let update = format!(
+                "UPDATE {name} t SET rejoin_scope = s.scope, rejoin_tick = s.head, {version} = greatest(t.{version}, 1),
+                        {updated_at} = coalesce(t.{updated_at}, now()), {modified_by} = coalesce(t.{modified_by}, rejoin.author()),
+                        {synced_at} = now()
+                 FROM rejoin.scopes s WHERE {here} AND s.scope = {scope} AND s.scope = ANY($3)"
+            );
+            rows += transaction.execute(&update, &[&first, &last, &scopes]).await.map_err(failed)?;
+        }
+        hush.end(&transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(rows)
     }
@@ -225,7 +240,7 @@ impl Batch for Unstamped<'_> {
 
 impl Unstamped<'_> {
     /// Under the scopes' heads, so that no parent moves on meanwhile. Scopes that are new get their first tick.
-    async fn heads(&self, transaction: &tokio_postgres::Transaction<'_>, scopes: &[String]) -> Result<(), tokio_postgres::Error> {
+    async fn heads(&self, transaction: &Transaction<'_>, scopes: &[String], silent: bool) -> Result<(), tokio_postgres::Error> {
         if !self.keep_ticks {
             transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
             return Ok(());
@@ -235,7 +250,7 @@ impl Unstamped<'_> {
             transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&new]).await?;
         }
         // Who keeps writers out sees what a parent's mover did to these rows, or the mover sees these stamps.
-        if self.silent && matches!(self.of.table.scope, ScopeRule::Through(_)) {
+        if silent && matches!(self.of.table.scope, ScopeRule::Through(_)) {
             let hold = "SELECT count(*) FROM (SELECT FROM rejoin.scopes WHERE scope = ANY($1) ORDER BY scope COLLATE \"C\" FOR SHARE) held";
             transaction.execute(hold, &[&scopes]).await?;
         }

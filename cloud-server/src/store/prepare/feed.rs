@@ -180,22 +180,22 @@ impl<'a> Fed<'a> {
 
     /// Feeds, and sets off none of the users' triggers. `moved`: tables of which columns have other names or types than they had, or are gone.
     pub(super) async fn feed(self, transaction: &Transaction<'_>, catalog: &Catalog, moved: &[i32]) -> Result<(), StoreError> {
-        let users = Hush::of(transaction, &self.written(catalog), Which::Users).await?;
-        transaction.batch_execute(&users.off).await?;
+        let users = Hush::begin(transaction, &self.written(catalog), Which::Users).await?;
         for table in &self.scopes {
             let rows = mend::restamp(transaction, catalog, table, "false").await?;
             tracing::info!(table = %table.name, rows, "scopes derived anew");
         }
         let fed: Vec<String> = self.at_once.iter().map(|table| table_sql(table)).collect();
-        let ours = Hush::of(transaction, &fed, Which::All).await?;
-        transaction.batch_execute(&ours.off).await?;
+        let ours = Hush::begin(transaction, &fed, Which::All).await?;
         for name in fed {
-            let sql = format!("UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope");
+            let sql = format!(
+                "UPDATE {name} t SET rejoin_tick = s.head FROM rejoin.scopes s WHERE s.scope = t.rejoin_scope AND t.rejoin_tick > 0"
+            );
             let rows = transaction.execute(&sql, &[]).await?;
             tracing::info!(table = %name, rows, "fed again with the catalog");
         }
-        transaction.batch_execute(&ours.on).await?;
-        transaction.batch_execute(&users.on).await?;
+        ours.end(transaction).await?;
+        users.end(transaction).await?;
         // What is left to feed of them was asked for under names that may be others now.
         let stale = "UPDATE rejoin.feeds SET condition = NULL WHERE condition IS NOT NULL AND table_no = ANY($1)";
         transaction.execute(stale, &[&moved]).await?;

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use super::published;
 use crate::store::capture::apply::CaptureError;
-use crate::store::capture::hush::{Hush, Which, may_be_replica};
+use crate::store::capture::hush::Hush;
 use crate::store::capture::mend;
 use crate::store::capture::pages::{Batch, HERE, Pages, bounds};
 use crate::store::error::StoreError;
@@ -80,11 +80,8 @@ async fn feed(client: &mut ClientWrapper, catalog: &Catalog, table: &Table, rest
     let oid = "SELECT oid FROM rejoin.tables WHERE no = $1 AND dropped_at IS NULL";
     let oid = client.query_opt(oid, &[&rest.table_no]).await.map_err(|error| failed(error.into()))?;
     let Some(oid) = oid.map(|row| row.get(0)) else { return Err(failed(StoreError::Moved(catalog.version))) };
-    let silent = may_be_replica(&**client).await.map_err(failed)?;
-    let which = if silent { Which::AlsoReplica } else { Which::All };
-    let hush = Hush::of(&**client, std::slice::from_ref(&name), which).await.map_err(failed)?;
     let pages = Pages { name: &name, label: &label, oid, first: SMALL_TABLE_PAGES / 4, pace };
-    let batch = Unfed { name: &name, label: &label, catalog, table, rest, silent, hush };
+    let batch = Unfed { name: &name, label: &label, catalog, table, rest };
     let mut rows = 0;
     // VACUUM FULL and CLUSTER between two batches move rows to pages that were gone through.
     loop {
@@ -108,9 +105,6 @@ struct Unfed<'a> {
     catalog: &'a Catalog,
     table: &'a Table,
     rest: &'a Rest,
-    /// Triggers are switched off for the session.
-    silent: bool,
-    hush: Hush,
 }
 
 impl Unfed<'_> {
@@ -148,13 +142,13 @@ impl Unfed<'_> {
     async fn written(&self, client: &mut Client, pages: &Range<i64>) -> Result<u64, StoreError> {
         let [first, last] = bounds(pages);
         let transaction = client.transaction().await?;
-        let silence = if self.silent { "; SET LOCAL session_replication_role = replica" } else { "" };
         // Whoever updates a row locks it and then waits for its head: without the table's lock there would always be such a row in the way.
         mend::lock(&transaction, &[self.name.to_owned()]).await?;
         guard::check_on(&transaction, self.catalog, &[self.table]).await?;
         // Pages are read by their numbers, whatever the planner thinks.
         let settings = "SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0";
-        transaction.batch_execute(&format!("{settings}{silence}; {}", self.hush.off)).await?;
+        transaction.batch_execute(settings).await?;
+        let hush = Hush::all(&transaction, self.name).await?;
         let scopes = format!("SELECT array_agg(DISTINCT r.scope) FROM {} r", self.rows());
         let Some(scopes) = transaction.query_one(&scopes, &[&first, &last]).await?.get::<_, Option<Vec<String>>>(0) else { return Ok(0) };
         transaction.execute("SELECT rejoin.take(VARIADIC $1)", &[&scopes]).await?;
@@ -165,7 +159,7 @@ impl Unfed<'_> {
             self.rows()
         );
         let rows = transaction.execute(&update, &[&first, &last, &scopes]).await?;
-        transaction.batch_execute(&self.hush.on).await?;
+        hush.end(&transaction).await?;
         transaction.commit().await?;
         Ok(rows)
     }
