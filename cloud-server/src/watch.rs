@@ -8,14 +8,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
-use crate::store::capture::apply::CaptureError;
 use crate::store::capture::orphans;
 use crate::store::error::StoreError;
 use crate::store::leases::behind;
-use crate::store::migrate::MigrateError;
 use crate::store::pace::Pace;
 use crate::store::pool::{Database, Listening};
-use crate::store::prepare::{PrepareError, feeding};
+use crate::store::prepare::feeding;
 use crate::store::watch::{CHANNEL, fingerprint, tell_at_once};
 
 /// How long a migration of several statements gets before it is looked at.
@@ -123,7 +121,6 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
         return if seen.looks.is_multiple_of(SEQUENCES_EVERY) { behind::advance(&mut client, &core.catalog()).await } else { Ok(()) };
     }
     drop(client);
-    let known = now == seen.fingerprint && !mended;
     // What is put back of ours changes it once more, and is looked at once more.
     seen.fingerprint = now;
     (seen.again, seen.taken) = (false, taken);
@@ -132,13 +129,8 @@ async fn look(core: &Arc<Core>, seen: &mut Seen) -> Result<(), StoreError> {
     // Mending rows moves no schema.
     seen.whole = outcome.is_ok() && !core.source.start.follows() && !orphans::are_known(&*core.db.client().await?).await?;
     if let Err(error) = outcome {
-        seen.again = matches!(
-            &error,
-            PrepareError::Store(_) | PrepareError::Capture(CaptureError::Store { .. }) | PrepareError::Migrate(MigrateError::Store(_))
-        );
-        if !known {
-            tracing::error!(%error, "the schema changed and cannot be brought in; serving goes on under the catalog in force: see rejoin doctor");
-        }
+        seen.again = error.is_transient();
+        tracing::debug!(%error, "no new catalog");
     }
     Ok(())
 }

@@ -66,6 +66,16 @@ async fn what_others_dropped_disabled_or_put_after_ours_is_named() {
 }
 
 #[tokio::test]
+async fn a_table_that_can_be_synced_no_longer_is_named_with_its_reason() {
+    let cloud = Cloud::with_rows().await;
+    cloud.run("ALTER TABLE sends DROP CONSTRAINT sends_pkey CASCADE").await;
+    let found = findings(&cloud).await;
+    let words =
+        "Error sends: is synced so far, and cannot be any more: it has no primary key; the cloud serves on under the catalog that it has";
+    assert!(found.iter().any(|one| one == words), "{found:#?}");
+}
+
+#[tokio::test]
 async fn rows_written_past_the_triggers_are_counted() {
     let cloud = Cloud::with_rows().await;
     let admin = connect(cloud.database.superuser_url()).await;

@@ -127,6 +127,8 @@ pub struct Syncer {
     events: broadcast::Sender<ApiEvent>,
     /// What the last log row said of rows that somebody must put right; said again only when it changes.
     told: Option<String>,
+    /// Which tables the cloud does not serve for now, and why.
+    held: Option<String>,
     /// When it was last looked for rows that are old enough to go.
     purged: Option<Instant>,
 }
@@ -156,6 +158,7 @@ impl Syncer {
             identity,
             plan: None,
             current: None,
+            held: None,
             forked: false,
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
             told: None,

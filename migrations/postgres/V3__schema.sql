@@ -113,6 +113,10 @@ ALTER TABLE rejoin.columns ADD COLUMN former text[] NOT NULL DEFAULT '{}';
 -- Whether it stays at the cloud because it looked like a secret, under whatever name it had then.
 ALTER TABLE rejoin.columns ADD COLUMN secret boolean NOT NULL DEFAULT false;
 
+-- Somebody outside is told as well that the schema cannot be brought in.
+ALTER TABLE rejoin.notices DROP CONSTRAINT notices_kind_check,
+    ADD CONSTRAINT notices_kind_check CHECK (kind IN ('conflicts', 'silence', 'back', 'failure', 'schema'));
+
 -- Makes a table fit to be attached as a partition: PostgreSQL asks for the columns that the partitioned table has of ours, and takes none with
 -- triggers of ours, should it have been synced by itself. Called by whoever may change the table.
 CREATE FUNCTION rejoin.before_attach(newcomer regclass, partitioned regclass) RETURNS void

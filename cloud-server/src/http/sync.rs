@@ -41,7 +41,7 @@ pub(super) async fn enrol(State(core): State<Arc<Core>>, Peer(peer): Peer, Messa
 
 /// `POST /sync/v1/catalog`: the catalog in force.
 pub(super) async fn catalog(State(core): State<Arc<Core>>, _: Speaking, Message(_): Message<Speaker>) -> Response {
-    Named(&*core.catalog()).into_response()
+    Named(&*core.published()).into_response()
 }
 
 /// `POST /sync/v1/replica`: this copy of a site is a clone or was restored, and becomes a replica of its own.
@@ -75,7 +75,8 @@ pub(super) async fn pull(State(core): State<Arc<Core>>, Speaking(site): Speaking
         Some(catalog) => pull::pull(&core.db, &core.key, &catalog, &site, &pull).await,
         None => page,
     };
-    let page = page.map_err(problem)?;
+    let mut page = page.map_err(problem)?;
+    page.held = core.held();
     // A scope that was taken from the site, and of which it names no cursor any more, is let go.
     let gone: Vec<&ScopeId> = site.leaving.iter().filter(|scope| pull.cursors.iter().all(|cursor| cursor.scope != **scope)).collect();
     if !gone.is_empty() {
@@ -124,18 +125,21 @@ async fn record(core: &Core, site: &SiteIdentity, upload: &LogUpload) -> Result<
     Ok(transaction.commit().await?)
 }
 
-/// A newer catalog, where the one in force turned out not to fit the database any more: somebody altered a table and did not say so.
-async fn fitting<T>(core: &Core, catalog: &Catalog, outcome: &Result<T, SyncError>) -> Answer<Option<Arc<Catalog>>> {
+/// Another catalog, where the one in force turned out not to fit the database any more: somebody altered a table and did not say so. The tables
+/// that are as they were are served in any case.
+async fn fitting<T>(core: &Core, catalog: &Arc<Catalog>, outcome: &Result<T, SyncError>) -> Answer<Option<Arc<Catalog>>> {
     let Err(SyncError::Store(error)) = outcome else { return Ok(None) };
     if !error.is_unfit() {
         return Ok(None);
     }
     tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
-    let fresh = core.refresh_catalog().await.map_err(|error| {
-        tracing::error!(%error, "the database and rejoin.toml do not fit");
-        Problem::from(BackendError::Unavailable("the schema was changed and does not fit rejoin.toml".to_owned()))
-    })?;
-    Ok((fresh.version != catalog.version).then_some(fresh))
+    let made = core.refresh_catalog().await;
+    let fresh = core.catalog();
+    match made {
+        _ if !Arc::ptr_eq(&fresh, catalog) => Ok(Some(fresh)),
+        Ok(_) => Ok(None),
+        Err(error) => Err(BackendError::Unavailable(format!("the schema was changed and does not fit rejoin.toml: {error}")).into()),
+    }
 }
 
 /// What a site is told. Each is for that site alone; the codes tell it what to do.

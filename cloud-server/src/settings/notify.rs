@@ -24,11 +24,13 @@ pub enum Cause {
     Silence,
     /// A run that failed.
     Failure,
+    /// A changed schema that cannot be brought in.
+    Schema,
 }
 
 impl Cause {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Conflicts, Self::Silence, Self::Failure];
+    pub const ALL: [Self; 4] = [Self::Conflicts, Self::Silence, Self::Failure, Self::Schema];
 
     /// Its name in `rejoin.toml`.
     #[must_use]
@@ -37,6 +39,7 @@ impl Cause {
             Self::Conflicts => "conflicts",
             Self::Silence => "silence",
             Self::Failure => "failure",
+            Self::Schema => "schema",
         }
     }
 }
@@ -230,7 +233,7 @@ mod tests {
     fn two_lines_are_enough() {
         assert!(Settings::parse("").unwrap().webhook().unwrap().is_none());
         let hook = webhook(&format!("{URL}{SECRET}"));
-        assert_eq!((hook.causes.len(), hook.silent_after, hook.allow_private), (3, Duration::from_secs(4 * 3_600), false));
+        assert_eq!((hook.causes.len(), hook.silent_after, hook.allow_private), (4, Duration::from_secs(4 * 3_600), false));
         assert_eq!(hook.key.bytes(), b"a secret of some length");
         let hook = webhook(
             "url = ['http://10.0.0.1/a', 'https://b.example']\nsecret = 'whsec_MDEyMzQ1Njc4OWFiY2RlZg=='\nevents = ['silence']\nsilent_after = '90m'\nallow_private = true",

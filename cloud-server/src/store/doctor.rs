@@ -98,8 +98,9 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
     let Followed { settings, moved, .. } = names::follow(&client, &schema, settings).await?;
     findings.extend(moved.iter().map(|moved| Finding::new(Severity::Warning, moved.to_string(), moved.remedy())));
     let settings = &settings;
-    chosen(&mut schema, settings, &mut findings);
-    match prepare::published(&client).await? {
+    let published = prepare::published(&client).await?;
+    chosen(&mut schema, settings, published.as_ref(), &mut findings);
+    match published {
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),
         Some(catalog) => {
             rights(&client, &mut findings).await?;
@@ -122,9 +123,9 @@ pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -
 }
 
 /// What the settings make of the tables.
-fn chosen(schema: &mut Schema, settings: &Settings, findings: &mut Vec<Finding>) {
-    let plan = match choose(schema, settings) {
-        Ok((_, plan)) => plan,
+fn chosen(schema: &mut Schema, settings: &Settings, published: Option<&Catalog>, findings: &mut Vec<Finding>) {
+    let (chosen, plan) = match choose(schema, settings) {
+        Ok(chosen) => chosen,
         Err(error) => {
             let remedy = "mend rejoin.toml, or the database; until then the cloud serves under the catalog that it has";
             findings.push(Finding::new(Severity::Error, error.to_string(), remedy));
@@ -133,6 +134,18 @@ fn chosen(schema: &mut Schema, settings: &Settings, findings: &mut Vec<Finding>)
     };
     for warning in plan.warnings {
         findings.push(Finding::new(Severity::Warning, warning, "mend that line of rejoin.toml, or take it out"));
+    }
+    let synced = |table: &Table| {
+        chosen.iter().map(|choice| &schema.tables[choice.at]).any(|found| found.schema == table.schema && found.name == table.name)
+    };
+    for name in prepare::unreached(published, synced, schema, settings) {
+        let name = name.strip_prefix("public.").unwrap_or(&name).to_owned();
+        let entry = plan.tables.iter().find(|entry| entry.table == name);
+        let why = entry.map(|entry| entry.reason.clone()).unwrap_or_default();
+        let what = format!("is synced so far, and cannot be any more: it {why}; the cloud serves on under the catalog that it has");
+        let keep = entry.and_then(|entry| entry.otherwise.clone()).map(|line| format!(", or write {line}")).unwrap_or_default();
+        let remedy = format!("put it right{keep}; to let its copies at the sites go, add {name:?} to left_out of rejoin.toml");
+        findings.push(Finding { table: Some(name), ..Finding::new(Severity::Error, what, remedy) });
     }
     for entry in plan.tables {
         let say = |what: String| Finding { table: Some(entry.table.clone()), ..Finding::new(Severity::Info, what, "") };

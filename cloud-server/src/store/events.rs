@@ -60,6 +60,15 @@ pub(crate) async fn of_runs(db: &impl GenericClient, site: &str, ended: &[RunSta
     tell(db, &events).await
 }
 
+/// Tells that the schema cannot be brought in, and why; or that it was, after all.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn of_schema(db: &impl GenericClient, error: Option<&str>) -> Result<(), StoreError> {
+    let error = error.map(super::notices::bounded);
+    tell(db, &[Event::Schema { what: if error.is_some() { "held" } else { "published" }.to_owned(), error }]).await
+}
+
 async fn tell(db: &impl GenericClient, events: &[Event]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());

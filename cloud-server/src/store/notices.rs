@@ -8,11 +8,13 @@ use std::collections::BTreeSet;
 
 use deadpool_postgres::GenericClient;
 use serde_json::json;
+use sync_core::id::CatalogVersion;
 use sync_core::limits::FAILURE_NOTICE_PAUSE;
 use sync_core::sync_log::RunStatus;
 use sync_core::wire::message::Run;
 use uuid::Uuid;
 
+pub(crate) use self::compose::bounded;
 pub(crate) use self::queue::{Claimed, Outcome, claim, prune, release, settle};
 pub use self::queue::{Notice, list, redeliver};
 pub use self::silence::check_silence;
@@ -92,9 +94,24 @@ pub(crate) async fn of_runs(db: &impl GenericClient, site: &str, ended: &[&Run])
     Ok(())
 }
 
+/// Writes a notice that the schema cannot be brought in: once for each reason while one catalog is in force.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn of_schema(db: &impl GenericClient, catalog: CatalogVersion, reason: &str, tables: &[String]) -> Result<(), StoreError> {
+    if !is_told(db, Cause::Schema).await? {
+        return Ok(());
+    }
+    let about = json!({ "catalog": catalog.0, "error": bounded(reason), "tables": tables });
+    let sql = "INSERT INTO rejoin.notices (id, cause, kind, about) VALUES ($1, 'schema/' || $2 || '/' || md5($3), 'schema', $4)
+               ON CONFLICT (cause) DO NOTHING";
+    db.execute(&db.prepare_cached(sql).await?, &[&Uuid::now_v7(), &catalog.0.to_string(), &reason, &about]).await?;
+    Ok(())
+}
+
 /// The first message among a run's errors, which are `[{"step","message"}, ..]`.
 fn words_of(errors: &str) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(errors).ok();
     let message = parsed.as_ref().and_then(|errors| errors.get(0)?.get("message")?.as_str());
-    compose::bounded(message.unwrap_or(errors))
+    bounded(message.unwrap_or(errors))
 }

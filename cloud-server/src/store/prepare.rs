@@ -8,6 +8,7 @@ pub(crate) mod lead;
 mod looks;
 mod publish;
 mod rekey;
+mod suspended;
 mod waits;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::systems::BuiltIn;
 
 pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
 pub use super::pace::Progress;
+pub(crate) use suspended::suspend;
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,13 @@ pub enum PrepareError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl PrepareError {
+    /// Whether the store failed, so that the same may succeed without a change.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Capture(CaptureError::Store { .. }) | Self::Migrate(MigrateError::Store(_)))
+    }
 }
 
 impl From<tokio_postgres::Error> for PrepareError {
@@ -189,7 +198,7 @@ fn lost(before: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: 
     if !hidden.is_empty() {
         return Err(PrepareError::Hidden(hidden));
     }
-    let unreached = unreached(before, catalog, schema, settings);
+    let unreached = unreached(before, |table| catalog.table(table.no).is_some(), schema, settings);
     let why = |name: &String| {
         let found = schema.tables.iter().find(|found| format!("{}.{}", found.schema, found.name) == *name)?;
         found.obstacle.as_ref().map(|obstacle| format!("{name} ({obstacle})"))
@@ -213,9 +222,9 @@ fn hidden(last: Option<&Catalog>, schema: &Schema, settings: &Settings) -> Vec<S
     hidden.filter(was).map(FoundTable::label).collect()
 }
 
-/// The tables that the last catalog held and this one does not, though they are there and not left out on purpose.
-fn unreached(last: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: &Settings) -> Vec<String> {
-    let gone = last.into_iter().flat_map(|last| &last.tables).filter(|table| !table.engine && catalog.table(table.no).is_none());
+/// The tables that the last catalog held and that do not stay, though they are there and not left out on purpose.
+pub(super) fn unreached(last: Option<&Catalog>, stays: impl Fn(&Table) -> bool, schema: &Schema, settings: &Settings) -> Vec<String> {
+    let gone = last.into_iter().flat_map(|last| &last.tables).filter(|table| !table.engine && !stays(table));
     let there = |table: &Table| schema.tables.iter().any(|found| found.schema == table.schema && found.name == table.name);
     let meant = |table: &Table| settings.left_out.iter().any(|name| crate::settings::names(name.get_ref(), &table.schema, &table.name));
     gone.filter(|table| there(table) && !meant(table)).map(|table| format!("{}.{}", table.schema, table.name)).collect()

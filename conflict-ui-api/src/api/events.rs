@@ -90,6 +90,7 @@ fn told(event: &Event) -> Sent {
     let name = match event {
         Event::Conflicts { .. } => "conflicts",
         Event::Run { .. } => "run",
+        Event::Schema { .. } => "schema",
         Event::Lagged => "lagged",
     };
     let data = serde_json::to_string(event).unwrap_or_default();

@@ -495,6 +495,13 @@ pub enum Event {
         /// How: COMPLETED, PARTIAL or FAILED.
         status: String,
     },
+    /// The cloud's schema was changed.
+    Schema {
+        /// `held`: it cannot be brought in, and the catalog in force is served on; `published`: it was, after all.
+        what: String,
+        /// Why it is held.
+        error: Option<String>,
+    },
     /// The listener was too slow, and events were dropped: look at everything again.
     Lagged,
 }

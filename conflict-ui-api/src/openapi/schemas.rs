@@ -87,9 +87,9 @@ const SHAPES: &[Shape] = &[
     ("Progress", "How far a decision on many is.", "done:int, of:int"),
     (
         "Event",
-        "What happened: conflicts, run or lagged (look at everything again).",
-        "event:conflicts|run|lagged, tableName?:string?, site?:string?, conflict?:uuid?, \
-        what?:string, status?:string",
+        "What happened: conflicts, run, schema or lagged (look at everything again).",
+        "event:conflicts|run|schema|lagged, tableName?:string?, site?:string?, conflict?:uuid?, \
+        what?:string, status?:string, error?:string?",
     ),
     (
         "LocalEdit",

@@ -16,10 +16,11 @@ impl Syncer {
             Ok(applied) => {
                 report.records += applied.received;
                 report.moved |= applied.received > 0;
-                if applied.problems.is_empty() {
+                let problems: Vec<String> = applied.problems.into_iter().chain(self.held.clone()).collect();
+                if problems.is_empty() {
                     return Ok(());
                 }
-                report.errors.push(("download", SyncError::Rows(applied.problems)));
+                report.errors.push(("download", SyncError::Rows(problems)));
                 Err(())
             }
             Err(error) => {
@@ -54,6 +55,7 @@ impl Syncer {
                 }
                 other => other?,
             };
+            self.held.clone_from(&page.held);
             if page.cloud_epoch != self.identity.cloud_epoch {
                 self.db.apply(spool::discard).await?;
                 let (cloud, here) = (page.cloud_epoch.to_string(), self.identity.cloud_epoch.to_string());

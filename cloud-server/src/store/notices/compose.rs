@@ -25,6 +25,7 @@ pub(super) async fn body(client: &mut Client, id: Uuid) -> Result<String, StoreE
         "conflicts" => ("conflicts.new", conflicts(&transaction, &about).await?),
         "silence" => ("site.silent", about),
         "back" => ("site.back", about),
+        "schema" => ("schema.held", about),
         _ => ("run.failed", about),
     };
     let now: DateTime<Utc> = row.try_get(3)?;
@@ -69,7 +70,7 @@ async fn conflicts(db: &impl GenericClient, about: &Value) -> Result<Value, Stor
 }
 
 /// A text of bounded length, without control characters.
-pub(super) fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let mut short: String = text.chars().take(NOTICE_TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(NOTICE_TEXT_CHARS_MAX).is_some() {
         short.push_str("..");
