@@ -144,12 +144,21 @@ impl Cloud {
         let webhook = settings.webhook().map_err(LoadError::from)?;
         let seen = Seen::now(&db).await?;
         let start = Start::default();
-        let catalog = prepare::enforce(&db, &settings, system, &Pace::quiet(), &start).await?;
+        let (catalog, held) = match prepare::enforce(&db, &settings, system, &Pace::quiet(), &start).await {
+            Ok(catalog) => (catalog, None),
+            Err(error) => match prepare::to_go_on_under(&db, &error).await? {
+                Some(catalog) => (catalog, Some(error)),
+                None => return Err(error.into()),
+            },
+        };
         let epoch = state::begin_epoch(&db.client().await?).await?;
         let token = generate(SecretKind::Token);
         let keep = settings.history.keep();
         let source = Source::new(settings, system, config.settings.clone(), start);
         let core = Arc::new(Core::new(db.clone(), key, epoch, source, catalog));
+        if let Some(error) = held {
+            core.hold(&error).await?;
+        }
         tokio::spawn(prune_history(Arc::downgrade(&core), keep));
         let mut api = config.api.clone();
         api.tls = config.tls.is_some();

@@ -141,10 +141,13 @@ impl Core {
     }
 
     async fn put_in_force(&self, catalog: Arc<Catalog>) -> Result<(), StoreError> {
+        // Who only follows has not looked whether the tables fit again.
+        let looked = !self.source.start.follows();
         let was_held = {
             let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-            let was_held = now.held.is_some();
-            if catalog.version > now.published.version || was_held && catalog.version == now.published.version {
+            let again = now.held.is_some() && looked && catalog.version == now.published.version;
+            let was_held = now.held.is_some() && (again || catalog.version > now.published.version);
+            if again || catalog.version > now.published.version {
                 tracing::info!(version = %catalog.version, "a new catalog is in force");
                 *now = InForce::whole(catalog);
             }
@@ -157,9 +160,12 @@ impl Core {
     }
 
     /// Serves on under the catalog in force.
-    async fn hold(&self, error: &PrepareError) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn hold(&self, error: &PrepareError) -> Result<(), PrepareError> {
         let published = self.published();
-        let suspended = prepare::suspend(&self.db, &published).await?;
+        let Some(suspended) = prepare::suspend(&self.db, &published).await? else { return Ok(()) };
         let held = InForce::held(Arc::clone(&published), &suspended, error.to_string());
         {
             let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +184,8 @@ impl Core {
         let transaction = client.transaction().await?;
         notices::of_schema(&transaction, published.version, reason, tables).await?;
         events::of_schema(&transaction, Some(reason)).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Counts a refused credential.

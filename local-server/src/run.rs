@@ -66,8 +66,8 @@ pub enum SyncError {
     /// The cloud calls this replica a clone again right after it became a new one.
     #[error("the cloud calls this copy a clone although it has just become a replica of its own")]
     ForkAgain,
-    /// Rows wait for others that hold their scope at the cloud.
-    #[error("{0} rows were deferred: somebody holds their scope at the cloud. They are sent again")]
+    /// Rows wait for others that hold their scope at the cloud, or for a table that it does not serve for now.
+    #[error("{0} rows were deferred: somebody holds their scope at the cloud, or their table is not served for now. They are sent again")]
     Deferred(usize),
     /// Rows that cannot be sent or merged as they are.
     #[error("{}", .0.join("; "))]

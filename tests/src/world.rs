@@ -102,6 +102,13 @@ impl World {
 
     /// A new site that holds these scopes, synced once.
     pub async fn join(&self, name: &str, scopes: &[&str]) -> &'static Site {
+        let site = self.enrol(name, scopes).await;
+        self.sync(name).await;
+        site
+    }
+
+    /// A new site that holds these scopes, not synced yet.
+    pub async fn enrol(&self, name: &str, scopes: &[&str]) -> &'static Site {
         let added = self.cloud.post("/api/rejoin/sites", json!({"name": name, "scopes": scopes})).await.ok();
         let link = FaultProxy::start(self.server.as_ref().unwrap().url()).await;
         let data = self.dir.path().join(name);
@@ -113,7 +120,6 @@ impl World {
         // Sites live as long as the test process: a test's sites are few, and a reference is easier to hold.
         let site: &'static Site = Box::leak(Box::new(Site { api, link, data, _server: server }));
         self.sites.lock().unwrap().insert(name.to_owned(), site);
-        self.sync(name).await;
         site
     }
 

@@ -34,7 +34,7 @@ use crate::systems::BuiltIn;
 
 pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
 pub use super::pace::Progress;
-pub(crate) use suspended::suspend;
+pub(crate) use suspended::{suspend, to_go_on_under};
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]

@@ -27,7 +27,7 @@ mod units;
 mod write;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use deadpool_postgres::Client;
 use sync_core::catalog::{Catalog, Table};
@@ -41,6 +41,7 @@ use uuid::Uuid;
 
 use self::admit::Admission;
 use self::answer::{After, exact_keys};
+use self::gone::Missing;
 use self::losses::Told;
 use self::repoint::Taken;
 use self::set::{Conflicts, Fate, Item, Set};
@@ -102,9 +103,9 @@ impl Taking<'_> {
         }
         super::speaker::check_cursors(&*tx, self.key, speaker.cloud_epoch, &push.cursors, &HashMap::new()).await?;
         guard::hold(&tx, self.catalog, &self.touched()).await?;
-        let dropped = gone::tables(&tx, self.catalog, &push.rows).await?;
+        let missing = Missing::of(&tx, self.catalog, &push.rows).await?;
         let taken = Taken::read(&tx, self.catalog, &push.rows).await?;
-        let (result, exact) = match self.set(&dropped, &taken) {
+        let (result, exact) = match self.set(&missing, &taken) {
             Err(refusal) => (PushResult::Refused(refusal), Vec::new()),
             Ok(mut set) => {
                 set.defer_from(rows);
@@ -140,14 +141,14 @@ impl Taking<'_> {
         PushAnswer { no: self.push.no, hash: self.hash.clone(), result, mac: String::new() }
     }
 
-    fn set<'s>(&'s self, dropped: &'s BTreeMap<TableNo, Table>, taken: &'s Taken<'_>) -> Result<Set<'s>, Refusal> {
+    fn set<'s>(&'s self, missing: &'s Missing, taken: &'s Taken<'_>) -> Result<Set<'s>, Refusal> {
         if self.push.speaker.catalog != self.catalog.version {
             return Err(Refusal::Catalog(self.catalog.version));
         }
         if self.push.rows.len() > PUSH_ROWS_MAX {
             return Err(Refusal::Malformed(format!("{} rows: a push holds at most {PUSH_ROWS_MAX}", self.push.rows.len())));
         }
-        Set::new(self.catalog, dropped, &taken.rows).map_err(Refusal::Malformed)
+        Set::new(self.catalog, missing, &taken.rows).map_err(Refusal::Malformed)
     }
 
     /// Takes commands and rows. Returns the result and the keys answered exactly.

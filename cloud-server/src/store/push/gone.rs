@@ -1,11 +1,11 @@
 //! What the schema no longer has: a site that was away may still send edits of tables and columns that were dropped meanwhile. They park as
 //! `schema`, under the names that they had, with the rest of the row taken where there is one. So does a value that its column could hold
-//! under an older catalog, and an insert that could do without a value then.
+//! under an older catalog, and an insert that could do without a value then. Edits of a table that is suspended wait at their site.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::catalog::{Catalog, Column, ScopeRule, Table};
-use sync_core::change::RowChange;
+use sync_core::change::{Op, RowChange};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, TableNo};
 use sync_core::policy;
@@ -15,24 +15,46 @@ use super::set::{Fate, Item, Park, Set};
 use crate::store::error::StoreError;
 use crate::store::tx::WriteTx;
 
-/// The tables that rows of a push name and the catalog no longer has, as the last catalog had them that did. They hang from nothing.
-pub(super) async fn tables(tx: &WriteTx<'_>, catalog: &Catalog, rows: &[RowChange]) -> Result<BTreeMap<TableNo, Table>, StoreError> {
-    let unknown: BTreeSet<TableNo> = rows.iter().map(|row| row.table).filter(|no| catalog.table(*no).is_none()).collect();
-    let mut found = BTreeMap::new();
-    if unknown.is_empty() {
-        return Ok(found);
-    }
-    let numbers: Vec<i32> = unknown.iter().map(|no| no.0.cast_signed()).collect();
-    let sql = "SELECT DISTINCT ON (n) t FROM unnest($1::integer[]) n, rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') t
-               WHERE (t ->> 'no')::bigint = n ORDER BY n, k.version DESC";
-    for row in tx.query(sql, &[&numbers]).await? {
-        let table: Table = read(row.try_get(0)?)?;
-        if !table.engine {
-            let table = Table { references: Vec::new(), uniques: Vec::new(), indexes: Vec::new(), scope: ScopeRule::Global, ..table };
-            found.insert(table.no, table);
+/// The tables that rows of a push name and the catalog does not have.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// As the last catalog had them that did. They hang from nothing.
+    dropped: BTreeMap<TableNo, Table>,
+    /// The catalog in force has them, but they are not as it says for now.
+    suspended: BTreeMap<TableNo, Table>,
+}
+
+impl Missing {
+    pub(super) async fn of(tx: &WriteTx<'_>, catalog: &Catalog, rows: &[RowChange]) -> Result<Self, StoreError> {
+        let unknown: BTreeSet<TableNo> = rows.iter().map(|row| row.table).filter(|no| catalog.table(*no).is_none()).collect();
+        let mut missing = Self::default();
+        if unknown.is_empty() {
+            return Ok(missing);
         }
+        let numbers: Vec<i32> = unknown.iter().map(|no| no.0.cast_signed()).collect();
+        let sql = "SELECT DISTINCT ON (n) t, k.version >= $2
+                   FROM unnest($1::integer[]) n, rejoin.catalogs k, jsonb_array_elements(k.body -> 'tables') t
+                   WHERE (t ->> 'no')::bigint = n ORDER BY n, k.version DESC";
+        for row in tx.query(sql, &[&numbers, &catalog.version.0]).await? {
+            let table: Table = read(row.try_get(0)?)?;
+            if row.try_get(1)? {
+                missing.suspended.insert(table.no, table);
+            } else if !table.engine {
+                let table = Table { references: Vec::new(), uniques: Vec::new(), indexes: Vec::new(), scope: ScopeRule::Global, ..table };
+                missing.dropped.insert(table.no, table);
+            }
+        }
+        Ok(missing)
     }
-    Ok(found)
+
+    pub(super) fn table(&self, no: TableNo) -> Option<&Table> {
+        self.suspended.get(&no).or_else(|| self.dropped.get(&no))
+    }
+
+    /// What becomes of a row of this table: of a suspended one it waits at its site until the table is served again.
+    pub(super) fn fate(&self, table: &Table) -> Fate {
+        if self.suspended.contains_key(&table.no) { Fate::Deferred } else { Fate::Parked(park_of(table)) }
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T, StoreError> {
@@ -53,7 +75,7 @@ fn sums(item: &Item<'_>, gone: &Table) -> Vec<(ColumnNo, Value)> {
 }
 
 /// Why a row of a table that is gone is parked.
-pub(super) fn park_of(table: &Table) -> Park {
+fn park_of(table: &Table) -> Park {
     Park::new(ConflictKind::Schema, Vec::new(), format!("the table {} is no longer synced", table.name))
 }
 
@@ -89,14 +111,35 @@ fn lacking<'i>(item: &'i Item<'_>) -> impl Iterator<Item = ColumnNo> + 'i {
 }
 
 impl Set<'_> {
-    /// Whether the row's table is gone: there is nothing to read or write then.
+    /// Whether the row's table is gone or suspended: there is nothing to read or write then.
     pub(super) fn is_gone(&self, item: &Item<'_>) -> bool {
         self.catalog.table(item.table.no).is_none()
     }
 
+    /// Whether the row refers to one that is new and waits because its table is suspended.
+    pub(super) fn refers_to_suspended(&self, item: &Item<'_>) -> bool {
+        let updates = |other: &Item<'_>| matches!(other.change.op, Op::Update(_));
+        self.items.iter().filter(|other| matches!(other.fate, Fate::Deferred) && self.is_gone(other) && !other.is_delete()).any(|other| {
+            item.table.references.iter().filter(|reference| reference.table == other.table.no).any(|reference| {
+                let Some(values) = item.table.referred_by(reference, other.table, |no| item.new_value(item.table.position(no)?)) else {
+                    return false;
+                };
+                if reference.target == other.table.key {
+                    return !updates(other) && other.change.key.0 == values;
+                }
+                let of_other = |no: &ColumnNo| other.table.position(*no).and_then(|at| other.new_value(at));
+                reference.target.iter().zip(&values).all(|(no, value)| of_other(no).as_deref() == Some(value))
+            })
+        })
+    }
+
     /// Looks up the dropped columns that the rows name, for the names and types that they had.
     pub(super) async fn look_up_gone(&mut self, tx: &WriteTx<'_>) -> Result<(), StoreError> {
-        let open = self.items.iter().filter(|item| matches!(item.fate, Fate::Open) || self.is_gone(item));
+        let open = self.items.iter().filter(|item| match item.fate {
+            Fate::Open => true,
+            Fate::Deferred => false,
+            _ => self.is_gone(item),
+        });
         let unknown: BTreeSet<(TableNo, ColumnNo)> = open
             .flat_map(|item| {
                 let added = item.change.additions.iter().map(|addition| addition.column);

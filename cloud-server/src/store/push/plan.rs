@@ -119,7 +119,10 @@ impl Set<'_> {
             let Some(current) = &item.current else { return false };
             return self.items.iter().filter(deferred).any(|other| {
                 let to_this = other.table.references.iter().filter(|reference| reference.table == item.table.no);
-                to_this.into_iter().any(|reference| other.referred_to(reference) == target_values(item.table, reference, &current.row))
+                // What a suspended table's rows refer to cannot be read.
+                to_this.into_iter().any(|reference| {
+                    self.is_gone(other) || other.referred_to(reference) == target_values(item.table, reference, &current.row)
+                })
             });
         }
         let refers = item.table.references.iter().any(|reference| {
@@ -128,6 +131,7 @@ impl Set<'_> {
             matches!(parent.fate, Fate::Deferred) && (parent.current.is_none() || parent.cloud_key() != &parent.change.key)
         });
         refers
+            || self.refers_to_suspended(item)
             || item.table.uniques.iter().any(|unique| {
                 let Some(wanted) = new_tuple(item, &unique.columns) else { return false };
                 self.items.iter().filter(deferred).any(|other| {

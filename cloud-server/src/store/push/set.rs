@@ -13,7 +13,7 @@ use sync_core::reconcile::Loss;
 use sync_core::value::Value;
 use uuid::Uuid;
 
-use super::gone::park_of;
+use super::gone::Missing;
 use crate::store::row::StoredRow;
 use crate::store::tombstone::Tombstone;
 
@@ -77,7 +77,7 @@ pub(super) enum Fate {
     Write(Write),
     /// Deleted.
     Delete,
-    /// Somebody holds its scope, or what it depends on is deferred.
+    /// Somebody holds its scope, its table is suspended, or what it depends on is deferred.
     Deferred,
     /// Kept in a conflict.
     Parked(Park),
@@ -240,11 +240,11 @@ impl<'a> Item<'a> {
 pub(super) type Malformed = String;
 
 impl<'a> Set<'a> {
-    /// Sorts out the rows of a push. `gone`: the tables that it names and the catalog no longer has.
+    /// Sorts out the rows of a push. `missing`: the tables that it names and the catalog does not have.
     ///
     /// # Errors
     /// A table that never was, or two rows under one key.
-    pub(super) fn new(catalog: &'a Catalog, gone: &'a BTreeMap<TableNo, Table>, rows: &'a [RowChange]) -> Result<Self, Malformed> {
+    pub(super) fn new(catalog: &'a Catalog, missing: &'a Missing, rows: &'a [RowChange]) -> Result<Self, Malformed> {
         let levels: HashMap<TableNo, usize> = catalog.parents_first().iter().enumerate().map(|(level, table)| (table.no, level)).collect();
         let mut set = Self {
             catalog,
@@ -258,7 +258,8 @@ impl<'a> Set<'a> {
         let mut additions: HashSet<Uuid> = HashSet::new();
         for (index, change) in rows.iter().enumerate() {
             let known = catalog.table(change.table);
-            let table = known.or_else(|| gone.get(&change.table)).ok_or_else(|| format!("there is no table number {}", change.table))?;
+            let table =
+                known.or_else(|| missing.table(change.table)).ok_or_else(|| format!("there is no table number {}", change.table))?;
             let level = levels.get(&table.no).copied().unwrap_or_default();
             let mut item = Item {
                 change,
@@ -288,7 +289,7 @@ impl<'a> Set<'a> {
                 item.fate = Fate::Parked(Park::new(ConflictKind::Rejected, item.edited(), reason));
             }
             if known.is_none() && matches!(item.fate, Fate::Open) {
-                item.fate = Fate::Parked(park_of(table));
+                item.fate = missing.fate(table);
             }
             let twice = set.by_key.insert((table.no, &change.key), index).is_some()
                 || set.by_cloud_key.insert((table.no, item.cloud_key()), index).is_some();
