@@ -122,7 +122,7 @@ impl Project {
 
     /// The doctor names all of this as wrong.
     pub(crate) fn is_ill(&self, of: &[&str]) {
-        let said = self.rejoin(&["doctor"]);
+        let said = self.rejoin(&["doctor", "-v"]);
         assert!(!said.ok, "{}", said.text);
         for name in of {
             assert!(said.text.contains(name), "{name} is not named: {}", said.text);
