@@ -2,6 +2,9 @@
 //! sync-core or API type; drivers' errors stop behind it. Both servers implement it, one conformance suite runs against both.
 
 mod conflicts;
+mod edits;
+mod events;
+mod many;
 mod people;
 mod records;
 mod sync;
@@ -18,10 +21,12 @@ use sync_core::write::Draft;
 use tokio::sync::broadcast;
 
 pub use conflicts::{
-    Besides, BulkDecision, BulkOutcome, BulkReason, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    ConflictSort, DecisionState, Dependent, EditCounts, EditQuery, EditState, Event, HistoryEntry, LocalEdit, PolicyExample, PolicyTrial,
-    SiteDecision,
+    Besides, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery, ConflictSort, DecisionState,
+    Dependent, HistoryEntry, SiteDecision,
 };
+pub use edits::{EditCounts, EditQuery, EditState, LocalEdit};
+pub use events::Event;
+pub use many::{BulkDecision, BulkOutcome, BulkReason, PolicyExample, PolicyTrial};
 pub use people::{Principal, Role, Token, User};
 pub use records::{Digests, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Write};
 pub use sync::{LogQuery, LostProgram, NumbersLeft, OneWay, RunSummary, SyncControl, SyncStatus};
