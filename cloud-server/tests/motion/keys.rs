@@ -1,6 +1,7 @@
 //! A primary key that was changed: rows are fed again, and what is kept under keys follows.
 
 use serde_json::json;
+use sync_core::conflict::Resolution;
 use sync_core::value::ColumnType;
 
 use crate::Away;
@@ -94,4 +95,51 @@ async fn a_root_with_a_new_key_takes_its_sites_along() {
     site.rows.clear();
     site.pull().await;
     assert!(site.has("productions", "north") && site.has("sources", &id('s', 1)));
+}
+
+#[tokio::test]
+async fn a_parked_row_whose_key_became_another_rows_is_never_written_over_that_one() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[]).await;
+    cloud.run(&format!("INSERT INTO marks SELECT n, '{p}', 'theirs' FROM unnest(ARRAY['2', '05', '07']) n")).await;
+    cloud.run("ALTER TABLE marks ADD CONSTRAINT fair CHECK (note <> 'mine')").await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let insert = |site: &crate::site::Site<'_>, id: &str| site.insert("marks", &json!({"id": id, "production_id": p, "note": "mine"}));
+    let rows = vec![
+        insert(&site, "02"),
+        insert(&site, "9"),
+        insert(&site, "09"),
+        insert(&site, "0011"),
+        insert(&site, "011"),
+        site.update("marks", "05", &json!({"note": "mine"})),
+        site.update("marks", "07", &json!({"note": "mine"})),
+    ];
+    cloud.run("DELETE FROM marks WHERE id = '07'").await;
+    let answers = site.push(rows).await;
+    assert!(!crate::site::verdicts(&answers).contains(&"exact"));
+    cloud.run(&format!("INSERT INTO marks VALUES ('7', '{p}', 'theirs')")).await;
+    cloud.without_triggers("marks").await;
+    cloud.run("ALTER TABLE marks DROP CONSTRAINT fair, ALTER id TYPE integer USING id::integer").await;
+    let cloud = cloud.prepared_again().await;
+    let rows = "SELECT string_agg(id || ' ' || note, ', ' ORDER BY id) FROM marks";
+    assert_eq!(cloud.one::<String>(rows).await, "2 theirs, 5 theirs, 7 theirs");
+    let mut refused = Vec::new();
+    for conflict in crate::decisions::open_all(&cloud).await {
+        let decide = |resolution| crate::decisions::decide(&cloud, conflict.id, conflict.cloud_etag.clone(), resolution, Vec::new());
+        if let Err(error) = decide(Resolution::LocalWins).await {
+            let words = format!(
+                "marks {} is no key of the table by now, since keys have another form there: another row may have it, so only CLOUD_WINS can be decided",
+                conflict.record_id
+            );
+            assert!(error.to_string().contains(&words), "{error}");
+            decide(Resolution::CloudWins).await.unwrap();
+            refused.push(conflict.record_id);
+        }
+    }
+    refused.sort();
+    // 9 was there as it is; of two that became 11 one is that row.
+    assert!(refused == ["0011", "02", "07", "09"] || refused == ["011", "02", "07", "09"], "{refused:?}");
+    assert_eq!(cloud.one::<String>(rows).await, "2 theirs, 5 mine, 7 theirs, 9 mine, 11 mine");
 }

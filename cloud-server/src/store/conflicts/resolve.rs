@@ -16,7 +16,7 @@ use super::journal::tag;
 use super::plan::Plan;
 use super::settle::Settling;
 use super::show;
-use super::stored::{Found, Head, Stored, read, row_at};
+use super::stored::{Found, Head, Rowless, Stored, read, row_at};
 use super::undo;
 use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
@@ -202,7 +202,7 @@ pub(super) async fn carry_out(
     }
     match (found, command.way) {
         (found, Way::Undo) => settling.undo(tx, &found, command).await,
-        (Found::Rowless(head), _) => close_rowless(tx, settling, &head, command).await,
+        (Found::Rowless(head, why), _) => close_rowless(tx, settling, (&head, &why), command).await,
         (Found::Whole(stored), _) => decide(tx, settling, &stored, command).await,
     }
 }
@@ -210,12 +210,11 @@ pub(super) async fn carry_out(
 async fn close_rowless(
     tx: &mut WriteTx<'_>,
     settling: Settling<'_>,
-    head: &Head,
+    (head, why): (&Head, &Rowless),
     command: &ResolveCommand,
 ) -> Result<Result<(), Refused>, StoreError> {
     if command.resolution != Resolution::CloudWins || command.way != Way::Plain {
-        let reason = "nothing of this can be written at the cloud: only CLOUD_WINS can be decided";
-        return Ok(Err(Refused::Undecidable(reason.to_owned())));
+        return Ok(Err(Refused::Undecidable(why.to_string())));
     }
     settling.end(tx, head, Resolution::CloudWins).await?;
     Ok(Ok(()))

@@ -59,15 +59,28 @@ impl Head {
 /// A conflict as it is found.
 pub(super) enum Found<'a> {
     Whole(Box<Stored<'a>>),
-    /// The schema no longer has its table, the key is none, or the table is the engine's own: nothing of it can ever be written.
-    Rowless(Head),
+    /// Nothing of it can ever be written.
+    Rowless(Head, Rowless),
+}
+
+/// Why nothing of a conflict can be written. It can be decided for the cloud alone.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Rowless {
+    /// The schema no longer has its table, or the table is the engine's own.
+    #[error("nothing of this can be written at the cloud, which has no such table any more: only CLOUD_WINS can be decided")]
+    Table,
+    /// What its row is called is no key of the table by now, or only in another form, by which another row may be known.
+    #[error(
+        "{table} {record} is no key of the table by now, since keys have another form there: another row may have it, so only CLOUD_WINS can be decided"
+    )]
+    Key { table: String, record: String },
 }
 
 impl Found<'_> {
     pub(super) fn head(&self) -> &Head {
         match self {
             Self::Whole(stored) => &stored.head,
-            Self::Rowless(head) => head,
+            Self::Rowless(head, _) => head,
         }
     }
 }
@@ -141,8 +154,12 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
         root: row.try_get(13)?,
     };
     let table = u32::try_from(row.try_get::<_, i32>(1)?).ok().and_then(|no| catalog.table(TableNo(no)));
-    let Some(table) = table.filter(|table| !table.engine) else { return Ok(Found::Rowless(head)) };
-    let Ok(Some(key)) = table.parse_key(row.try_get(2)?) else { return Ok(Found::Rowless(head)) };
+    let Some(table) = table.filter(|table| !table.engine) else { return Ok(Found::Rowless(head, Rowless::Table)) };
+    let record: &str = row.try_get(2)?;
+    // `02` of a text key is not the row 2 of a number.
+    let Some(key) = table.parse_key(record).ok().flatten().filter(|key| key.to_string() == record) else {
+        return Ok(Found::Rowless(head, Rowless::Key { table: table.name.clone(), record: record.to_owned() }));
+    };
     let against = row.try_get::<_, Option<&str>>(7)?.and_then(|record| table.parse_key(record).ok().flatten());
     let kind: &str = row.try_get(3)?;
     let columns: Vec<String> = row.try_get(4)?;

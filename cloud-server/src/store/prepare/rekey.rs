@@ -1,6 +1,8 @@
 //! What is kept under rows' keys follows a primary key that was changed: tombstones by their images, times and history by the rows, open
 //! conflicts by what they hold, subscriptions by the root's rows.
 
+mod conflicts;
+
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, pin_mut};
@@ -9,7 +11,6 @@ use sync_core::id::{ColumnNo, Key};
 use sync_core::value::Value;
 use sync_core::write::row_from_json;
 use tokio_postgres::Transaction;
-use uuid::Uuid;
 
 use crate::store::capture::{key_array, scope_expression};
 use crate::store::error::StoreError;
@@ -43,10 +44,10 @@ pub(super) async fn keys(transaction: &Transaction<'_>, before: &Catalog, catalo
     for table in &catalog.tables {
         let Some(old) = before.table(table.no).filter(|old| is_rekeyed(old, table)) else { continue };
         tracing::info!(table = %table.name, "the primary key was changed");
+        conflicts::follow(transaction, old, table).await?;
         if tombstones(transaction, old, table).await? {
             lost.insert(table.no.0);
         }
-        conflicts(transaction, table).await?;
         if old.key != table.key {
             noted(transaction, old, table).await?;
             index(transaction, table).await?;
@@ -159,34 +160,6 @@ async fn index(transaction: &Transaction<'_>, table: &Table) -> Result<(), Store
         key = key.join(", ")
     );
     Ok(transaction.batch_execute(&sql).await?)
-}
-
-/// Open conflicts are known by the new key where they hold it; others stay, to be decided for the cloud.
-async fn conflicts(transaction: &Transaction<'_>, table: &Table) -> Result<(), StoreError> {
-    let no = table.no.0.cast_signed();
-    let sql = "SELECT id, record_id, cloud_record_id, cloud_data, base_data, local_data FROM rejoin.sync_conflicts
-               WHERE table_no = $1 AND resolution = 'PENDING'";
-    let (mut ids, mut records, mut against) = (Vec::<Uuid>::new(), Vec::<String>::new(), Vec::<Option<String>>::new());
-    for row in transaction.query(sql, &[&no]).await? {
-        let (record, other): (String, Option<String>) = (row.get(1), row.get(2));
-        let data: Vec<Option<serde_json::Value>> = (3..6).map(|at| row.get(at)).collect();
-        let key = |order: &[usize]| -> Option<String> {
-            let rows: Vec<_> = order.iter().filter_map(|at| data[*at].as_ref()).map(|json| row_from_json(table, json)).collect();
-            let value = |at: usize| rows.iter().find_map(|row| row[at].clone().filter(|value| !value.is_null()));
-            table.key_positions().map(value).collect::<Option<Vec<Value>>>().map(|values| Key(values).to_string())
-        };
-        let own = if other.is_some() { key(&[1, 2]) } else { key(&[0, 1, 2]) };
-        let Some(own) = own.filter(|own| *own != record) else { continue };
-        ids.push(row.get(0));
-        records.push(own);
-        against.push(other.and_then(|_| key(&[0])));
-    }
-    let sql = "UPDATE rejoin.sync_conflicts c SET record_id = u.record, cloud_record_id = u.against
-               FROM unnest($1::uuid[], $2::text[], $3::text[]) u(id, record, against)
-               WHERE c.id = u.id AND NOT EXISTS (SELECT FROM rejoin.sync_conflicts o WHERE o.table_no = c.table_no AND o.record_id = u.record
-                   AND o.replica = c.replica AND o.resolution = 'PENDING')";
-    transaction.execute(sql, &[&ids, &records, &against]).await?;
-    Ok(())
 }
 
 /// A site goes on holding the same root rows.

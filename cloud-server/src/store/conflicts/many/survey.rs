@@ -79,14 +79,10 @@ impl<'a> Survey<'a> {
             let family = families.remove(&wanted.id).unwrap_or_default();
             match found {
                 None => survey.refused.push((wanted.id, MEANWHILE.to_owned())),
-                Some(Found::Rowless(head)) if deciding.resolution == Resolution::CloudWins && family.is_empty() => {
+                Some(Found::Rowless(head, _)) if deciding.resolution == Resolution::CloudWins && family.is_empty() => {
                     survey.closes.push((head, Vec::new()));
                 }
-                Some(Found::Rowless(head)) => {
-                    survey
-                        .refused
-                        .push((head.id, "nothing of this can be written at the cloud: only CLOUD_WINS can be decided".to_owned()));
-                }
+                Some(Found::Rowless(head, why)) => survey.refused.push((head.id, why.to_string())),
                 Some(Found::Whole(stored)) => {
                     let name = (stored.table.no, stored.key.clone());
                     let current = rows.remove(&name);
