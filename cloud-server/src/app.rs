@@ -15,7 +15,7 @@ use crate::background::Background;
 use crate::config::CloudConfig;
 use crate::core::Core;
 use crate::http;
-use crate::postgres::PostgresError;
+use crate::postgres::{Cluster, PostgresError};
 use crate::private::Private;
 use crate::secret::SecretKey;
 use crate::settings::{LoadError, Settings};
@@ -115,7 +115,10 @@ impl Cloud {
         if let Some(file) = &config.settings {
             Settings::load(file)?.webhook().map_err(LoadError::from)?;
         }
-        make_folder(&config.data)?;
+        match &config.database_url {
+            Some(_) => make_folder(&config.data)?,
+            None => Cluster::make_folder(&config.data)?,
+        }
         let secret_file = config.secret_file.clone().unwrap_or_else(|| config.data.join("secret.key"));
         let key = SecretKey::load_or_make(&secret_file).map_err(CloudError::io(secret_file.display().to_string()))?;
         let private = match &config.database_url {

@@ -113,6 +113,14 @@ impl Cluster {
         }
     }
 
+    /// Makes a folder, unless it is there, in which or below which a cluster can live, whatever the umask says.
+    ///
+    /// # Errors
+    /// [`PostgresError::Io`] when it cannot be made.
+    pub(crate) fn make_folder(dir: &Path) -> Result<(), PostgresError> {
+        Account::for_server()?.make(dir)
+    }
+
     /// Whether a cluster was made in `dir`.
     #[must_use]
     pub fn exists(dir: &Path) -> bool {

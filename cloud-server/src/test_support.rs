@@ -73,11 +73,10 @@ impl Drop for Database {
 /// When the system has no room for a folder.
 #[must_use]
 pub fn cluster_dir() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .prefix("rejoin-postgres-")
-        .permissions(std::fs::Permissions::from_mode(0o711))
-        .tempdir()
-        .expect("a temporary folder")
+    let folder = tempfile::Builder::new().prefix("rejoin-postgres-").tempdir().expect("a temporary folder");
+    // Afterwards: what a folder is made with is less what the umask takes away.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).expect("a folder of our own");
+    folder
 }
 
 /// The cluster of this test process, started by the first call.

@@ -196,6 +196,24 @@ async fn a_cluster_to_be_killed_with_its_process() {
     tokio::time::sleep(Duration::from_secs(600)).await;
 }
 
+/// Run by the test below in a process of its own, whose umask closes what it makes.
+#[tokio::test]
+#[ignore = "a part of another test"]
+async fn a_cluster_under_another_umask() {
+    let dir = cluster_dir();
+    Cluster::start(&dir.path().join("data/of/its own"), Durability::Throwaway).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_starts_under_a_umask_that_closes_everything_to_others() {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "umask 077; exec \"$0\" --exact --ignored a_cluster_under_another_umask"])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[tokio::test]
 async fn it_goes_with_its_process_however_that_ends() {
     let dir = cluster_dir();

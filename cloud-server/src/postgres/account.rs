@@ -1,5 +1,6 @@
 //! Whom PostgreSQL runs as: it refuses root, so root lends it another user.
 
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -49,6 +50,20 @@ impl Account {
     pub(super) fn give(&self, path: &Path) -> Result<(), PostgresError> {
         let Self::Lent { uid, gid, .. } = self else { return Ok(()) };
         chown(path, Some(*uid), Some(*gid)).map_err(PostgresError::io("change the owner of", path))
+    }
+
+    /// Makes `folder` and what is missing above it, open to this account whatever the umask says: others may pass through, and learn nothing
+    /// but names that they know already.
+    pub(super) fn make(&self, folder: &Path) -> Result<(), PostgresError> {
+        let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        fs::create_dir_all(folder).map_err(PostgresError::io("create", folder))?;
+        if matches!(self, Self::Lent { .. }) {
+            for made in missing {
+                let mode = made.metadata().map_err(PostgresError::io("look at", made))?.permissions().mode();
+                fs::set_permissions(made, PermissionsExt::from_mode(mode | 0o011)).map_err(PostgresError::io("open", made))?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks that this account may enter `folder` and every folder above it.

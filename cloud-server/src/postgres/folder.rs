@@ -26,7 +26,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn open(dir: &Path, account: Account) -> Result<Self, PostgresError> {
-        fs::create_dir_all(dir).map_err(PostgresError::io("create", dir))?;
+        account.make(dir)?;
         let dir = dir.canonicalize().map_err(PostgresError::io("find", dir))?;
         account.check_reaches(&dir)?;
         let path = dir.join("lock");
