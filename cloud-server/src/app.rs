@@ -147,7 +147,7 @@ impl Cloud {
         let webhook = settings.webhook().map_err(LoadError::from)?;
         let seen = Seen::now(&db).await?;
         let start = Start::default();
-        let (catalog, held) = match prepare::enforce(&db, &settings, system, &Pace::quiet(), &start).await {
+        let (catalog, moved) = match prepare::enforce(&db, &settings, system, &Pace::quiet(), &start).await {
             Ok(catalog) => (catalog, None),
             Err(error) => match prepare::to_go_on_under(&db, &error).await? {
                 Some(catalog) => (catalog, Some(error)),
@@ -159,8 +159,8 @@ impl Cloud {
         let keep = settings.history.keep();
         let source = Source::new(settings, system, config.settings.clone(), start);
         let core = Arc::new(Core::new(db.clone(), key, epoch, source, catalog));
-        if let Some(error) = held {
-            core.hold(&error).await?;
+        if let Some(error) = moved {
+            core.suspend(&error).await?;
         }
         tokio::spawn(prune_history(Arc::downgrade(&core), keep));
         let mut api = config.api.clone();

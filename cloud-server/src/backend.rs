@@ -43,18 +43,6 @@ impl Core {
         }
         Err(BackendError::Unavailable("tables or columns were renamed this moment: ask again by the names of now".to_owned()))
     }
-
-    /// The catalog of now, where this one does not fit the database any more.
-    async fn renewed(&self, catalog: &Arc<Catalog>, error: &StoreError) -> Result<Arc<Catalog>> {
-        tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
-        let refreshed = self.refresh_catalog().await;
-        let fresh = Self::catalog(self);
-        if Arc::ptr_eq(&fresh, catalog) {
-            let why = refreshed.err().map_or_else(|| error.to_string(), |error| error.to_string());
-            return Err(BackendError::Unavailable(format!("the schema was changed and cannot be served as it is: {why}")));
-        }
-        Ok(fresh)
-    }
 }
 
 /// Whether every table and column is called as before: requests come with names, and have become numbers.

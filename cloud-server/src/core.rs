@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use conflict_ui_api::config::Rate;
+use conflict_ui_api::error::BackendError;
 use conflict_ui_api::limiter::Limiter;
 use conflict_ui_api::problem::{Answer, Problem};
 use sync_core::catalog::Catalog;
@@ -46,19 +47,19 @@ struct InForce {
     published: Arc<Catalog>,
     /// Without the tables that are suspended.
     served: Arc<Catalog>,
-    held: Option<Arc<Held>>,
+    suspended: Option<Arc<Suspended>>,
 }
 
 /// The schema moved, and no catalog can be made of it.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+struct Suspended {
     /// Why not; names the line of `rejoin.toml`.
     reason: String,
     /// The tables that are not served meanwhile.
     tables: Vec<String>,
 }
 
-impl Held {
+impl Suspended {
     /// What sites are told; nothing where they miss nothing.
     fn words(&self) -> Option<String> {
         let tables = self.tables.join(", ");
@@ -69,14 +70,14 @@ impl Held {
 
 impl InForce {
     fn whole(catalog: Arc<Catalog>) -> Self {
-        Self { published: Arc::clone(&catalog), served: catalog, held: None }
+        Self { published: Arc::clone(&catalog), served: catalog, suspended: None }
     }
 
-    fn held(published: Arc<Catalog>, suspended: &BTreeSet<TableNo>, reason: String) -> Self {
+    fn without(published: Arc<Catalog>, suspended: &BTreeSet<TableNo>, reason: String) -> Self {
         let (gone, tables): (Vec<_>, Vec<_>) = published.tables.iter().cloned().partition(|table| suspended.contains(&table.no));
         let names = gone.into_iter().map(|table| table.name).collect();
         let served = Arc::new(Catalog { tables, ..Catalog::clone(&published) });
-        Self { published, served, held: Some(Arc::new(Held { reason, tables: names })) }
+        Self { published, served, suspended: Some(Arc::new(Suspended { reason, tables: names })) }
     }
 }
 
@@ -111,8 +112,8 @@ impl Core {
     }
 
     /// What sites are told where they are not served all of it.
-    pub(crate) fn held(&self) -> Option<String> {
-        self.in_force().held.and_then(|held| held.words())
+    pub(crate) fn suspended(&self) -> Option<String> {
+        self.in_force().suspended.and_then(|suspended| suspended.words())
     }
 
     fn in_force(&self) -> InForce {
@@ -134,7 +135,7 @@ impl Core {
             }
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
-                self.hold(&error).await?;
+                self.suspend(&error).await?;
                 Err(error)
             }
         }
@@ -143,49 +144,69 @@ impl Core {
     async fn put_in_force(&self, catalog: Arc<Catalog>) -> Result<(), StoreError> {
         // Who only follows has not looked whether the tables fit again.
         let looked = !self.source.start.follows();
-        let was_held = {
-            let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-            let again = now.held.is_some() && looked && catalog.version == now.published.version;
-            let was_held = now.held.is_some() && (again || catalog.version > now.published.version);
-            if again || catalog.version > now.published.version {
-                tracing::info!(version = %catalog.version, "a new catalog is in force");
-                *now = InForce::whole(catalog);
-            }
-            was_held
+        let is_news = |now: &InForce| {
+            let again = looked && now.suspended.is_some() && catalog.version == now.published.version;
+            again || catalog.version > now.published.version
         };
-        if was_held {
+        let before = self.in_force();
+        if before.suspended.is_some() && is_news(&before) {
+            // Told before it is remembered: what fails here is done again at the next look.
             events::of_schema(&self.db.client().await?, None).await?;
+        }
+        let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if is_news(&now) {
+            tracing::info!(version = %catalog.version, "a new catalog is in force");
+            *now = InForce::whole(catalog);
         }
         Ok(())
     }
 
-    /// Serves on under the catalog in force.
+    /// Serves on under the catalog in force, without the tables that are not there as it says.
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) async fn hold(&self, error: &PrepareError) -> Result<(), PrepareError> {
+    pub(crate) async fn suspend(&self, error: &PrepareError) -> Result<(), PrepareError> {
         let published = self.published();
-        let Some(suspended) = prepare::suspend(&self.db, &published).await? else { return Ok(()) };
-        let held = InForce::held(Arc::clone(&published), &suspended, error.to_string());
-        {
-            let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-            if now.published.version != published.version || now.held == held.held {
-                return Ok(());
-            }
-            *now = held.clone();
+        let Some(tables) = prepare::suspend(&self.db, &published).await? else { return Ok(()) };
+        let next = InForce::without(published, &tables, error.to_string());
+        let before = self.in_force();
+        if before.published.version != next.published.version || before.suspended == next.suspended {
+            return Ok(());
         }
-        let Some(held) = held.held else { return Ok(()) };
-        let Held { reason, tables } = &*held;
-        tracing::error!(
-            reason, suspended = ?tables,
-            "the schema changed and cannot be brought in; serving goes on under the catalog in force: see rejoin doctor"
-        );
-        let mut client = self.db.client().await?;
-        let transaction = client.transaction().await?;
-        notices::of_schema(&transaction, published.version, reason, tables).await?;
-        events::of_schema(&transaction, Some(reason)).await?;
-        transaction.commit().await?;
+        if let Some(suspended) = &next.suspended {
+            let Suspended { reason, tables } = &**suspended;
+            tracing::error!(
+                reason, suspended = ?tables,
+                "the schema changed and cannot be brought in; serving goes on under the catalog in force: see rejoin doctor"
+            );
+            // Told before it is remembered: what fails here is done again at the next look.
+            let mut client = self.db.client().await?;
+            let transaction = client.transaction().await?;
+            notices::of_schema(&transaction, next.published.version, reason, tables).await?;
+            events::of_schema(&transaction, Some(reason)).await?;
+            transaction.commit().await?;
+        }
+        let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if now.published.version == next.published.version {
+            *now = next;
+        }
         Ok(())
+    }
+
+    /// The catalog of now, where this one does not fit the database any more: somebody altered a table and did not say so. The tables that are as
+    /// they were are served in any case.
+    ///
+    /// # Errors
+    /// `Unavailable`: there is no other; what was asked cannot be served for now.
+    pub(crate) async fn renewed(&self, than: &Arc<Catalog>, error: &StoreError) -> Result<Arc<Catalog>, BackendError> {
+        tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
+        let refreshed = self.refresh_catalog().await;
+        let fresh = self.catalog();
+        if Arc::ptr_eq(&fresh, than) {
+            let why = refreshed.err().map_or_else(|| error.to_string(), |error| error.to_string());
+            return Err(BackendError::Unavailable(format!("the schema was changed and cannot be served as it is: {why}")));
+        }
+        Ok(fresh)
     }
 
     /// Counts a refused credential.

@@ -128,7 +128,7 @@ pub struct Syncer {
     /// What the last log row said of rows that somebody must put right; said again only when it changes.
     told: Option<String>,
     /// Which tables the cloud does not serve for now, and why.
-    held: Option<String>,
+    suspended: Option<String>,
     /// When it was last looked for rows that are old enough to go.
     purged: Option<Instant>,
 }
@@ -158,7 +158,7 @@ impl Syncer {
             identity,
             plan: None,
             current: None,
-            held: None,
+            suspended: None,
             forked: false,
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
             told: None,

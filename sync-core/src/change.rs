@@ -143,7 +143,7 @@ pub enum Verdict {
     Accepted,
     /// The cloud had this content already.
     NoOp,
-    /// Somebody holds the scope, or what the row depends on was deferred: it stays dirty and is sent again.
+    /// Somebody holds the scope, the table is not served for now, or what the row depends on was deferred: it stays dirty and is sent again.
     Deferred,
     /// Some or all of it clashed or was refused and is kept in this conflict.
     Parked(ConflictId),

@@ -60,7 +60,7 @@ pub(super) async fn replica(
 pub(super) async fn push(State(core): State<Arc<Core>>, Speaking(site): Speaking, Raw(body): Raw) -> Answer<Encoded<PushAnswer>> {
     let catalog = core.catalog();
     let taken = push::push(&core.db, &core.key, &catalog, &site, &body).await;
-    let taken = match fitting(&core, &catalog, &taken).await? {
+    let taken = match newer(&core, &catalog, &taken).await? {
         Some(catalog) => push::push(&core.db, &core.key, &catalog, &site, &body).await,
         None => taken,
     };
@@ -71,12 +71,12 @@ pub(super) async fn push(State(core): State<Arc<Core>>, Speaking(site): Speaking
 pub(super) async fn pull(State(core): State<Arc<Core>>, Speaking(site): Speaking, Message(pull): Message<Pull>) -> Answer<Encoded<Page>> {
     let catalog = core.catalog();
     let page = pull::pull(&core.db, &core.key, &catalog, &site, &pull).await;
-    let page = match fitting(&core, &catalog, &page).await? {
+    let page = match newer(&core, &catalog, &page).await? {
         Some(catalog) => pull::pull(&core.db, &core.key, &catalog, &site, &pull).await,
         None => page,
     };
     let mut page = page.map_err(problem)?;
-    page.held = core.held();
+    page.suspended = core.suspended();
     // A scope that was taken from the site, and of which it names no cursor any more, is let go.
     let gone: Vec<&ScopeId> = site.leaving.iter().filter(|scope| pull.cursors.iter().all(|cursor| cursor.scope != **scope)).collect();
     if !gone.is_empty() {
@@ -125,20 +125,11 @@ async fn record(core: &Core, site: &SiteIdentity, upload: &LogUpload) -> Result<
     Ok(transaction.commit().await?)
 }
 
-/// Another catalog, where the one in force turned out not to fit the database any more: somebody altered a table and did not say so. The tables
-/// that are as they were are served in any case.
-async fn fitting<T>(core: &Core, catalog: &Arc<Catalog>, outcome: &Result<T, SyncError>) -> Answer<Option<Arc<Catalog>>> {
-    let Err(SyncError::Store(error)) = outcome else { return Ok(None) };
-    if !error.is_unfit() {
-        return Ok(None);
-    }
-    tracing::warn!(%error, "the catalog does not fit the database any more: looking at the database again");
-    let made = core.refresh_catalog().await;
-    let fresh = core.catalog();
-    match made {
-        _ if !Arc::ptr_eq(&fresh, catalog) => Ok(Some(fresh)),
-        Ok(_) => Ok(None),
-        Err(error) => Err(BackendError::Unavailable(format!("the schema was changed and does not fit rejoin.toml: {error}")).into()),
+/// A newer catalog, where the one in force turned out not to fit the database any more. A site asks by numbers, which mean the same under both.
+async fn newer<T>(core: &Core, catalog: &Arc<Catalog>, outcome: &Result<T, SyncError>) -> Answer<Option<Arc<Catalog>>> {
+    match outcome {
+        Err(SyncError::Store(error)) if error.is_unfit() => Ok(Some(core.renewed(catalog, error).await?)),
+        _ => Ok(None),
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn of_runs(db: &impl GenericClient, site: &str, ended: &[RunSta
 /// The store failed.
 pub(crate) async fn of_schema(db: &impl GenericClient, error: Option<&str>) -> Result<(), StoreError> {
     let error = error.map(super::notices::bounded);
-    tell(db, &[Event::Schema { what: if error.is_some() { "held" } else { "published" }.to_owned(), error }]).await
+    tell(db, &[Event::Schema { what: if error.is_some() { "suspended" } else { "published" }.to_owned(), error }]).await
 }
 
 async fn tell(db: &impl GenericClient, events: &[Event]) -> Result<(), StoreError> {

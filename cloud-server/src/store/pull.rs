@@ -92,7 +92,10 @@ async fn read(
     if pull.speaker.catalog != catalog.version {
         // Fetch the catalog first: rows of another one cannot be read.
         let (heads, gone, tables) = Default::default();
-        return Ok(Some((Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None, held: None }, replica)));
+        return Ok(Some((
+            Page { cloud_epoch: epoch, catalog: catalog.version, heads, gone, tables, next: None, suspended: None },
+            replica,
+        )));
     }
     if let Some(answered) = &pull.answered {
         check_answered(db, key, pull, &replica, answered).await?;

@@ -3,8 +3,8 @@
 //! Reading order: this file, `admit` (exactly once), `set` (the rows under way), `load` (what the database has of them, and their scopes),
 //! `gone` (what the schema no longer has), `leased` (keys with numbers that are somebody else's), `fixed` (numbers that PostgreSQL alone gives), `unfed` (rows that wait to be fed again), `plan` (decisions), `apply` with `units`, `write`, `deletes`, `blocked` and `refusal` (writing, and isolating what is refused), `answer`.
 //!
-//! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds come back
-//! deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
+//! Nothing blocks the queue: every push that can be read is answered and its number consumed. Rows of a scope that somebody holds and
+//! rows of a table that is suspended come back deferred, rows that cannot be accepted are parked, a push that makes no sense is refused as a whole.
 
 mod additions;
 mod admit;

@@ -264,3 +264,20 @@ pub(crate) async fn sql(database: &cloud_server::test_support::Database, sql: &s
     drop(client);
     driver.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_brought_in_is_told_also_where_that_could_not_be_stored_at_first() {
+    let (database, receiver) = (database().await, Receiver::start(&[]).await);
+    let running = Running::start(&database, &[receiver.url()], PRIVATE, pace()).await;
+    sql(
+        &database,
+        "ALTER TABLE rejoin.notices ADD CONSTRAINT no_room CHECK (kind <> 'schema'); ALTER TABLE sources DROP CONSTRAINT sources_pkey CASCADE",
+    )
+    .await;
+    let refresh = async || running.admin().post("/api/rejoin/catalog/refresh", json!({})).await.status;
+    assert!(refresh().await.is_server_error());
+    sql(&database, "ALTER TABLE rejoin.notices DROP CONSTRAINT no_room").await;
+    assert_eq!(refresh().await, StatusCode::UNPROCESSABLE_ENTITY);
+    let message = receiver.wait_for(1).await.remove(0).json;
+    assert_eq!((&message["type"], &message["data"]["tables"]), (&json!("schema.suspended"), &json!(["source_outputs", "sources"])));
+}

@@ -27,9 +27,9 @@ pub enum Event {
     },
     /// The cloud's schema was changed.
     Schema {
-        /// `held`: it cannot be brought in, and the catalog in force is served on; `published`: it was, after all.
+        /// `suspended`: it cannot be brought in, and the catalog in force is served on; `published`: it was, after all.
         what: String,
-        /// Why it is held.
+        /// Why it cannot.
         error: Option<String>,
     },
     /// The listener was too slow, and events were dropped: look at everything again.

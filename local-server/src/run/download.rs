@@ -16,7 +16,7 @@ impl Syncer {
             Ok(applied) => {
                 report.records += applied.received;
                 report.moved |= applied.received > 0;
-                let problems: Vec<String> = applied.problems.into_iter().chain(self.held.clone()).collect();
+                let problems: Vec<String> = applied.problems.into_iter().chain(self.suspended.clone()).collect();
                 if problems.is_empty() {
                     return Ok(());
                 }
@@ -55,7 +55,7 @@ impl Syncer {
                 }
                 other => other?,
             };
-            self.held.clone_from(&page.held);
+            self.suspended.clone_from(&page.suspended);
             if page.cloud_epoch != self.identity.cloud_epoch {
                 self.db.apply(spool::discard).await?;
                 let (cloud, here) = (page.cloud_epoch.to_string(), self.identity.cloud_epoch.to_string());

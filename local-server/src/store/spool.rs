@@ -156,7 +156,7 @@ mod tests {
             gone: Vec::new(),
             tables: Vec::new(),
             next: more.then(|| Window { from: Vec::new(), heads: Vec::new(), after: None }),
-            held: None,
+            suspended: None,
         }
     }
 

@@ -360,7 +360,7 @@ fn what_a_raised_generation_does_not_bring_is_gone_and_an_edit_of_it_is_one_of_a
         gone: vec![],
         tables: vec![rows],
         next: None,
-        held: None,
+        suspended: None,
     };
     site.sync(|connection| {
         let plan = hidden::plan(connection, site.catalog.clone().into()).unwrap();

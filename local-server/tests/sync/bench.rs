@@ -132,7 +132,7 @@ pub(crate) fn page(heads: &[(&ScopeId, i64)]) -> Page {
         gone: vec![],
         tables: vec![],
         next: None,
-        held: None,
+        suspended: None,
     }
 }
 

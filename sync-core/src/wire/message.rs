@@ -230,7 +230,7 @@ pub struct Page {
     pub next: Option<Window>,
     /// Which tables the cloud does not serve for now, and why, for people: its schema was changed and does not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<String>,
+    pub suspended: Option<String>,
 }
 
 /// Live rows of one table.

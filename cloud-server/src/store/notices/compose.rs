@@ -25,7 +25,7 @@ pub(super) async fn body(client: &mut Client, id: Uuid) -> Result<String, StoreE
         "conflicts" => ("conflicts.new", conflicts(&transaction, &about).await?),
         "silence" => ("site.silent", about),
         "back" => ("site.back", about),
-        "schema" => ("schema.held", about),
+        "schema" => ("schema.suspended", about),
         _ => ("run.failed", about),
     };
     let now: DateTime<Utc> = row.try_get(3)?;

@@ -92,6 +92,6 @@ impl Builder {
     }
 
     pub(super) fn finish(self, cloud_epoch: CloudEpoch, catalog: &Catalog, heads: Vec<Cursor>, next: Option<Window>) -> Page {
-        Page { cloud_epoch, catalog: catalog.version, heads, gone: self.gone, tables: self.tables, next, held: None }
+        Page { cloud_epoch, catalog: catalog.version, heads, gone: self.gone, tables: self.tables, next, suspended: None }
     }
 }
