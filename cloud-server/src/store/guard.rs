@@ -3,7 +3,8 @@
 //!
 //! And whether all of their rows are shown: FORCE ROW LEVEL SECURITY hides some from their owner too.
 //!
-//! Asked once in a transaction that reads or writes rows, behind the tables' locks: from then on no name changes until the transaction ends.
+//! Asked once in every transaction that writes rows, or shows or feeds those of whole tables (records, pages, digests), behind the tables' locks:
+//! from then on no name changes until the transaction ends. Lists of conflicts and histories say what was written down, and ask nothing.
 
 use std::collections::BTreeSet;
 
