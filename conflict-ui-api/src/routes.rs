@@ -10,7 +10,7 @@ use axum::{Extension, Router};
 use crate::api::{conflicts, digests, docs, edits, events, health, history, import, policies, records, sign_in, sync, tokens, users};
 use crate::backend::Role;
 use crate::door::door;
-use crate::openapi::doc::{Doc, EDITS, FILTERED, LISTED, PAGED, RUNS, SHOWN, SORTED, Shape, VIA, doc};
+use crate::openapi::doc::{Doc, EDITS, FILTERED, LISTED, OF_SITE, PAGED, RUNS, SHOWN, SORTED, Shape, VIA, doc};
 use crate::openapi::{Listed, openapi};
 use crate::pages;
 use crate::problem::{Code, Problem};
@@ -181,7 +181,7 @@ pub fn routes() -> Vec<Route> {
         Route::delete("/api/rejoin/tokens/{id}", Viewer, tokens::revoke).says(doc("Revokes an API token").answers(204, Nothing)),
         // Whole data sets, and what is compared when all is said to be equal.
         Route::get("/api/rejoin/digests", Admin, digests::digests)
-            .says(doc("What this server holds, to be compared").gives(Json("Digests"))),
+            .says(doc("What this server holds, to be compared").asks(&[OF_SITE]).gives(Json("Digests"))),
         Route::new(Method::POST, "/api/rejoin/import", Admin, import::handler())
             .says(doc("Writes a data set, all or none").takes(Json("Import")).gives(Json("Imported"))),
         Route::get("/openapi.json", Viewer, openapi).says(doc("This document").gives(Json("object"))),

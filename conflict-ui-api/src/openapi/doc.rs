@@ -121,6 +121,9 @@ pub const EDITS: &[Parameter] = &[
     parameter("format", "json|ndjson", "ndjson: all of them, a line each"),
 ];
 
+/// Of which site a digest is.
+pub const OF_SITE: &[Parameter] = &[parameter("site", "string", "only what this site should hold; without it, everything")];
+
 /// Which runs.
 pub const RUNS: &[Parameter] = &[parameter("server", "string", "of this server")];
 
