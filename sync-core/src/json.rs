@@ -13,9 +13,13 @@ use crate::value::canonical_decimal;
 /// exponents that it would be far larger than any message when they are written out.
 #[must_use]
 pub fn canonical(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    write(text.trim(), 0, text.len() * 2 + VALUE_BYTES_MAX, &mut out)?;
-    Some(out)
+    Writer::of(text, CANONICAL)
+}
+
+/// As `jsonb` writes itself: shorter keys first, and white space. `None` as for [`canonical`].
+#[must_use]
+pub fn as_jsonb(text: &str) -> Option<String> {
+    Writer::of(text, JSONB)
 }
 
 /// A JSON text that has no canonical form, as it is written; `None` where it is not JSON or holds a NUL, which `jsonb` refuses.
@@ -33,65 +37,103 @@ pub fn as_written(text: &str) -> Option<String> {
     serde_json::from_str::<&RawValue>(text).is_ok().then(|| text.to_owned())
 }
 
-fn write(text: &str, depth: usize, room: usize, out: &mut String) -> Option<()> {
-    if depth > JSON_DEPTH_MAX || out.len() > room {
-        return None;
-    }
-    match text.as_bytes().first()? {
-        b'{' => {
-            // A later key of the same name wins, as in jsonb.
-            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            out.push('{');
-            for (index, (name, member)) in members.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_string(name, out)?;
-                out.push(':');
-                write(member.get(), depth + 1, room, out)?;
-            }
-            out.push('}');
-        }
-        b'[' => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write(item.get(), depth + 1, room, out)?;
-            }
-            out.push(']');
-        }
-        b'"' => write_string(&serde_json::from_str::<String>(text).ok()?, out)?,
-        b't' | b'f' | b'n' => {
-            serde_json::from_str::<Option<bool>>(text).ok()?;
-            out.push_str(text);
-        }
-        _ => {
-            let _: &RawValue = serde_json::from_str(text).ok()?;
-            out.push_str(&canonical_decimal(text)?);
-        }
-    }
-    Some(())
+/// How a text is laid out.
+#[derive(Clone, Copy)]
+struct Style {
+    comma: &'static str,
+    colon: &'static str,
+    /// Keys by length, then by bytes; else by bytes alone.
+    shorter_first: bool,
 }
 
-fn write_string(text: &str, out: &mut String) -> Option<()> {
-    if text.contains('\0') {
-        return None;
+const CANONICAL: Style = Style { comma: ",", colon: ":", shorter_first: false };
+const JSONB: Style = Style { comma: ", ", colon: ": ", shorter_first: true };
+
+struct Writer {
+    style: Style,
+    /// Bytes that it may write.
+    room: usize,
+    out: String,
+}
+
+impl Writer {
+    fn of(text: &str, style: Style) -> Option<String> {
+        let mut writer = Self { style, room: text.len() * 2 + VALUE_BYTES_MAX, out: String::with_capacity(text.len()) };
+        writer.value(text.trim(), 0)?;
+        Some(writer.out)
     }
-    out.push_str(&serde_json::to_string(text).ok()?);
-    Some(())
+
+    fn value(&mut self, text: &str, depth: usize) -> Option<()> {
+        if depth > JSON_DEPTH_MAX || self.out.len() > self.room {
+            return None;
+        }
+        match text.as_bytes().first()? {
+            b'{' => {
+                // A later key of the same name wins, as in jsonb.
+                let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+                let mut members: Vec<_> = members.into_iter().collect();
+                if self.style.shorter_first {
+                    members.sort_by_key(|(name, _)| name.len());
+                }
+                self.out.push('{');
+                for (index, (name, member)) in members.iter().enumerate() {
+                    self.comma(index);
+                    self.string(name)?;
+                    self.out.push_str(self.style.colon);
+                    self.value(member.get(), depth + 1)?;
+                }
+                self.out.push('}');
+            }
+            b'[' => {
+                let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+                self.out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    self.comma(index);
+                    self.value(item.get(), depth + 1)?;
+                }
+                self.out.push(']');
+            }
+            b'"' => self.string(&serde_json::from_str::<String>(text).ok()?)?,
+            b't' | b'f' | b'n' => {
+                serde_json::from_str::<Option<bool>>(text).ok()?;
+                self.out.push_str(text);
+            }
+            _ => {
+                let _: &RawValue = serde_json::from_str(text).ok()?;
+                self.out.push_str(&canonical_decimal(text)?);
+            }
+        }
+        Some(())
+    }
+
+    fn comma(&mut self, index: usize) {
+        if index > 0 {
+            self.out.push_str(self.style.comma);
+        }
+    }
+
+    fn string(&mut self, text: &str) -> Option<()> {
+        if text.contains('\0') {
+            return None;
+        }
+        self.out.push_str(&serde_json::to_string(text).ok()?);
+        Some(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::{as_jsonb, canonical};
 
     #[test]
     fn keys_are_sorted_and_numbers_normal_at_every_depth() {
         assert_eq!(canonical(r#" {"b":[1.50,{"z":null,"y":"é"}],"a":true} "#).unwrap(), r#"{"a":true,"b":[1.5,{"y":"é","z":null}]}"#);
         assert_eq!(canonical(r#"{"a":1,"a":2}"#).unwrap(), r#"{"a":2}"#);
+    }
+
+    #[test]
+    fn jsonb_writes_shorter_keys_first() {
+        assert_eq!(as_jsonb(r#"{"b":[1.5,{}],"aa":"é","a":null}"#).unwrap(), r#"{"a": null, "b": [1.5, {}], "aa": "é"}"#);
     }
 
     #[test]
@@ -102,7 +144,8 @@ mod tests {
 
     #[test]
     fn exponents_do_not_fill_the_memory() {
-        assert_eq!(canonical(&format!("[{}]", vec!["1e131072"; 20_000].join(","))), None);
+        let many = format!("[{}]", vec!["1e131072"; 20_000].join(","));
+        assert_eq!((canonical(&many), as_jsonb(&many)), (None, None));
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! Values as PostgreSQL writes them, in a session with UTC, ISO, postgres and hex; and texts as columns of a length take them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
 
 use super::{Shape, range};
-use crate::limits::JSON_DEPTH_MAX;
+use crate::json;
 use crate::value::{ColumnType, Value, array, network};
 
 /// `value::text`: in two types the cast writes another text than the type.
@@ -102,42 +99,9 @@ fn trimmed(time: &str) -> &str {
     if time.contains('.') { time.trim_end_matches('0').trim_end_matches('.') } else { time }
 }
 
-/// As `jsonb` writes itself: keys by length, then by bytes. What nests deeper than is read stays as it is.
+/// As `jsonb` writes itself. What nests deeper than is read stays as it is.
 pub(super) fn json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 4);
-    write_json(text.trim(), 0, &mut out).map_or_else(|| text.to_owned(), |()| out)
-}
-
-fn write_json(text: &str, depth: usize, out: &mut String) -> Option<()> {
-    if depth > JSON_DEPTH_MAX {
-        return None;
-    }
-    match text.as_bytes().first()? {
-        b'{' => {
-            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            let mut members: Vec<_> = members.into_iter().collect();
-            members.sort_by(|(left, _), (right, _)| (left.len(), left).cmp(&(right.len(), right)));
-            out.push('{');
-            for (at, (name, member)) in members.iter().enumerate() {
-                out.push_str(if at > 0 { ", " } else { "" });
-                out.push_str(&serde_json::to_string(name).ok()?);
-                out.push_str(": ");
-                write_json(member.get(), depth + 1, out)?;
-            }
-            out.push('}');
-        }
-        b'[' => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                out.push_str(if at > 0 { ", " } else { "" });
-                write_json(item.get(), depth + 1, out)?;
-            }
-            out.push(']');
-        }
-        _ => out.push_str(text),
-    }
-    Some(())
+    json::as_jsonb(text).unwrap_or_else(|| text.to_owned())
 }
 
 /// As `boolean` reads a text.
