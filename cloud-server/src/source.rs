@@ -3,17 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+
+use sync_core::limits::{SETTINGS_READS_MAX, SETTINGS_SETTLE};
 
 use crate::settings::{LoadError, Settings};
 use crate::store::prepare::lead::{FOLLOWS, Start};
 use crate::systems::BuiltIn;
-
-/// How long a file must stay as it is before it counts: whoever writes it may be in the middle, and its beginning say something else.
-const SETTLE: Duration = Duration::from_millis(100);
-
-/// How often it is read while it changes; then it waits for the next look.
-const READS_MAX: u32 = 20;
 
 /// The settings in force, and where they come from.
 #[derive(Debug)]
@@ -105,8 +100,8 @@ impl State {
 /// What the file says once it stays as it is; `None`: it does not.
 async fn settled<F: Future<Output = io::Result<String>>>(first: io::Result<String>, read: impl Fn() -> F) -> Option<io::Result<String>> {
     let mut last = first;
-    for _ in 0..READS_MAX {
-        tokio::time::sleep(SETTLE).await;
+    for _ in 0..SETTINGS_READS_MAX {
+        tokio::time::sleep(SETTINGS_SETTLE).await;
         let next = read().await;
         if last.as_ref().ok() == next.as_ref().ok() {
             return Some(next);
@@ -146,7 +141,7 @@ mod tests {
             seen(&["root = 'a'\n", "", "root = 'a'\n", "root = 'a'\nleft_out = ['b']\n"]).await.unwrap(),
             "root = 'a'\nleft_out = ['b']\n"
         );
-        let growing: Vec<String> = (0..=READS_MAX + 1).map(|no| "#".repeat(no as usize)).collect();
+        let growing: Vec<String> = (0..=SETTINGS_READS_MAX + 1).map(|no| "#".repeat(no as usize)).collect();
         assert_eq!(seen(&growing.iter().map(String::as_str).collect::<Vec<_>>()).await, None);
     }
 }

@@ -1,9 +1,9 @@
 //! The cloud notices that the schema moved, and publishes what it moved to.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sync_core::limits::{SCHEMA_POLL, SCHEMA_RETRY};
+use sync_core::limits::{SCHEMA_POLL, SCHEMA_RETRY, SCHEMA_SETTLE};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +15,6 @@ use crate::store::pace::Pace;
 use crate::store::pool::{Database, Listening};
 use crate::store::prepare::feeding;
 use crate::store::watch::{CHANNEL, fingerprint, tell_at_once};
-
-/// How long a migration of several statements gets before it is looked at.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// What was seen last.
 #[derive(Debug)]
@@ -96,7 +93,7 @@ async fn pause(listening: Option<Listening>) -> Option<Listening> {
     };
     match timeout(SCHEMA_POLL, listening.next()).await {
         Ok(Some(_)) => {
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(SCHEMA_SETTLE).await;
             Some(listening)
         }
         // Lost: made anew at the next look.

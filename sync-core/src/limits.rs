@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Levels of nesting in a JSON column.
 pub const JSON_DEPTH_MAX: usize = 32;
 
+/// Bytes of a name in PostgreSQL, and of a value of its type `name`.
+pub const NAME_BYTES_MAX: usize = 63;
+
 /// Bytes of one wire message as sent (compressed).
 pub const WIRE_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one wire message after decompression.
@@ -48,6 +51,8 @@ pub const BULK_REASONS_MAX: usize = 20;
 /// Events that a listener may be behind before it is told to look at everything again.
 pub const EVENTS_BEHIND_MAX: usize = 256;
 
+/// Tables that are named to somebody who asked for one that is not there.
+pub const TABLES_NAMED_MAX: usize = 30;
 /// Bytes of one API request body.
 pub const BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the body of one import (`/api/rejoin/import`), which is one transaction.
@@ -207,6 +212,12 @@ pub const CATALOGS_KEPT: i64 = 200;
 pub const SCHEMA_RETRY: Duration = Duration::from_secs(20);
 /// How often the cloud asks whether the schema moved.
 pub const SCHEMA_POLL: Duration = Duration::from_secs(2);
+/// How long a migration of several statements gets before it is looked at.
+pub const SCHEMA_SETTLE: Duration = Duration::from_millis(100);
+/// How long a file of settings must stay as it is before it counts: whoever writes it may be in the middle, and its beginning say something else.
+pub const SETTINGS_SETTLE: Duration = Duration::from_millis(100);
+/// How often it is read while it changes; then it waits for the next look.
+pub const SETTINGS_READS_MAX: u32 = 20;
 /// How long notices are kept.
 pub const NOTICES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Notices that the API lists.

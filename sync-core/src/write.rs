@@ -114,7 +114,7 @@ pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &D
             } else if column.fixed && !row[at].is_null() && row[at] != *value {
                 let field = catalog.api.case.apply(&column.name);
                 errors.push(FieldError {
-                    detail: format!("{field} is made by PostgreSQL alone: it stays as it is"),
+                    detail: format!("{field} is made by PostgreSQL alone and stays as it is: leave it out"),
                     field,
                     code: "read_only",
                 });

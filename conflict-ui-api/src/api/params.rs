@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sync_core::catalog::Catalog;
-use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
+use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX, TABLES_NAMED_MAX};
 use uuid::Uuid;
 
 use super::records::page::next_link;
@@ -74,9 +74,6 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Tables that are named to somebody who asked for one that is not there.
-const TABLES_NAMED_MAX: usize = 30;
-
 /// What is said to somebody who asks for a table that is not there.
 pub(super) fn no_table(catalog: &Catalog, name: &str) -> String {
     let mut paths: Vec<&str> = catalog.tables.iter().filter(|table| !table.engine).map(|table| table.path.as_str()).collect();
@@ -88,7 +85,7 @@ pub(super) fn no_table(catalog: &Catalog, name: &str) -> String {
 
 /// What is said to somebody who asks for a site that is not there.
 pub(super) fn no_site(name: &str) -> String {
-    format!("no site {name} is known here")
+    format!("no site {name} is known here: GET /api/rejoin/sites at the cloud lists their names")
 }
 
 /// Refuses a query because of these parameters.

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::moment::seconds_of;
+use super::moment::{SECOND, seconds_of, step};
 
-const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 
@@ -40,7 +39,7 @@ pub(super) fn rounded(text: &str, digits: u32) -> Option<String> {
     if digits >= 6 || text.ends_with("infinity") {
         return Some(text.to_owned());
     }
-    let (mut sum, scale) = (read(text)?, 10_i64.pow(6 - digits));
+    let (mut sum, scale) = (read(text)?, step(digits));
     let half = if sum.micros < 0 { -scale / 2 } else { scale / 2 };
     sum.micros = sum.micros.checked_add(half)? / scale * scale;
     Some(sum.text())

@@ -5,7 +5,13 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 const DAY: i64 = 86_400_000_000;
-const SECOND: i64 = 1_000_000;
+/// Microseconds.
+pub(super) const SECOND: i64 = 1_000_000;
+
+/// The microseconds between two moments that so many digits of a second tell apart.
+pub(super) fn step(digits: u32) -> i64 {
+    10_i64.pow(6 - digits.min(6))
+}
 
 /// The canonical text of a moment.
 #[must_use]
@@ -69,8 +75,7 @@ pub(super) fn next_day(text: &str) -> Option<String> {
 }
 
 pub(super) fn time(text: &str) -> Option<String> {
-    let micros = time_of_day(text.trim())?;
-    Some(format!("{}.{:06}", clock(micros), micros % SECOND))
+    time_of_day(text.trim()).map(clock_text)
 }
 
 /// As PostgreSQL writes it: `12:00:00.5+02`, `12:00:00+05:30`.
@@ -191,10 +196,15 @@ pub(super) fn stamp(days: i64, micros: i64, zone: &str) -> Option<String> {
         return None;
     }
     let (date, era) = date_text(days);
-    Some(format!("{date}T{}.{:06}{zone}{era}", clock(rest), rest % SECOND))
+    Some(format!("{date}T{}{zone}{era}", clock_text(rest)))
 }
 
-pub(super) fn clock(micros: i64) -> String {
+/// A time of day with all digits of its seconds.
+pub(super) fn clock_text(micros: i64) -> String {
+    format!("{}.{:06}", clock(micros), micros % SECOND)
+}
+
+fn clock(micros: i64) -> String {
     let seconds = micros / SECOND;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

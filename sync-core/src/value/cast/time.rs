@@ -2,8 +2,6 @@
 
 use crate::value::{ColumnType, interval, moment};
 
-const SECOND: i64 = 1_000_000;
-
 /// 2000-01-01, from which PostgreSQL counts: halves are rounded away from it.
 const ZERO_DAY: i64 = 10_957;
 
@@ -29,14 +27,10 @@ pub(super) fn cast(from: &ColumnType, to: &ColumnType, text: &str) -> Option<Str
         (Time, Timetz) => moment::timetz(&format!("{text}+00")),
         (Timetz, Time) => moment::time(&text[..text.find(['+', '-'])?]),
         (Time, Interval) => interval::canonical(text),
-        (Interval, Time) => interval::of_day(text).map(written),
+        (Interval, Time) => interval::of_day(text).map(moment::clock_text),
         (same, other) if same == other => Some(text.to_owned()),
         _ => None,
     }
-}
-
-fn written(micros: i64) -> String {
-    format!("{}.{:06}", moment::clock(micros), micros % SECOND)
 }
 
 /// A canonical moment with so many digits of a second.
@@ -47,7 +41,7 @@ pub(super) fn rounded_moment(text: &str, digits: u32) -> Option<String> {
     let zone = if text.contains('Z') { "Z" } else { "" };
     let (day, era) = moment::split_era(text);
     let (days, time) = moment::day_and_time(day.trim_end_matches('Z'), era)?;
-    let (micros, scale) = (moment::time_of_day(time)?, 10_i64.pow(6 - digits));
+    let (micros, scale) = (moment::time_of_day(time)?, moment::step(digits));
     let steps = if days >= ZERO_DAY { (micros + scale / 2).div_euclid(scale) } else { -(scale / 2 - micros).div_euclid(scale) };
     moment::stamp(days, steps * scale, zone)
 }
@@ -55,7 +49,7 @@ pub(super) fn rounded_moment(text: &str, digits: u32) -> Option<String> {
 /// A time of day, with or without zone, with so many digits of a second.
 pub(super) fn rounded_time(text: &str, digits: u32) -> Option<String> {
     let (time, zone) = text.split_at(text.find(['+', '-']).unwrap_or(text.len()));
-    let scale = 10_i64.pow(6 - digits.min(6));
+    let scale = moment::step(digits);
     let micros = (moment::time_of_day(time)? + scale / 2) / scale * scale;
-    Some(format!("{}{zone}", written(micros)))
+    Some(format!("{}{zone}", moment::clock_text(micros)))
 }
