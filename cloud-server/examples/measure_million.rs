@@ -16,34 +16,20 @@ use cloud_server::store::prepare::{Progress, prepare_at, published};
 use cloud_server::store::pull::pull;
 use cloud_server::store::{pace::Pace, sites, state};
 use cloud_server::{Cloud, CloudConfig, test_support};
+use measure::items::{self, SETTINGS};
 use measure::report::Report;
 use measure::session::Session;
-use measure::{forget_peak, memory, setting};
+use measure::writer::{WRITTEN, Writer};
+use measure::{forget_peak, memory, seconds, setting};
 use sync_core::wire::codec::encode;
 use sync_core::wire::message::{Cursor, Pull, Speaker};
-use tokio::task::JoinHandle;
-
-const SETTINGS: &str = "root = \"orgs\"\n";
-/// Rows that the writer wrote: they are nobody's feed.
-const WRITTEN: &str = "written";
 
 #[tokio::main]
 async fn main() {
     let rows = setting("ROWS", 1_000_000);
     let database = test_support::database().await;
     let session = Session::open(database.url()).await;
-    session
-        .run(&format!(
-            "CREATE TABLE orgs (id uuid PRIMARY KEY, name text NOT NULL);
-             CREATE TABLE items (id uuid PRIMARY KEY, org_id uuid NOT NULL REFERENCES orgs, no integer NOT NULL UNIQUE, name text NOT NULL,
-                 kind text NOT NULL, width integer, height integer, price numeric(10, 2), active boolean, seen timestamptz, note text);
-             INSERT INTO orgs SELECT gen_random_uuid(), 'org ' || n FROM generate_series(1, 20) n;
-             INSERT INTO items SELECT gen_random_uuid(), o.id, n, 'item ' || n, 'camera', 1920, 1080, n / 7.0, true, now(), repeat('x', 60)
-                 FROM generate_series(1, {rows}) n JOIN (SELECT id, row_number() OVER () AS at FROM orgs) o ON o.at = 1 + n % 20;
-             CREATE INDEX ON items (org_id)"
-        ))
-        .await;
-    session.run("VACUUM ANALYZE").await;
+    items::make(&session, rows).await;
     let writer = Writer::start(database.url(), rows).await;
     attach(&session, database.url(), &writer).await;
     let folder = tempfile::tempdir().unwrap();
@@ -59,54 +45,6 @@ async fn main() {
     ddl(&session, database.url(), &writer).await;
     writer.stop().await;
     cloud.stop().await;
-}
-
-/// A program that changes one row after the other.
-struct Writer {
-    waits: Arc<Mutex<Vec<(Instant, Duration)>>>,
-    writing: JoinHandle<()>,
-}
-
-impl Writer {
-    async fn start(url: &str, rows: i64) -> Self {
-        let session = Session::open(url).await;
-        let waits = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&waits);
-        let writing = tokio::spawn(async move {
-            let mut n = 1;
-            loop {
-                n = (n * 48_271) % rows;
-                let start = Instant::now();
-                // A program that is the victim of a deadlock says so and tries another row.
-                let written = session.sql.execute("UPDATE items SET kind = $1 WHERE no = $2::bigint", &[&WRITTEN, &n]).await;
-                if let Err(error) = written {
-                    println!("a write was refused: {}", error.as_db_error().map_or("", |error| error.message()));
-                }
-                told.lock().unwrap().push((start, start.elapsed()));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        Self { waits, writing }
-    }
-
-    /// The longest write of those that were under way in this time.
-    async fn longest(&self, from: Instant, to: Instant) -> String {
-        // One that waits is told of when it is done.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let waits = self.waits.lock().unwrap();
-        let waits = waits.iter().filter(|(start, took)| *start <= to && *start + *took >= from);
-        let longest = waits.map(|(_, took)| *took).max().unwrap_or_default();
-        seconds(longest)
-    }
-
-    async fn stop(self) {
-        self.writing.abort();
-        let _ = self.writing.await;
-    }
-}
-
-fn seconds(took: Duration) -> String {
-    format!("{:.2} s", took.as_secs_f64())
 }
 
 fn mebibytes(bytes: i64) -> String {

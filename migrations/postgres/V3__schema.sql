@@ -58,14 +58,16 @@ CREATE TABLE rejoin.drifted (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     table_no integer NOT NULL,
     rows_gone boolean NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    at timestamptz NOT NULL DEFAULT now(),
+    -- Whether somebody is putting it right: what happens from then on is written down anew.
+    claimed boolean NOT NULL DEFAULT false
 );
 
 -- Writes it down, once.
 CREATE FUNCTION rejoin.drifts(drifted_no integer, gone boolean) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO rejoin.drifted (table_no, rows_gone) SELECT drifted_no, gone
-        WHERE NOT EXISTS (SELECT FROM rejoin.drifted d WHERE d.table_no = drifted_no AND (d.rows_gone OR NOT gone))
+        WHERE NOT EXISTS (SELECT FROM rejoin.drifted d WHERE d.table_no = drifted_no AND (d.rows_gone OR NOT gone) AND NOT d.claimed)
 $$;
 
 -- Whether columns differ, whatever they are called by now.

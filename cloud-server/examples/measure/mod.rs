@@ -1,8 +1,10 @@
 //! What the measurements share: sessions whose processor time can be read, rounds and their medians, tables of figures.
 
+pub mod items;
 pub mod log;
 pub mod report;
 pub mod session;
+pub mod writer;
 
 use std::time::Duration;
 
@@ -13,6 +15,10 @@ pub fn uuid(n: u32) -> String {
 
 pub fn ms(took: Duration) -> String {
     format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
+pub fn seconds(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
 }
 
 /// A number from the environment.

@@ -27,6 +27,7 @@ pub(crate) mod pages;
 mod partitioned;
 pub(crate) mod partitions;
 mod rules;
+pub(crate) mod settle;
 mod source;
 pub(crate) mod stamp;
 mod ways;

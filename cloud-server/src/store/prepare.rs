@@ -20,7 +20,7 @@ use tokio_postgres::Client;
 use self::lead::Start;
 use super::capture::drift::Places;
 use super::capture::partitions::{Following, Seen};
-use super::capture::{self, apply, apply::CaptureError, mend, orphans, partitions, stamp::Stamping};
+use super::capture::{self, apply, apply::CaptureError, mend, orphans, partitions, settle::settle, stamp::Stamping};
 use super::error::StoreError;
 use super::introspect::choose::{Chosen, choose};
 use super::introspect::{FoundTable, HIDDEN, Schema, assemble::assemble, names, numbers, read};
@@ -345,7 +345,7 @@ async fn bring_in(
         partitions::follow(client, &Following { catalog, table, found, partitioned, partitions: of(found), pace }, &seen).await?;
         let unheard = !known(table);
         Stamping { catalog, table, found, unheard, pace }.run(client).await?;
-        mend::settle(client, catalog, table, pace).await?;
+        settle(client, catalog, table, found.oid, pace).await?;
     }
     Ok(())
 }

@@ -1,5 +1,11 @@
 //! What somebody dropped, disabled or renamed of ours is put back, and nothing that happened meanwhile is lost.
 
+use std::time::Duration;
+
+use sync_core::catalog::Catalog;
+use tokio::time::timeout;
+
+use super::cloud::connect;
 use super::shop::{SETTINGS, Shop};
 
 const FEEDS: &str = "SELECT string_agg(DISTINCT rejoin_tick::text, ' ' ORDER BY rejoin_tick::text) FROM item";
@@ -184,4 +190,42 @@ async fn a_row_whose_parent_is_missing_stays_where_it_is_and_stops_nothing() {
     shop.mend(SETTINGS).await;
     assert_eq!(shop.rows("label", "id").await, "111 shop/1, 211 shop/2, 998 shop/2, 999 shop/1");
     assert_eq!(shop.doctor(SETTINGS).await, Vec::<String>::new());
+}
+
+const NOTE: &str = "SELECT rejoin.drifts(no, false) FROM rejoin.tables WHERE table_name = 'item'";
+
+#[tokio::test]
+async fn nobody_who_writes_what_hangs_from_a_table_is_waited_for_where_nothing_is_wrong() {
+    let shop = Shop::open().await;
+    let program = connect(shop.database.url()).await;
+    program.batch_execute("BEGIN; UPDATE label SET text = 'z' WHERE id = 111").await.unwrap();
+    shop.run(NOTE).await;
+    timeout(Duration::from_secs(30), shop.prepare(SETTINGS)).await.expect("it does not wait for the program");
+    assert_eq!(shop.one("SELECT count(*)::text FROM rejoin.drifted").await, "0");
+    program.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_noted_while_a_table_is_put_right_is_not_forgotten() {
+    let shop = Shop::open().await;
+    let before = shop.prepare(SETTINGS).await;
+    shop.run_as_owner("SET session_replication_role = replica; UPDATE item SET rejoin_tick = 0 WHERE id = 11").await;
+    let program = connect(shop.database.url()).await;
+    program.batch_execute("BEGIN; UPDATE label SET text = 'z' WHERE id = 111").await.unwrap();
+    shop.run(NOTE).await;
+    // It waits for the program.
+    let putting_right = shop.prepare(SETTINGS);
+    let meanwhile = async {
+        while shop.one("SELECT bool_and(claimed)::text FROM rejoin.drifted").await != "true" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        shop.run(&NOTE.replace("false", "true")).await;
+        program.batch_execute("COMMIT").await.unwrap();
+    };
+    tokio::join!(putting_right, meanwhile);
+    assert_eq!(shop.one("SELECT string_agg(claimed::text, ' ') FROM rejoin.drifted").await, "false");
+    let after = shop.prepare(SETTINGS).await;
+    let generation = |catalog: &Catalog| catalog.tables.iter().find(|table| table.name == "item").unwrap().generation;
+    assert_eq!(generation(&after), generation(&before) + 1, "the second look comes to what was noted during the first");
+    assert_eq!(shop.rows("item", "id").await, "11 shop/1, 21 shop/2");
 }

@@ -145,7 +145,7 @@ pub(crate) async fn install(
 }
 
 /// Takes capture off a table that is no longer synced. Its rows keep their stamps: nobody is held up for them. That they are out of date from now
-/// on is written down ([`super::mend::settle`] puts them right if it comes back), and new rows get none.
+/// on is written down ([`super::settle`] puts them right if it comes back), and new rows get none.
 pub(crate) async fn uninstall(
     client: &mut Client,
     found: &FoundTable,

@@ -1,5 +1,5 @@
-//! Puts right what happened to a table while capture was not itself: columns or triggers of ours that somebody dropped or disabled, rows
-//! written under names that had moved on.
+//! What happened to a table while capture was not itself: columns or triggers of ours that somebody dropped or disabled, rows written under
+//! names that had moved on. It is noted here; [`super::settle`] puts it right.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,10 @@ use tokio_postgres::{Client, Transaction};
 
 use super::apply::{CLONED_OFF, Installed};
 use super::drift::Places;
-use super::hush::{Hush, Which};
-use super::{TRIGGER_PREFIX, key_array, scope_expression};
+use super::{TRIGGER_PREFIX, scope_expression};
 use crate::store::error::StoreError;
 use crate::store::introspect::FoundTable;
-use crate::store::pace::{Pace, wait_briefly};
+use crate::store::pace::wait_briefly;
 use crate::store::row::table_sql;
 
 /// What every version of the generator has made, without which writes are missed.
@@ -61,47 +60,6 @@ pub(crate) async fn note_left_behind(
     Ok(())
 }
 
-/// Stamps what was written while the functions' names were out of date, and puts scopes right that nobody derived. The triggers are
-/// those of now. The table is fed again where rows may be gone without a mark.
-pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table, pace: &Pace<'_>) -> Result<(), StoreError> {
-    let no = table.no.0.cast_signed();
-    let sql = "SELECT max(id), coalesce(bool_or(rows_gone), false) FROM rejoin.drifted WHERE table_no = $1";
-    let row = client.query_one(sql, &[&no]).await?;
-    let (last, rows_gone): (Option<i64>, bool) = (row.get(0), row.get(1));
-    let Some(last) = last else { return Ok(()) };
-    let mut attempts = pace.attempts(&table.name);
-    let rows = loop {
-        match settled(client, catalog, table, (last, rows_gone)).await {
-            Ok(rows) => break rows,
-            Err(error) => attempts.again(error).await?,
-        }
-    };
-    tracing::warn!(table = %table.name, rows, rows_gone, "writes that capture missed are put right");
-    Ok(())
-}
-
-async fn settled(client: &mut Client, catalog: &Catalog, table: &Table, (last, rows_gone): (i64, bool)) -> Result<u64, StoreError> {
-    let (no, name) = (table.no.0.cast_signed(), table_sql(table));
-    let transaction = client.transaction().await?;
-    let moving = with_dependents(catalog, &[table.no]);
-    lock(&transaction, &moving).await?;
-    take(&transaction, &astray_scopes(catalog, table, "t.rejoin_tick = 0")).await?;
-    let hush = Hush::begin(&transaction, &moving, Which::Users).await?;
-    let rows = restamp(&transaction, catalog, table, "t.rejoin_tick = 0").await?;
-    hush.end(&transaction).await?;
-    let living = format!(
-        "DELETE FROM rejoin.tombstones g USING {name} t WHERE g.table_no = {no} AND g.scope = t.rejoin_scope AND g.key = {}",
-        key_array(table, "t")
-    );
-    transaction.execute(&living, &[]).await?;
-    if rows_gone {
-        transaction.execute("UPDATE rejoin.tables SET feed_again = true WHERE no = $1", &[&no]).await?;
-    }
-    transaction.execute("DELETE FROM rejoin.drifted WHERE table_no = $1 AND id <= $2", &[&no, &last]).await?;
-    transaction.commit().await?;
-    Ok(rows)
-}
-
 /// These tables and those whose rows find their scope through them, as SQL names them.
 pub(crate) fn with_dependents(catalog: &Catalog, tables: &[TableNo]) -> Vec<String> {
     let mut moving: BTreeSet<TableNo> = tables.iter().copied().collect();
@@ -126,33 +84,50 @@ pub(crate) async fn lock(transaction: &Transaction<'_>, tables: &[String]) -> Re
     Ok(())
 }
 
-/// The rows that are in another scope than they should be, or hold `also`. What they refer to may not be there: they stay where they are.
-fn astray(catalog: &Catalog, table: &Table, also: &str) -> String {
-    let scope = scope_expression(catalog, table, "t");
-    format!(
-        "(SELECT t.tableoid AS part, t.ctid AS place, t.rejoin_scope AS was, {scope} AS scope, {also} AS also FROM {} t OFFSET 0) b
+/// Rows of a table that are in another scope than they should be, or hold `also`. What they refer to may not be there: they stay where they are.
+pub(crate) struct Astray<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) table: &'a Table,
+    /// The table, or the partition of it that is looked at, as SQL names it.
+    pub(crate) place: &'a str,
+    /// A condition on `t`.
+    pub(crate) also: &'a str,
+    /// Only those that hold this condition on `t`, too.
+    pub(crate) here: &'a str,
+}
+
+impl Astray<'_> {
+    fn rows(&self) -> String {
+        let scope = scope_expression(self.catalog, self.table, "t");
+        format!(
+            "(SELECT t.tableoid AS part, t.ctid AS place, t.rejoin_scope AS was, {scope} AS scope, {} AS also FROM {} t WHERE {} OFFSET 0) b
              WHERE (b.also OR b.was IS DISTINCT FROM b.scope) AND b.scope IS NOT NULL",
-        table_sql(table)
-    )
-}
+            self.also, self.place, self.here
+        )
+    }
 
-/// A query for the scopes that [`restamp`] writes in.
-pub(crate) fn astray_scopes(catalog: &Catalog, table: &Table, also: &str) -> String {
-    format!(
-        "SELECT DISTINCT u.scope FROM (SELECT b.was, b.scope FROM {}) b, unnest(ARRAY[b.was, b.scope]) u(scope) WHERE u.scope IS NOT NULL",
-        astray(catalog, table, also)
-    )
-}
+    /// A query that has a row where there is one.
+    pub(crate) fn some(&self) -> String {
+        format!("SELECT FROM {}", self.rows())
+    }
 
-/// Lets rows that are astray, or hold `also`, find their scopes: a tick that counts for nobody, so the trigger derives the scope and leaves a mark
-/// in the old one.
-pub(crate) async fn restamp(transaction: &Transaction<'_>, catalog: &Catalog, table: &Table, also: &str) -> Result<u64, StoreError> {
-    let sql = format!(
-        "UPDATE {} t SET rejoin_tick = NULL FROM (SELECT b.part, b.place FROM {}) x WHERE t.ctid = x.place AND t.tableoid = x.part",
-        table_sql(table),
-        astray(catalog, table, also)
-    );
-    Ok(transaction.execute(&sql, &[]).await?)
+    /// A query for the scopes that [`Self::restamp`] writes in.
+    pub(crate) fn scopes(&self) -> String {
+        format!(
+            "SELECT DISTINCT u.scope FROM (SELECT b.was, b.scope FROM {}) b, unnest(ARRAY[b.was, b.scope]) u(scope) WHERE u.scope IS NOT NULL",
+            self.rows()
+        )
+    }
+
+    /// Lets them find their scopes: a tick that counts for nobody, so the trigger derives the scope and leaves a mark in the old one.
+    pub(crate) async fn restamp(&self, transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+        let sql = format!(
+            "UPDATE {} t SET rejoin_tick = NULL FROM (SELECT b.part, b.place FROM {}) x WHERE t.ctid = x.place AND t.tableoid = x.part",
+            self.place,
+            self.rows()
+        );
+        Ok(transaction.execute(&sql, &[]).await?)
+    }
 }
 
 /// Takes the heads of the scopes that a query names.

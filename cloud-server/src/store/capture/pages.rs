@@ -46,6 +46,13 @@ pub(crate) fn bounds(pages: &Range<i64>) -> [String; 2] {
     [format!("({},0)", pages.start), format!("({},0)", pages.end)]
 }
 
+/// What holds a table's rows, as SQL names it: the table, or its partitions, each of which has pages of its own.
+pub(crate) async fn holders(client: &Client, oid: u32) -> Result<Vec<(u32, String)>, StoreError> {
+    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'r' AND (c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1))) ORDER BY c.oid";
+    Ok(client.query(sql, &[&oid]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 impl Pages<'_> {
     fn failed(&self, error: StoreError) -> CaptureError {
         CaptureError::Store { table: self.label.to_owned(), error }

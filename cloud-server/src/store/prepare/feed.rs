@@ -136,6 +136,10 @@ fn way(table: &Table) -> String {
     }
 }
 
+fn astray<'a>(catalog: &'a Catalog, table: &'a Table, place: &'a str) -> mend::Astray<'a> {
+    mend::Astray { catalog, table, place, also: "false", here: "true" }
+}
+
 /// What is fed in the transaction that publishes a catalog, and what is written down to be fed once it is in force.
 #[derive(Debug, Default)]
 pub(super) struct Fed<'a> {
@@ -161,7 +165,7 @@ impl<'a> Fed<'a> {
     pub(super) async fn hold(&self, transaction: &Transaction<'_>, catalog: &Catalog) -> Result<(), StoreError> {
         mend::lock(transaction, &self.written(catalog)).await?;
         let once = self.at_once.iter().map(|table| format!("SELECT DISTINCT rejoin_scope FROM {}", table_sql(table)));
-        let anew = self.scopes.iter().map(|table| mend::astray_scopes(catalog, table, "false"));
+        let anew = self.scopes.iter().map(|table| astray(catalog, table, &table_sql(table)).scopes());
         let scopes: Vec<String> = once.chain(anew).collect();
         if scopes.is_empty() { Ok(()) } else { mend::take(transaction, &scopes.join(" UNION ")).await }
     }
@@ -182,7 +186,7 @@ impl<'a> Fed<'a> {
     pub(super) async fn feed(self, transaction: &Transaction<'_>, catalog: &Catalog, moved: &[i32]) -> Result<(), StoreError> {
         let users = Hush::begin(transaction, &self.written(catalog), Which::Users).await?;
         for table in &self.scopes {
-            let rows = mend::restamp(transaction, catalog, table, "false").await?;
+            let rows = astray(catalog, table, &table_sql(table)).restamp(transaction).await?;
             tracing::info!(table = %table.name, rows, "scopes derived anew");
         }
         let fed: Vec<String> = self.at_once.iter().map(|table| table_sql(table)).collect();
