@@ -280,21 +280,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT FROM rejoin.ticks t WHERE t.scope = $1 AND t.tick = $2 AND t.xid = pg_current_xact_id())
 $$;
 
--- A row is gone from a scope: a tombstone, or with left_scope the mark of a row that lives in another scope now.
-CREATE FUNCTION rejoin.mark_gone(scope text, table_no integer, key text[], version bigint, left_scope boolean, image jsonb) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO rejoin.tombstones (scope, table_no, key, tick, version, at, author, left_scope, image)
-        VALUES ($1, $2, $3, rejoin.tick_of($1), $4, now(), rejoin.author(), $5, $6)
-        ON CONFLICT (scope, table_no, key) DO UPDATE SET tick = excluded.tick, version = greatest(tombstones.version, excluded.version),
-            at = excluded.at, author = excluded.author, left_scope = excluded.left_scope, image = excluded.image
-$$;
-
--- A row is there (again).
-CREATE FUNCTION rejoin.mark_there(scope text, table_no integer, key text[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    DELETE FROM rejoin.tombstones t WHERE t.scope = $1 AND t.table_no = $2 AND t.key = $3
-$$;
-
 -- A record id as sync-core writes it: the values percent-encoded but for letters, digits and -._~:, joined by commas.
 CREATE FUNCTION rejoin.record_id(VARIADIC parts text[]) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -307,4 +292,4 @@ $$;
 
 -- Whoever may write a synced table may cause ticks and tombstones, through the triggers and nothing else.
 GRANT USAGE ON SCHEMA rejoin TO PUBLIC;
-REVOKE EXECUTE ON FUNCTION rejoin.tick_of, rejoin.author, rejoin.counts, rejoin.mark_gone, rejoin.mark_there, rejoin.record_id FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rejoin.tick_of, rejoin.author, rejoin.counts, rejoin.record_id FROM PUBLIC;
