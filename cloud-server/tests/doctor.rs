@@ -6,6 +6,7 @@ mod cloud;
 
 use cloud::{Cloud, P1, S1, connect};
 use cloud_server::store::doctor::{self, Finding, Severity};
+use cloud_server::store::pace::Pace;
 use cloud_server::store::pool::Database;
 use cloud_server::systems::VIDEO_PRODUCTION;
 
@@ -39,6 +40,39 @@ async fn a_database_that_is_not_attached_is_told_so() {
     let db = Database::open(database.url(), 2).unwrap();
     let findings = doctor::examine(&db, &cloud_server::settings::Settings::default()).await.unwrap();
     assert_eq!((findings.len(), findings[0].severity, findings[0].remedy.as_str()), (1, Severity::Error, "rejoin attach"));
+}
+
+#[tokio::test]
+async fn tables_of_ours_that_somebody_dropped_are_named_whichever_they_are() {
+    let cloud = Cloud::with_rows().await;
+    let db = Database::open(cloud.database.url(), 2).unwrap();
+    let settings = VIDEO_PRODUCTION.settings().unwrap();
+    let tables: Vec<String> = cloud
+        .sql
+        .query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'rejoin' AND tablename NOT LIKE 'migrations\\_%' ORDER BY 1", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(tables.len() > 20, "{tables:?}");
+    for table in tables {
+        // Some hold others: what hangs from one is not what this is about.
+        cloud.run(&format!("ALTER TABLE rejoin.{table} RENAME TO away")).await;
+        let found = all(&cloud).await;
+        let said: Vec<_> = found.iter().map(|finding| (finding.severity, finding.what.as_str())).collect();
+        assert_eq!(said, [(Severity::Error, format!("rejoin.{table} is gone: the cloud cannot go on without").as_str())]);
+        assert!(found[0].remedy.contains("backup") && found[0].remedy.contains("rejoin detach --yes"), "{}", found[0].remedy);
+        let error = doctor::mend(&db, &settings, Some(VIDEO_PRODUCTION)).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("rejoin.{table} is gone: ")), "{error}");
+        cloud.run(&format!("ALTER TABLE rejoin.away RENAME TO {table}")).await;
+    }
+    assert_eq!(findings(&cloud).await, Vec::<String>::new());
+    cloud.run("DROP TABLE rejoin.users CASCADE; DROP TABLE rejoin.state").await;
+    assert!(all(&cloud).await[0].what.starts_with("rejoin.state, rejoin.users are gone"));
+    cloud_server::detach::detach(&db, &Pace::quiet()).await.unwrap();
+    let found = all(&cloud).await;
+    assert_eq!((found.len(), found[0].remedy.as_str()), (1, "rejoin attach"));
 }
 
 #[tokio::test]

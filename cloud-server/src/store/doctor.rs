@@ -15,6 +15,7 @@ use super::capture::orphans;
 use super::error::StoreError;
 use super::introspect::choose::choose;
 use super::introspect::{FoundTable, Schema, names, read};
+use super::migrate::{self, MigrateError};
 use super::pool::Database;
 use super::prepare::{self, PrepareError, lead};
 use crate::settings::Settings;
@@ -72,6 +73,11 @@ const MEND: &str = "rejoin doctor --mend, or wait: a running cloud mends it with
 /// The store failed. What is wrong with the database is no error but a [`Finding`].
 pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>, StoreError> {
     let mut client = db.client().await?;
+    let lost = migrate::lost(&client).await?;
+    if !lost.is_empty() {
+        let what = format!("{}: the cloud cannot go on without", migrate::lost_words(&lost));
+        return Ok(vec![Finding::new(Severity::Error, what, migrate::LOST)]);
+    }
     let attached: bool = client.query_one("SELECT to_regclass('rejoin.catalogs') IS NOT NULL", &[]).await?.get(0);
     if !attached {
         return Ok(vec![Finding::new(Severity::Error, "Rejoin is not attached to this database", "rejoin attach")]);
@@ -118,7 +124,13 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
 /// # Errors
 /// As [`prepare::prepare`].
 pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
-    rows::note(&*db.client().await?).await?;
+    let client = db.client().await?;
+    let lost = migrate::lost(&client).await?;
+    if !lost.is_empty() {
+        return Err(MigrateError::Lost(lost).into());
+    }
+    rows::note(&client).await?;
+    drop(client);
     prepare::prepare(db, settings, system).await
 }
 

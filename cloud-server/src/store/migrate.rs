@@ -9,6 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::{ClientWrapper, Object};
 use refinery::{Migration, Runner};
 use serde::Serialize;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::error::StoreError;
@@ -21,6 +22,9 @@ const ENGINE: &[(&str, &str)] = &[
     ("V2__conflicts", include_str!("../../../migrations/postgres/V2__conflicts.sql")),
     ("V3__schema", include_str!("../../../migrations/postgres/V3__schema.sql")),
 ];
+
+/// Where the engine's are written down, in the schema `rejoin`.
+const HISTORY: &str = "migrations";
 
 /// The oldest PostgreSQL that we run on.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -80,12 +84,24 @@ pub enum MigrateError {
         /// The one asked for.
         wanted: String,
     },
+    /// Tables that the engine's migrations made are gone.
+    #[error("{}: {LOST}", lost_words(.0))]
+    Lost(Vec<String>),
     /// A migration failed; it left nothing behind.
     #[error("{0}")]
     Failed(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What to do where tables of ours are gone: what they held is nowhere else.
+pub(super) const LOST: &str = "restore the schema rejoin from a backup, with the cloud stopped; without one rejoin detach --yes and rejoin attach begin anew: \
+     users, conflicts and history are gone then, and every site has to be enrolled again";
+
+/// "rejoin.users is gone".
+pub(super) fn lost_words(tables: &[String]) -> String {
+    format!("{} {} gone", tables.join(", "), if tables.len() == 1 { "is" } else { "are" })
 }
 
 impl From<tokio_postgres::Error> for MigrateError {
@@ -179,6 +195,10 @@ pub(super) async fn up_on(client: &mut ClientWrapper, system: Option<BuiltIn>) -
     check_server(client).await?;
     // Whatever the role's own search_path: a system's tables stand in public.
     client.batch_execute("SET search_path = public").await?;
+    let lost = lost(client).await?;
+    if !lost.is_empty() {
+        return Err(MigrateError::Lost(lost));
+    }
     let mut steps = Vec::new();
     for set in sets(system)? {
         let before = applied(client, &set).await?;
@@ -216,7 +236,7 @@ async fn claim_system(client: &ClientWrapper, name: &str) -> Result<(), MigrateE
 }
 
 fn sets(system: Option<BuiltIn>) -> Result<Vec<Set>, MigrateError> {
-    let engine = ("engine", "rejoin.migrations".to_owned(), ENGINE);
+    let engine = ("engine", format!("rejoin.{HISTORY}"), ENGINE);
     let system = system.map(|system| (system.name, format!("rejoin.migrations_{}", system.name.replace('-', "_")), system.migrations));
     std::iter::once(engine)
         .chain(system)
@@ -245,6 +265,34 @@ async fn applied(client: &ClientWrapper, set: &Set) -> Result<BTreeMap<i32, Stri
     Ok(applied)
 }
 
+/// The tables of the engine that should be there, by the migrations that were applied, and are not: somebody dropped them.
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn lost(client: &Client) -> Result<Vec<String>, StoreError> {
+    let there: Vec<String> = client
+        .query("SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace('rejoin') AND relkind IN ('r', 'p')", &[])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let is_there = |name: &str| there.iter().any(|table| table == name);
+    let newest: i32 = match is_there(HISTORY) {
+        true => client.query_one(&format!("SELECT coalesce(max(version), 0) FROM rejoin.{HISTORY}"), &[]).await?.get(0),
+        // Every other would be made anew beside what is left.
+        false if there.iter().any(|table| made_by(i32::MAX).any(|made| made == table)) => i32::MAX,
+        false => return Ok(Vec::new()),
+    };
+    let lost = std::iter::once(HISTORY).chain(made_by(newest)).filter(|name| !is_there(name));
+    Ok(lost.map(|name| format!("rejoin.{name}")).collect())
+}
+
+/// The tables that the engine's migrations up to this version make; none of them drops or renames one.
+fn made_by(version: i32) -> impl Iterator<Item = &'static str> {
+    let applied = ENGINE.iter().zip(1..).filter(move |(_, number)| *number <= version);
+    applied.flat_map(|((_, sql), _)| sql.lines()).filter_map(|line| line.strip_prefix("CREATE TABLE rejoin.")?.split([' ', '(']).next())
+}
+
 fn step(set: &Set, migration: &Migration, applied_on: Option<String>) -> Step {
     Step { set: set.name.clone(), version: migration.version(), name: migration.name().to_owned(), applied_on }
 }
@@ -258,5 +306,13 @@ mod tests {
         files.sort();
         let built_in: Vec<std::ffi::OsString> = super::ENGINE.iter().map(|(name, _)| format!("{name}.sql").into()).collect();
         assert_eq!(files, built_in);
+    }
+
+    #[test]
+    fn every_table_that_the_migrations_make_is_known() {
+        let made: Vec<_> = super::made_by(i32::MAX).collect();
+        let written: usize = super::ENGINE.iter().map(|(_, sql)| sql.matches("CREATE TABLE").count()).sum();
+        assert_eq!(made.len(), written, "{made:?}");
+        assert!(super::ENGINE.iter().all(|(_, sql)| !sql.contains("DROP TABLE") && !sql.contains(" RENAME TO ")));
     }
 }
