@@ -104,15 +104,15 @@ mod tests {
     #[test]
     fn a_closed_folder_on_the_way_is_named() {
         let top = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(top.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(top.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let closed = top.path().join("closed");
-        std::fs::create_dir_all(closed.join("data")).unwrap();
-        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+        fs::create_dir_all(closed.join("data")).unwrap();
+        fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
 
         let stranger = Account::Lent { name: "nobody", uid: 65_534, gid: 65_534 };
         let refused = stranger.check_reaches(&closed.join("data")).unwrap_err();
         assert!(matches!(&refused, PostgresError::NotSearchable { folder, .. } if folder.ends_with("closed")), "{refused}");
-        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o711)).unwrap();
+        fs::set_permissions(&closed, PermissionsExt::from_mode(0o711)).unwrap();
         stranger.check_reaches(&closed.join("data")).unwrap();
         Account::Own.check_reaches(Path::new("/nowhere")).unwrap();
     }
