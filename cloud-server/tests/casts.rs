@@ -1,109 +1,89 @@
 //! What a site makes of values where a column's type changes is what PostgreSQL makes of them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use cloud_server::settings::Settings;
+use cloud_server::store::pool::Database;
+use cloud_server::store::prepare;
 use cloud_server::test_support;
 use sync_core::catalog::Column;
-use sync_core::id::ColumnNo;
-use sync_core::policy::Policy;
 use sync_core::value::{Cast, ColumnType};
 use tokio_postgres::{Client, NoTls};
 
-/// A column as a site knows it.
-fn column(sql_type: &str, ty: ColumnType) -> Column {
-    let length = |prefix: &str| sql_type.strip_prefix(prefix)?.strip_suffix(')')?.parse().ok();
-    Column {
-        no: ColumnNo(1),
-        name: "v".to_owned(),
-        ty,
-        sql_type: sql_type.to_owned(),
-        not_null: false,
-        default: None,
-        max_length: length("character varying(").or_else(|| length("character(")),
-        policy: Policy::default(),
-        added: None,
-        fixed: false,
+/// Every type that is tried, by the name that PostgreSQL gives it.
+const TYPES: &str = "
+    boolean; smallint; integer; bigint; real; double precision; money; uuid; date; bytea; jsonb; json; inet; cidr; macaddr; macaddr8; mood; point;
+    numeric; numeric(10,2); numeric(10,1); numeric(10,0); numeric(4,1); numeric(3,0); numeric(3,-1); numeric(2,3);
+    text; name; character(5); character(10); character varying(10); character varying(12); character varying(20); character varying(40);
+    bit(3); bit(4); bit varying(2); bit varying(5);
+    timestamp with time zone; timestamp(0) with time zone; timestamp(1) with time zone; timestamp(3) with time zone;
+    timestamp(4) with time zone; timestamp without time zone; timestamp(0) without time zone; timestamp(1) without time zone;
+    timestamp(3) without time zone; time with time zone; time(0) with time zone; time(1) with time zone; time(3) with time zone;
+    time without time zone; time(0) without time zone; time(1) without time zone; time(3) without time zone;
+    interval; interval(0); interval(1); interval(3);
+    int4range; int8range; daterange; numrange; tsrange; tstzrange;
+    integer[]; bigint[]; text[]; boolean[]; double precision[]; real[]; numeric(10,2)[]; numeric(10,1)[]; timestamp with time zone[]; date[];
+    time without time zone[]; jsonb[]; bytea[]; inet[]; character(5)[]; mood[]; uuid[]; money[]; int4range[]; interval[]";
+
+/// A database with a column of each type, as the catalog says that they are.
+struct Types {
+    client: Client,
+    columns: BTreeMap<String, Column>,
+    _database: test_support::Database,
+}
+
+impl Types {
+    async fn prepared() -> Self {
+        let database = test_support::database().await;
+        let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let plain = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = postgres; SET extra_float_digits = 1;
+                     SET bytea_output = hex; SET lc_monetary = 'C'; CREATE TYPE mood AS ENUM ('good', 'so so')";
+        let columns: String = TYPES.split(';').enumerate().map(|(at, ty)| format!(", v{at} {ty}")).collect();
+        client.batch_execute(&format!("{plain}; CREATE TABLE shapes (id integer PRIMARY KEY{columns})")).await.unwrap();
+        let db = Database::open(database.url(), 4).unwrap();
+        let catalog = prepare(&db, &Settings::parse("root = 'shapes'").unwrap(), None).await.unwrap();
+        db.close();
+        let shapes = catalog.tables.iter().find(|table| table.name == "shapes").unwrap();
+        let named = |name: &str| shapes.columns.iter().find(|column| column.name == name).cloned();
+        let columns = TYPES.split(';').enumerate().filter_map(|(at, ty)| Some((ty.trim().to_owned(), named(&format!("v{at}"))?))).collect();
+        Self { client, columns, _database: database }
     }
-}
 
-/// The column type of a type as `format_type` writes it.
-fn of(sql_type: &str) -> Column {
-    if let Some(element) = sql_type.strip_suffix("[]") {
-        return column(sql_type, ColumnType::Array(Box::new(of(element).ty)));
+    fn column(&self, sql_type: &str) -> &Column {
+        self.columns.get(sql_type).unwrap_or_else(|| panic!("no {sql_type} among the types that are tried"))
     }
-    let ty = match sql_type.split('(').next().unwrap() {
-        "boolean" => ColumnType::Bool,
-        "smallint" => ColumnType::Int2,
-        "integer" => ColumnType::Int4,
-        "bigint" => ColumnType::Int8,
-        "real" => ColumnType::Float4,
-        "double precision" => ColumnType::Float8,
-        "numeric" => ColumnType::Numeric,
-        "money" => ColumnType::Money,
-        "text" | "character varying" | "name" => ColumnType::Text,
-        "character" => ColumnType::Char,
-        "uuid" => ColumnType::Uuid,
-        "timestamp" if sql_type.ends_with("with time zone") => ColumnType::Timestamptz,
-        "timestamp with time zone" => ColumnType::Timestamptz,
-        "timestamp" | "timestamp without time zone" => ColumnType::Timestamp,
-        "date" => ColumnType::Date,
-        "time" if sql_type.ends_with("with time zone") => ColumnType::Timetz,
-        "time with time zone" => ColumnType::Timetz,
-        "time" | "time without time zone" => ColumnType::Time,
-        "interval" => ColumnType::Interval,
-        "bytea" => ColumnType::Bytea,
-        "jsonb" => ColumnType::Json,
-        "json" => ColumnType::JsonText,
-        "inet" => ColumnType::Inet,
-        "cidr" => ColumnType::Cidr,
-        "macaddr" => ColumnType::Macaddr,
-        "macaddr8" => ColumnType::Macaddr8,
-        "bit" | "bit varying" => ColumnType::Bits,
-        "mood" => ColumnType::Enum(vec!["good".into(), "so so".into()]),
-        _ => ColumnType::Other,
-    };
-    column(sql_type, ty)
-}
 
-async fn client() -> (Client, test_support::Database) {
-    let database = test_support::database().await;
-    let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let plain =
-        "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = postgres; SET extra_float_digits = 1; SET bytea_output = hex;
-                 SET lc_monetary = 'C'; CREATE TYPE mood AS ENUM ('good', 'so so')";
-    client.batch_execute(plain).await.unwrap();
-    (client, database)
-}
-
-/// What PostgreSQL makes of a value, and what a site does, each as text: what differs, in words.
-async fn differing(client: &Client, from: &str, to: &str, literals: &[&str]) -> String {
-    let (was, now) = (of(from), of(to));
-    let cast = Cast::between(&was, &now);
-    let mut found = String::new();
-    for literal in literals {
-        let sql = format!("DROP TABLE IF EXISTS t; CREATE TEMP TABLE t (v {from}); INSERT INTO t VALUES ($v${literal}$v$)");
-        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{from} {literal}: {error:?}"));
-        let text = async || client.query_one("SELECT v::text FROM t", &[]).await.unwrap().get::<_, String>(0);
-        // A site knows the site's own spelling of a range, and PostgreSQL's of everything else.
-        let before = if was.ty == ColumnType::Other { (*literal).to_owned() } else { text().await };
-        let value = was.ty.parse_postgres(&before).unwrap();
-        let here = cast.as_ref().map_or_else(|| Some(value.clone()), |cast| cast.apply(&value));
-        // Where it has no cast, a migration says USING.
-        let mut alter = client.batch_execute(&format!("ALTER TABLE t ALTER v TYPE {to}")).await;
-        if alter.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "42804")) {
-            alter = client.batch_execute(&format!("ALTER TABLE t ALTER v TYPE {to} USING v::{to}")).await;
+    /// What PostgreSQL makes of a value, and what a site does, each as text: what differs, in words.
+    async fn differing(&self, from: &str, to: &str, literals: &[&str]) -> String {
+        let (client, was, now) = (&self.client, self.column(from), self.column(to));
+        let cast = Cast::between(was, now);
+        let mut found = String::new();
+        for literal in literals {
+            let sql = format!("DROP TABLE IF EXISTS t; CREATE TEMP TABLE t (v {from}); INSERT INTO t VALUES ($v${literal}$v$)");
+            client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{from} {literal}: {error:?}"));
+            let text = async || client.query_one("SELECT v::text FROM t", &[]).await.unwrap().get::<_, String>(0);
+            // A site knows the site's own spelling of a range, and PostgreSQL's of everything else.
+            let before = if was.ty == ColumnType::Other { (*literal).to_owned() } else { text().await };
+            let value = was.ty.parse_postgres(&before).unwrap();
+            let here = cast.apply(&value);
+            // Where it has no cast, a migration says USING.
+            let mut alter = client.batch_execute(&format!("ALTER TABLE t ALTER v TYPE {to}")).await;
+            if alter.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "42804")) {
+                alter = client.batch_execute(&format!("ALTER TABLE t ALTER v TYPE {to} USING v::{to}")).await;
+            }
+            let there = match alter {
+                Ok(()) => Some(now.ty.parse_postgres(&text().await).unwrap()),
+                Err(_) => None,
+            };
+            if here != there {
+                let _ = writeln!(found, "{from} {before} to {to}: a site makes {here:?}, PostgreSQL {there:?}");
+            }
         }
-        let there = match alter {
-            Ok(()) => Some(now.ty.parse_postgres(&text().await).unwrap()),
-            Err(_) => None,
-        };
-        if here != there {
-            let _ = writeln!(found, "{from} {before} to {to}: a site makes {here:?}, PostgreSQL {there:?}");
-        }
+        found
     }
-    found
 }
 
 const FLOATS: &[&str] = &[
@@ -191,7 +171,7 @@ const WORDS: &[&str] = &["", "a", "two words", "trailing  ", "éàü", "01234567
 /// What a value of each type becomes as a text.
 #[tokio::test]
 async fn a_column_that_becomes_text_holds_what_postgresql_writes() {
-    let (client, _database) = client().await;
+    let types = Types::prepared().await;
     let mut found = String::new();
     for (from, literals) in [
         ("boolean", &["true", "false"][..]),
@@ -270,7 +250,7 @@ async fn a_column_that_becomes_text_holds_what_postgresql_writes() {
         ("interval[]", &["{1 day,02:00:00}"]),
     ] {
         for to in ["text", "character varying(12)"] {
-            found += &differing(&client, from, to, literals).await;
+            found += &types.differing(from, to, literals).await;
         }
     }
     assert_eq!(found, "");
@@ -279,72 +259,67 @@ async fn a_column_that_becomes_text_holds_what_postgresql_writes() {
 /// Numbers, times and texts as others of their kind: rounded as PostgreSQL rounds, refused where it refuses.
 #[tokio::test]
 async fn a_column_of_another_type_holds_what_postgresqls_assignment_makes_of_its_values() {
-    let (client, _database) = client().await;
+    let types = Types::prepared().await;
     let mut found = String::new();
     let whole = ["smallint", "integer", "bigint"];
     let real = ["real", "double precision"];
     let exact = ["numeric", "numeric(10,2)", "numeric(10,1)", "numeric(4,1)", "numeric(3,0)", "numeric(3,-1)", "numeric(2,3)"];
     for to in whole.iter().chain(&real).chain(&exact).chain(&["money"]) {
-        found += &differing(&client, "integer", to, INTEGERS).await;
-        found += &differing(&client, "bigint", to, BIG).await;
-        found += &differing(&client, "numeric(10,2)", to, NUMERICS).await;
-        found += &differing(
-            &client,
-            "numeric",
-            to,
-            &["1e39", "1e-60", "1e400", "Infinity", "0.0049", "0.0095", "9223372036854775807.5", "0.005", "0.5"],
-        )
-        .await;
+        found += &types.differing("integer", to, INTEGERS).await;
+        found += &types.differing("bigint", to, BIG).await;
+        found += &types.differing("numeric(10,2)", to, NUMERICS).await;
+        found += &types
+            .differing("numeric", to, &["1e39", "1e-60", "1e400", "Infinity", "0.0049", "0.0095", "9223372036854775807.5", "0.005", "0.5"])
+            .await;
         if *to != "money" {
-            found += &differing(&client, "double precision", to, FLOATS).await;
+            found += &types.differing("double precision", to, FLOATS).await;
             found +=
-                &differing(&client, "double precision", to, &["1e39", "1e-60", "9223372036854775807", "-9223372036854775808", "0.0005"])
-                    .await;
+                &types.differing("double precision", to, &["1e39", "1e-60", "9223372036854775807", "-9223372036854775808", "0.0005"]).await;
             found +=
-                &differing(&client, "real", to, &["0.1", "16777217", "12345678900", "2.5", "NaN", "3.4e38", "9.2233720e18", "1.15"]).await;
+                &types.differing("real", to, &["0.1", "16777217", "12345678900", "2.5", "NaN", "3.4e38", "9.2233720e18", "1.15"]).await;
         }
-        found += &differing(&client, "text", to, &["7", " 7 ", "seven", "7.25"]).await;
+        found += &types.differing("text", to, &["7", " 7 ", "seven", "7.25"]).await;
     }
-    found += &differing(&client, "money", "numeric(10,1)", &["1234.55", "-0.05"]).await;
+    found += &types.differing("money", "numeric(10,1)", &["1234.55", "-0.05"]).await;
     for precision in ["(0) ", "(1) ", "(3) ", " "] {
         for zone in ["with", "without"] {
             let (stamp, time) = (format!("timestamp{precision}{zone} time zone"), format!("time{precision}{zone} time zone"));
             for from in ["timestamp with time zone", "timestamp without time zone", "timestamp(4) with time zone", "text"] {
-                found += &differing(&client, from, &stamp, MOMENTS).await;
+                found += &types.differing(from, &stamp, MOMENTS).await;
             }
-            found += &differing(&client, "date", &stamp, &["2026-01-31", "infinity", "0044-03-15 BC", "300000-01-01"]).await;
-            found += &differing(&client, "time without time zone", &time, TIMES).await;
+            found += &types.differing("date", &stamp, &["2026-01-31", "infinity", "0044-03-15 BC", "300000-01-01"]).await;
+            found += &types.differing("time without time zone", &time, TIMES).await;
         }
         let (time, span) = (format!("time{precision}without time zone"), format!("interval{}", precision.trim()));
-        found += &differing(&client, "time with time zone", &time, &["12:00:00.55+02"]).await;
-        found += &differing(&client, "timestamp with time zone", &time, &["2026-01-31 12:00:00.55+02"]).await;
-        found += &differing(&client, "interval", &time, INTERVALS).await;
-        found += &differing(&client, "interval", &span, INTERVALS).await;
-        found += &differing(&client, "time without time zone", &span, TIMES).await;
+        found += &types.differing("time with time zone", &time, &["12:00:00.55+02"]).await;
+        found += &types.differing("timestamp with time zone", &time, &["2026-01-31 12:00:00.55+02"]).await;
+        found += &types.differing("interval", &time, INTERVALS).await;
+        found += &types.differing("interval", &span, INTERVALS).await;
+        found += &types.differing("time without time zone", &span, TIMES).await;
     }
     for from in ["timestamp with time zone", "timestamp without time zone"] {
-        found += &differing(&client, from, "date", MOMENTS).await;
+        found += &types.differing(from, "date", MOMENTS).await;
     }
     for to in ["character varying(10)", "character(10)", "name", "text", "boolean", "uuid", "bytea"] {
-        found += &differing(&client, "character varying(40)", to, WORDS).await;
-        found += &differing(&client, "text", to, &["yes", "OFF", " t ", "o", "good", "x", "\\x00ff"]).await;
+        found += &types.differing("character varying(40)", to, WORDS).await;
+        found += &types.differing("text", to, &["yes", "OFF", " t ", "o", "good", "x", "\\x00ff"]).await;
     }
     // Of a label that no enum has, the cloud says so.
-    found += &differing(&client, "text", "mood", &["good"]).await;
-    found += &differing(&client, "text", "jsonb", &["null", "{\"b\":1}", "{"]).await;
+    found += &types.differing("text", "mood", &["good"]).await;
+    found += &types.differing("text", "jsonb", &["null", "{\"b\":1}", "{"]).await;
     for to in ["bit(3)", "bit(4)", "bit varying(2)", "bit varying(5)"] {
-        found += &differing(&client, "bit(3)", to, &["101"]).await;
-        found += &differing(&client, "bit varying(5)", to, &["101", "11111"]).await;
+        found += &types.differing("bit(3)", to, &["101"]).await;
+        found += &types.differing("bit varying(5)", to, &["101", "11111"]).await;
     }
-    found += &differing(&client, "inet", "cidr", &["10.0.0.1", "10.0.0.1/8", "2001:db8::1/32"]).await;
-    found += &differing(&client, "cidr", "inet", &["10.0.0.0/8", "10.0.0.1/32"]).await;
-    found += &differing(&client, "macaddr", "macaddr8", &["08:00:2b:01:02:03"]).await;
-    found += &differing(&client, "macaddr8", "macaddr", &["08:00:2b:ff:fe:01:02:03", "08:00:2b:00:00:01:02:03"]).await;
-    found += &differing(&client, "json", "jsonb", &[r#"{"b" : 1.50,  "a":1, "a":2}"#]).await;
-    found += &differing(&client, "jsonb", "json", DOCUMENTS).await;
-    found += &differing(&client, "integer[]", "bigint[]", &["{1,NULL}"]).await;
-    found += &differing(&client, "numeric(10,2)[]", "numeric(10,1)[]", &["{1.25,2}", "[0:0]={9.99}"]).await;
-    found += &differing(&client, "double precision[]", "integer[]", &["{1.5,2.5}", "{1e300}"]).await;
-    found += &differing(&client, "integer[]", "text[]", &["{1,NULL}"]).await;
+    found += &types.differing("inet", "cidr", &["10.0.0.1", "10.0.0.1/8", "2001:db8::1/32"]).await;
+    found += &types.differing("cidr", "inet", &["10.0.0.0/8", "10.0.0.1/32"]).await;
+    found += &types.differing("macaddr", "macaddr8", &["08:00:2b:01:02:03"]).await;
+    found += &types.differing("macaddr8", "macaddr", &["08:00:2b:ff:fe:01:02:03", "08:00:2b:00:00:01:02:03"]).await;
+    found += &types.differing("json", "jsonb", &[r#"{"b" : 1.50,  "a":1, "a":2}"#]).await;
+    found += &types.differing("jsonb", "json", DOCUMENTS).await;
+    found += &types.differing("integer[]", "bigint[]", &["{1,NULL}"]).await;
+    found += &types.differing("numeric(10,2)[]", "numeric(10,1)[]", &["{1.25,2}", "[0:0]={9.99}"]).await;
+    found += &types.differing("double precision[]", "integer[]", &["{1.5,2.5}", "{1e300}"]).await;
+    found += &types.differing("integer[]", "text[]", &["{1,NULL}"]).await;
     assert_eq!(found, "");
 }

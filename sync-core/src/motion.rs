@@ -1,5 +1,7 @@
 //! How the schema moved from one catalog to the next, with what follows at the cloud and at sites that still have the older one. Pure.
 
+mod words;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -171,7 +173,7 @@ fn columns(then: &Column, now: &Column, rewritten: bool, say: &mut impl FnMut(Wh
             }
         }
         _ if then.sql_type != now.sql_type => {
-            let (from, to, fits) = (then.sql_type.clone(), now.sql_type.clone(), holds(then, now));
+            let (from, to, fits) = (then.sql_type.clone(), now.sql_type.clone(), Cast::between(then, now).loses_nothing());
             say(What::TypeChanged { column: column(), from, to, fits, fed: rewritten || then.ty != now.ty });
         }
         _ => {}
@@ -183,28 +185,6 @@ fn columns(then: &Column, now: &Column, rewritten: bool, say: &mut impl FnMut(Wh
     }
     if then.default != now.default && then.sql_type == now.sql_type {
         say(What::DefaultChanged { column: column() });
-    }
-}
-
-/// Whether a column holds everything that it held before: as it is, or as what PostgreSQL makes of any of it.
-fn holds(then: &Column, now: &Column) -> bool {
-    use ColumnType::{Enum, Float4, Float8, Int2, Int4, Int8, Numeric, Text};
-    match (&then.ty, &now.ty) {
-        // Only the cloud knows which of their values there are.
-        (from, to) if from != to && (matches!(to, Enum(_)) || is_opaque(to)) => false,
-        (from, to) if is_opaque(from) && is_opaque(to) => false,
-        (Int2 | Int4 | Int8, Numeric) if !now.sql_type.contains('(') => true,
-        (Float4, Float8) => true,
-        (from, Text) if *from != Text && now.max_length.is_none() && now.sql_type != "name" => true,
-        _ => Cast::between(then, now).is_none(),
-    }
-}
-
-fn is_opaque(ty: &ColumnType) -> bool {
-    match ty {
-        ColumnType::Other => true,
-        ColumnType::Array(element) => is_opaque(element),
-        _ => false,
     }
 }
 
@@ -243,102 +223,6 @@ impl Change {
             What::TableAdded | What::MadeAnew | What::KeyChanged { .. } | What::ScopeChanged => true,
             _ => false,
         }
-    }
-
-    /// The change in a few words: `NOT NULL on assets.owner`.
-    #[must_use]
-    pub fn title(&self) -> String {
-        let table = &self.table;
-        match &self.what {
-            What::TableAdded => format!("new table {table}"),
-            What::TableRenamed { to } => format!("table {table} is renamed to {to}"),
-            What::TableDropped => format!("table {table} is dropped or no longer synced"),
-            What::MadeAnew => format!("table {table} is made anew"),
-            What::ColumnAdded { column, .. } => format!("new column {table}.{column}"),
-            What::ColumnRenamed { column, to } => format!("column {table}.{column} is renamed to {to}"),
-            What::ColumnDropped { column } => format!("column {table}.{column} is dropped"),
-            What::TypeChanged { column, from, to, .. } => format!("{table}.{column} becomes {to}, from {from}"),
-            What::NotNull { column } => format!("NOT NULL on {table}.{column}"),
-            What::Nullable { column } => format!("{table}.{column} may be NULL"),
-            What::DefaultChanged { column } => format!("another default on {table}.{column}"),
-            What::LabelAdded { column, label } => format!("new value {label} of {table}.{column}"),
-            What::LabelRemoved { column, label } => format!("value {label} of {table}.{column} is gone"),
-            What::KeyChanged { to } => format!("the key of {table} becomes ({})", to.join(", ")),
-            What::UniqueAdded { columns } => format!("UNIQUE on {table} ({})", columns.join(", ")),
-            What::UniqueDropped { columns } => format!("no UNIQUE on {table} ({}) any more", columns.join(", ")),
-            What::ReferenceAdded { columns, to } => format!("reference from {table} ({}) to {to}", columns.join(", ")),
-            What::ReferenceDropped { columns, to } => format!("no reference from {table} ({}) to {to} any more", columns.join(", ")),
-            What::DeleteRuleChanged { columns, to } => format!("ON DELETE {to} on {table} ({})", columns.join(", ")),
-            What::ScopeChanged => format!("rows of {table} find their scope another way"),
-        }
-    }
-
-    /// What sites do with it.
-    #[must_use]
-    pub fn consequence(&self) -> &'static str {
-        match &self.what {
-            What::TableAdded => "its rows are sent to the sites that hold their scopes",
-            What::TableRenamed { .. } | What::ColumnRenamed { .. } => {
-                "nothing is sent again: edits made under the old name land under the new one"
-            }
-            What::TableDropped => "sites drop it once no unsent edit of it is left",
-            What::MadeAnew => "every row is sent again, and sites let go of those that do not come",
-            What::ColumnAdded { fed: true, .. } => "every row is sent again: each holds a value of its own",
-            What::ColumnAdded { fed: false, .. } => {
-                "nothing is sent again: the catalog says what rows hold in it; edits made before leave it as it is"
-            }
-            What::ColumnDropped { .. } => "sites drop it once no unsent edit of it is left",
-            What::TypeChanged { fed: true, .. } => "every row is sent again, once",
-            What::TypeChanged { fed: false, .. } => "nothing is sent again: PostgreSQL rewrites nothing",
-            What::NotNull { .. } => "nothing is sent again",
-            What::LabelAdded { .. } => "nothing is sent again: rows that have it are",
-            What::LabelRemoved { .. } => "rows that have another one now are sent again; all, where the type is another one",
-            What::KeyChanged { .. } => "every row is sent again under its new key",
-            What::ScopeChanged => "rows move to other scopes: sites that do not hold those let them go",
-            What::Nullable { .. }
-            | What::DefaultChanged { .. }
-            | What::UniqueAdded { .. }
-            | What::UniqueDropped { .. }
-            | What::ReferenceAdded { .. }
-            | What::ReferenceDropped { .. }
-            | What::DeleteRuleChanged { .. } => "nothing is sent again",
-        }
-    }
-
-    /// The change as what causes something: `NOT NULL on assets.owner`, `dropping assets.owner`.
-    #[must_use]
-    pub fn cause(&self) -> String {
-        let table = &self.table;
-        match &self.what {
-            What::TableDropped => format!("dropping table {table}"),
-            What::ColumnDropped { column } => format!("dropping {table}.{column}"),
-            What::TypeChanged { column, to, .. } => format!("{to} for {table}.{column}"),
-            What::LabelRemoved { column, label } => format!("dropping the value {label} of {table}.{column}"),
-            What::ReferenceAdded { columns, to } => format!("the reference from {table} ({}) to {to}", columns.join(", ")),
-            What::KeyChanged { .. } => format!("the new key of {table}"),
-            _ => self.title(),
-        }
-    }
-
-    /// What sites that still have the older catalog would park, if they wrote it, after `will park`; where it is of some columns, the rest
-    /// of each row is taken.
-    #[must_use]
-    pub fn parks(&self) -> Option<String> {
-        let table = &self.table;
-        let what = match &self.what {
-            What::TableDropped => format!("edits of table {table}"),
-            What::ColumnDropped { column } => format!("edits of column {table}.{column}"),
-            What::TypeChanged { column, fits: false, .. } => {
-                format!("edits of {table}.{column} whose value does not fit")
-            }
-            What::NotNull { .. } => format!("inserts of table {table}"),
-            What::LabelRemoved { column, label } => format!("edits that set {table}.{column} to {label}"),
-            What::UniqueAdded { columns } => format!("rows of {table} that have the same {} as another one", columns.join(", ")),
-            What::ReferenceAdded { columns, to } => format!("rows of {table} whose {} names no row of {to}", columns.join(", ")),
-            What::KeyChanged { .. } => format!("edits of rows of {table} that cannot be named by the new key"),
-            _ => return None,
-        };
-        Some(what)
     }
 }
 
@@ -431,32 +315,5 @@ mod tests {
         assert!(changes(&before, &before, &BTreeSet::from([TableNo(1)])).is_empty());
         let unwritten = changes(&before, &after, &BTreeSet::new());
         assert!(!unwritten.iter().any(|change| matches!(&change.what, What::TypeChanged { column, fed: true, .. } if column == "tag")));
-    }
-
-    #[test]
-    fn a_type_fits_where_no_site_refuses_a_value() {
-        let column = |ty: &str, sql_type: &str, length: Option<u32>| -> Column {
-            let column =
-                json!({"no": 1, "name": "a", "ty": ty, "sql_type": sql_type, "not_null": false, "default": null, "max_length": length});
-            serde_json::from_value(column).unwrap()
-        };
-        let fits = |from: (&str, &str, Option<u32>), to: (&str, &str, Option<u32>)| {
-            holds(&column(from.0, from.1, from.2), &column(to.0, to.1, to.2))
-        };
-        for (narrow, wide) in [
-            (("char", "character(4)", Some(4)), ("char", "character(10)", Some(10))),
-            (("bits", "bit varying(4)", None), ("bits", "bit varying(8)", None)),
-            (("text", "varchar(4)", Some(4)), ("text", "text", None)),
-            (("int2", "smallint", None), ("int8", "bigint", None)),
-            (("int8", "bigint", None), ("numeric", "numeric", None)),
-            (("int8", "bigint", None), ("text", "text", None)),
-            (("float4", "real", None), ("float8", "double precision", None)),
-            (("numeric", "numeric(6,2)", None), ("numeric", "numeric(8,2)", None)),
-        ] {
-            assert!(fits(narrow, wide), "{narrow:?} {wide:?}");
-            assert!(!fits(wide, narrow), "{wide:?} {narrow:?}");
-        }
-        assert!(!fits(("bits", "bit(8)", None), ("bits", "bit(4)", None)));
-        assert!(!fits(("bits", "bit(4)", None), ("bits", "bit(8)", None)), "PostgreSQL refuses another length");
     }
 }

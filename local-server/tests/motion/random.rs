@@ -270,7 +270,7 @@ fn clean(site: &Site) -> BTreeMap<(TableNo, i64), BTreeMap<ColumnNo, Value>> {
 
 /// A value of a column as one of another.
 fn convert(from: &Column, to: &Column, value: &Value) -> Option<Value> {
-    Cast::between(from, to).map_or_else(|| Some(value.clone()), |cast| cast.apply(value))
+    Cast::between(from, to).apply(value)
 }
 
 /// What an edit is in the new catalog: the same under the same number, converted where it fits. `before`: with what is hidden.

@@ -8,6 +8,7 @@ mod written;
 
 use super::{ColumnType, Value, array, interval, network};
 use crate::catalog::Column;
+use crate::limits::NAME_BYTES_MAX;
 
 /// How values of one column become those of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,20 @@ impl Shape {
         }
     }
 
+    /// Whether the column holds every value of the other as it is, or as what PostgreSQL makes of it.
+    fn takes_all_of(&self, other: &Self) -> bool {
+        use ColumnType::{Enum, Float4, Float8, Int2, Int4, Int8, Numeric, Text};
+        match (&other.ty, &self.ty) {
+            // Only the cloud knows which of their values there are.
+            (from, to) if from != to && (matches!(to, Enum(_)) || is_opaque(to)) => false,
+            (from, to) if is_opaque(from) && is_opaque(to) => false,
+            (Int2 | Int4 | Int8, Numeric) if self.modifiers.is_empty() => true,
+            (Float4, Float8) => true,
+            (from, Text) if *from != Text && self.limit().is_none() && self.name != "name" => true,
+            _ => self.holds(other),
+        }
+    }
+
     fn holds_text(&self, other: &Self) -> bool {
         let is_name = |shape: &Self| shape.name == "name";
         match self.limit() {
@@ -99,7 +114,7 @@ impl Shape {
             ColumnType::Timestamptz | ColumnType::Timestamp => time::rounded_moment(&text, self.precision()),
             ColumnType::Time | ColumnType::Timetz => time::rounded_time(&text, self.precision()).and_then(|text| self.ty.canonical(&text)),
             ColumnType::Interval => interval::rounded(&text, self.precision()),
-            ColumnType::Text if self.name == "name" => Some(written::of_bytes(&text, 63).to_owned()),
+            ColumnType::Text if self.name == "name" => Some(written::of_bytes(&text, NAME_BYTES_MAX).to_owned()),
             ColumnType::Text | ColumnType::Char => written::of_length(text, self.limit()),
             ColumnType::Bits => self.fit_bits(text),
             _ => Some(text),
@@ -131,12 +146,31 @@ impl Shape {
     }
 }
 
+fn is_opaque(ty: &ColumnType) -> bool {
+    match ty {
+        ColumnType::Other => true,
+        ColumnType::Array(element) => is_opaque(element),
+        _ => false,
+    }
+}
+
 impl Cast {
-    /// What the values of a column go through when it becomes the other; `None` where each is a value of the other as it is.
+    /// What the values of a column go through when it becomes the other.
     #[must_use]
-    pub fn between(from: &Column, to: &Column) -> Option<Self> {
-        let (from, to) = (Shape::of(from), Shape::of(to));
-        (!to.holds(&from)).then_some(Self { from, to })
+    pub fn between(from: &Column, to: &Column) -> Self {
+        Self { from: Shape::of(from), to: Shape::of(to) }
+    }
+
+    /// Whether each value is one of the other column as it is.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.to.holds(&self.from)
+    }
+
+    /// Whether each value is one of the other column, as it is or as what PostgreSQL makes of it.
+    #[must_use]
+    pub fn loses_nothing(&self) -> bool {
+        self.to.takes_all_of(&self.from)
     }
 
     /// Reads a value of which no more is known than how it travelled.
@@ -151,12 +185,16 @@ impl Cast {
             Value::Bytes(_) => ColumnType::Bytea,
             Value::Uuid(_) => ColumnType::Uuid,
         };
-        Self { from: Shape::plain(from), to: Shape::of(to) }.apply(value)
+        Self { from: Shape::plain(from), to: Shape::of(to) }.convert(value)
     }
 
     /// What becomes of a value; `None` where PostgreSQL would refuse it.
     #[must_use]
     pub fn apply(&self, value: &Value) -> Option<Value> {
+        if self.is_identity() { Some(value.clone()) } else { self.convert(value) }
+    }
+
+    fn convert(&self, value: &Value) -> Option<Value> {
         use ColumnType::{
             Array, Bool, Char, Cidr, Date, Float4, Float8, Inet, Int2, Int4, Int8, Interval, Json, JsonText, Macaddr, Macaddr8, Money,
             Numeric, Text, Time, Timestamp, Timestamptz, Timetz,
@@ -166,7 +204,7 @@ impl Cast {
             (_, _, Value::Null) => return Some(Value::Null),
             (Array(_), Array(_), Value::Text(text)) => {
                 let cast = Self { from: from.element()?, to: to.element()? };
-                return array::map(&cast.from.ty, &|value| cast.apply(value), text).map(Value::Text);
+                return array::map(&cast.from.ty, &|value| cast.convert(value), text).map(Value::Text);
             }
             (_, Text | Char | ColumnType::Enum(_) | ColumnType::Other, _) => return to.read(&written::cast_text(from, value)),
             (_, Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Money, Value::Bool(flag)) => {
@@ -184,5 +222,75 @@ impl Cast {
             _ => return to.read(&written::cast_text(from, value)),
         };
         to.fit(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A column of this type, of PostgreSQL's name and length.
+    fn column((ty, sql_type, length): (&str, &str, Option<u32>)) -> Column {
+        let ty = serde_json::from_str(ty).unwrap_or_else(|_| json!(ty));
+        let column =
+            json!({"no": 1, "name": "a", "ty": ty, "sql_type": sql_type, "not_null": false, "default": null, "max_length": length});
+        serde_json::from_value(column).unwrap()
+    }
+
+    #[test]
+    fn values_become_what_postgresql_makes_of_them_or_do_not_fit() {
+        let text = ("text", "text", None);
+        let whole = ("int4", "integer", None);
+        let money = ("numeric", "numeric(4,1)", None);
+        let of = |value: &str| Value::Text(value.to_owned());
+        for (from, to, value, made) in [
+            (whole, ("int2", "smallint", None), Value::Int(5), Some(Value::Int(5))),
+            (whole, ("int2", "smallint", None), Value::Int(40_000), None),
+            (whole, text, Value::Int(-7), Some(of("-7"))),
+            (whole, money, Value::Int(3), Some(of("3"))),
+            (("numeric", "numeric", None), money, of("2.25"), Some(of("2.3"))),
+            (("numeric", "numeric", None), money, of("1234.5"), None),
+            (("bool", "boolean", None), text, Value::Bool(true), Some(of("true"))),
+            (text, ("bool", "boolean", None), of("OFF"), Some(Value::Bool(false))),
+            (text, ("text", "varchar(3)", Some(3)), of("abc  "), Some(of("abc"))),
+            (text, ("text", "varchar(3)", Some(3)), of("abcd"), None),
+            (("date", "date", None), ("timestamp", "timestamp", None), of("2026-01-31"), Some(of("2026-01-31T00:00:00.000000"))),
+            (("inet", "inet", None), text, of("10.0.0.1"), Some(of("10.0.0.1/32"))),
+            (("json", "jsonb", None), text, of(r#"{"aa":1,"b":[2]}"#), Some(of(r#"{"b": [2], "aa": 1}"#))),
+            (text, whole, Value::Null, Some(Value::Null)),
+        ] {
+            assert_eq!(Cast::between(&column(from), &column(to)).apply(&value), made, "{from:?} {to:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn what_another_column_holds_as_it_is_stays_so() {
+        let cast = Cast::between(&column(("int2", "smallint", None)), &column(("int8", "bigint", None)));
+        assert!(cast.is_identity() && cast.apply(&Value::Int(5)) == Some(Value::Int(5)));
+        let label = Cast::between(&column(("text", "text", None)), &column((r#"{"enum": ["good"]}"#, "mood", None)));
+        assert!(label.is_identity() && !label.loses_nothing(), "only the cloud knows which labels there are");
+    }
+
+    #[test]
+    fn a_type_fits_where_no_site_refuses_a_value() {
+        let fits =
+            |from: (&str, &str, Option<u32>), to: (&str, &str, Option<u32>)| Cast::between(&column(from), &column(to)).loses_nothing();
+        for (narrow, wide) in [
+            (("char", "character(4)", Some(4)), ("char", "character(10)", Some(10))),
+            (("bits", "bit varying(4)", None), ("bits", "bit varying(8)", None)),
+            (("text", "varchar(4)", Some(4)), ("text", "text", None)),
+            (("int2", "smallint", None), ("int8", "bigint", None)),
+            (("int8", "bigint", None), ("numeric", "numeric", None)),
+            (("int8", "bigint", None), ("text", "text", None)),
+            (("float4", "real", None), ("float8", "double precision", None)),
+            (("numeric", "numeric(6,2)", None), ("numeric", "numeric(8,2)", None)),
+        ] {
+            assert!(fits(narrow, wide), "{narrow:?} {wide:?}");
+            assert!(!fits(wide, narrow), "{wide:?} {narrow:?}");
+        }
+        assert!(!fits(("bits", "bit(8)", None), ("bits", "bit(4)", None)));
+        assert!(!fits(("bits", "bit(4)", None), ("bits", "bit(8)", None)), "PostgreSQL refuses another length");
     }
 }

@@ -13,12 +13,12 @@ use crate::store::rows::{Bound, from_sql};
 
 /// Whether a column's values go through something when it becomes the other.
 pub(crate) fn differs(from: &Column, to: &Column) -> bool {
-    Cast::between(from, to).is_some()
+    !Cast::between(from, to).is_identity()
 }
 
 /// A value of one column as one of another; `None` where PostgreSQL would refuse it.
 pub(crate) fn convert(from: &Column, to: &Column, value: &Value) -> Option<Value> {
-    Cast::between(from, to).map_or_else(|| Some(value.clone()), |cast| cast.apply(value))
+    Cast::between(from, to).apply(value)
 }
 
 /// The functions that convert values within one migration. Nothing in the file ever names them.
@@ -42,7 +42,7 @@ impl<'a> Converters<'a> {
             FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
             move |call| {
                 let value = from_sql(&ty, call.get_raw(0)).ok();
-                let value = value.and_then(|value| cast.as_ref().map_or_else(|| Some(value.clone()), |cast| cast.apply(&value)));
+                let value = value.and_then(|value| cast.apply(&value));
                 owned(&value.unwrap_or(Value::Null))
             },
         )?;

@@ -44,9 +44,9 @@ pub(super) async fn follow(transaction: &Transaction<'_>, old: &Table, table: &T
 fn retyped(old: &Table, table: &Table, row: &tokio_postgres::Row) -> (Option<Key>, Option<Key>) {
     let key = |record: &str| -> Option<Key> {
         let key = known(old, record)?;
-        let values = table.key.iter().zip(&key.0).map(|(no, value)| match Cast::between(old.column(*no)?, table.column(*no)?) {
-            Some(cast) => cast.apply(value).filter(|value| !value.is_null()),
-            None => Some(value.clone()),
+        let values = table.key.iter().zip(&key.0).map(|(no, value)| {
+            let cast = Cast::between(old.column(*no)?, table.column(*no)?);
+            cast.apply(value).filter(|value| !value.is_null())
         });
         values.collect::<Option<Vec<Value>>>().map(Key)
     };
