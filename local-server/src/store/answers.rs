@@ -14,11 +14,12 @@ use super::conflicts::news;
 use super::cursors;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
-use super::outbox::{self, Seat, Seats};
+use super::outbox;
 use super::plan::{Plan, TableSql};
 use super::released;
+use super::seats::{self, Seat, Seats};
 use super::sync_writer::{Because, SyncWriter};
-use super::{identity, noted, seats};
+use super::{identity, noted};
 
 mod today;
 

@@ -1,24 +1,30 @@
 //! One push as it is being cut: which rows go into it, and which must go along, before or not at all.
 
+mod twins;
+mod weight;
+
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use sync_core::catalog::Table;
 use sync_core::change::{Op, RowChange};
-use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, TableNo, Tick};
+use sync_core::id::{ColumnNo, Key, PushNo, ScopeId, Tick};
 use sync_core::limits::{PUSH_BYTES_MAX, REFERENCE_DEPTH_MAX, VALUE_BYTES_MAX};
 use sync_core::site::{self, Event, SiteRow};
-use sync_core::value::Value;
 
+use self::twins::Twins;
+pub use self::weight::Limits;
+use self::weight::{value_bytes, weigh};
 use super::cursors;
 use super::db::DbError;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hidden;
 use super::noted;
-use super::outbox::{Alias, Seat, label};
+use super::outbox::label;
 use super::plan::{Plan, Scans, TableSql};
 use super::rows::Bound;
+use super::seats::{Alias, Seat};
 use super::sync_writer::{Because, SyncWriter};
 
 /// The steps of a pass, in their order.
@@ -70,17 +76,6 @@ impl Step {
     }
 }
 
-/// What one push may hold.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Rows.
-    pub rows: usize,
-    /// Bytes before compression, roughly.
-    pub bytes: usize,
-    /// MessagePack elements, roughly.
-    pub elements: usize,
-}
-
 /// What became of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -107,9 +102,7 @@ pub struct Cut<'a> {
     rows: Vec<RowChange>,
     seats: Vec<Seat>,
     aliases: Vec<Alias>,
-    /// The tables, by the number that the cloud knows, that stand here twice: as they are, and hidden as they were. The keys of their rows in
-    /// the push, as record ids.
-    twins: HashMap<u32, HashSet<String>>,
+    twins: Twins,
     /// Columns that base images say nothing of, by table and row.
     unknown: HashMap<(u32, i64), Vec<ColumnNo>>,
     bytes: usize,
@@ -137,7 +130,7 @@ impl<'a> Cut<'a> {
             rows: Vec::new(),
             seats: Vec::new(),
             aliases: Vec::new(),
-            twins: plan.catalog.tables.iter().map(|table| table.no).filter(|no| hidden::wire_table(*no) != *no).map(twin).collect(),
+            twins: Twins::of(&plan.catalog),
             unknown: unknown(connection)?,
             bytes: 0,
             elements: 0,
@@ -161,9 +154,7 @@ impl<'a> Cut<'a> {
         let (bytes, elements) = weigh(&change);
         self.bytes += bytes;
         self.elements += elements;
-        if let Some(taken) = self.twins.get_mut(&change.table.0) {
-            taken.extend(keys(&change).map(Key::to_string));
-        }
+        self.twins.take(&change);
         self.rows.push(change);
         self.seats.push(seat);
     }
@@ -240,21 +231,17 @@ impl<'a> Cut<'a> {
     }
 
     /// Gives a change its place; the row is in this push from now on.
-    fn seat(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, change: RowChange) -> Result<Taken> {
-        let (bytes, elements) = weigh(&change);
+    fn seat(&mut self, table: &Table, sql: &TableSql, rejoin_row: i64, mut change: RowChange) -> Result<Taken> {
+        let (bytes, _) = weigh(&change);
         if bytes > 2 * PUSH_BYTES_MAX || change.values().any(|(_, value)| value_bytes(value) > VALUE_BYTES_MAX) {
             self.problems.push(format!("{}: a value of the row, or the row, is too large to be sent", label(table, &change.key)));
             return Ok(Taken::Blocked);
         }
         // To the cloud a row of a table and a hidden row of the same key are one: the second one waits for the next push.
-        let taken = self.twins.get(&hidden::wire_table(change.table).0);
-        if taken.is_some_and(|taken| keys(&change).any(|key| taken.contains(&key.to_string()))) {
+        if self.twins.holds(&change) {
             return Ok(Taken::Blocked);
         }
-        let full = self.rows.len() >= self.limits.rows
-            || self.bytes + bytes > self.limits.bytes
-            || self.elements + elements > self.limits.elements;
-        if full && !self.rows.is_empty() {
+        if !self.has_room(&change) {
             return Ok(Taken::Full);
         }
         let Some(dirty) = &sql.dirty else { return Ok(Taken::Nothing) };
@@ -262,7 +249,6 @@ impl<'a> Cut<'a> {
         if sql.noted {
             noted::enter(self.connection, table, rejoin_row, self.no, &change)?;
         }
-        let mut change = change;
         let seat = self.rows.len();
         self.aliases.extend(hidden::to_wire(&mut change).into_iter().map(|(there, here)| Alias { seat, there, here }));
         self.add(change, Seat::Row(rejoin_row));
@@ -371,16 +357,6 @@ enum Parents {
     Full,
 }
 
-fn twin(no: TableNo) -> (u32, HashSet<String>) {
-    (hidden::wire_table(no).0, HashSet::new())
-}
-
-/// The keys that a change names.
-fn keys(change: &RowChange) -> impl Iterator<Item = &Key> {
-    let old = if let Op::Rekey(old, _) = &change.op { Some(old) } else { None };
-    old.into_iter().chain([&change.key])
-}
-
 fn later_edits(connection: &Connection) -> Result<HashSet<(u32, String)>> {
     let mut statement = connection.prepare_cached("SELECT table_no, record_id FROM rejoin_later")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -412,30 +388,4 @@ fn unheld(row: &SiteRow) -> SiteRow {
         base.held = None;
     }
     row
-}
-
-/// Roughly the bytes and MessagePack elements of a change.
-fn weigh(change: &RowChange) -> (usize, usize) {
-    let values = |pairs: &[(ColumnNo, Value)]| pairs.iter().map(|(_, value)| value_bytes(value) + 4).sum::<usize>();
-    let edits =
-        |edits: &[sync_core::change::Edit]| edits.iter().map(|edit| value_bytes(&edit.base) + value_bytes(&edit.new) + 6).sum::<usize>();
-    let (bytes, elements) = match &change.op {
-        Op::Insert(pairs) | Op::Delete(pairs) => (values(pairs), 3 * pairs.len()),
-        Op::Update(list) => (edits(list), 4 * list.len()),
-        Op::Rekey(old, list) => (edits(list) + old.0.iter().map(value_bytes).sum::<usize>(), 4 * list.len() + old.0.len() + 2),
-    };
-    let additions: usize = change.additions.iter().map(|addition| value_bytes(&addition.amount) + 24).sum();
-    let times: usize = change.times.iter().map(|(_, at)| at.len() + 6).sum();
-    let noted = 4 * change.additions.len() + 3 * change.times.len();
-    (bytes + additions + times + 160, elements + noted + 20 + change.key.0.len())
-}
-
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 1,
-        Value::Int(_) | Value::Float(_) => 9,
-        Value::Uuid(_) => 18,
-        Value::Text(text) => text.len() + 5,
-        Value::Bytes(bytes) => bytes.len() + 5,
-    }
 }

@@ -20,9 +20,8 @@ use super::db::DbError;
 use super::error::{Result, StoreError};
 use super::plan::Plan;
 use super::rows::base_table;
-pub use super::seats::{Alias, Seat, Seats};
-use super::{hidden, identity, noted};
-use super::{seats, settle};
+use super::seats::{self, Seat, Seats};
+use super::{hidden, identity, noted, settle};
 
 /// Candidates looked at in one scan.
 const SCAN_ROWS: i64 = 500;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use local_server::store::hidden::{plan, tidy};
 use local_server::store::install::install;
 use local_server::store::outbox::{self, Pass};
+use local_server::store::seats::Seat;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use sync_core::catalog::Catalog;
@@ -83,7 +84,7 @@ impl Site {
         assert_eq!(pass.problems, Vec::<String>::new());
         let Some(push) = push else { return Pushed::new() };
         let (push, seats, _) = outbox::sent(&self.connection, PushNo(push.no.0)).unwrap().unwrap();
-        let seat = |seat: &outbox::Seat| if let outbox::Seat::Row(row) = seat { *row } else { panic!("{seat:?}") };
+        let seat = |seat: &Seat| if let Seat::Row(row) = seat { *row } else { panic!("{seat:?}") };
         push.rows.iter().zip(&seats.rows).map(|(row, at)| ((row.table.0, seat(at)), row.clone())).collect()
     }
 

@@ -72,7 +72,7 @@ fn later(connection: &Connection, old: &Table, new: Option<&Table>, notes: &mut 
         let (record, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
         // One that cannot be read is told of when it is to be sent.
         let Ok(mut change) = codec::decode::<RowChange>(&body) else { continue };
-        change.key = key_of_today(connection, old, new, &change.key)?;
+        change.key = key_after(connection, old, new, &change.key)?;
         if let Op::Update(edits) = &mut change.op {
             edits.iter_mut().for_each(|edit| follow(old, new, edit));
         }
@@ -91,8 +91,8 @@ fn follow(old: &Table, new: &Table, edit: &mut Edit) {
     }
 }
 
-/// The key that a row has now.
-fn key_of_today(connection: &Connection, old: &Table, new: &Table, key: &Key) -> Result<Key> {
+/// The key that a row has under the new catalog.
+fn key_after(connection: &Connection, old: &Table, new: &Table, key: &Key) -> Result<Key> {
     let row = match live_by_key(connection, old, key) {
         Ok(Some(found)) => found.live.row,
         Ok(None) | Err(StoreError::Row(_)) => return Ok(key.clone()),
