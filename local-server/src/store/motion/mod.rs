@@ -23,6 +23,7 @@ use rusqlite::Connection;
 use sync_core::catalog::{Catalog, Column, Table, Travel};
 use sync_core::id::{ColumnNo, TableNo};
 
+use self::aside::{Which, rebuilt};
 use self::cells::{Cell, Cells, Filling};
 use self::convert::Converters;
 use self::kind::Kind;
@@ -277,19 +278,19 @@ impl Motion<'_> {
 
     /// Builds the live table from the one before, which goes; it keeps the interim name.
     fn live(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell]) -> Result<()> {
-        let made = self.copied(before, old, new, cells, "")?;
+        let made = self.copied(before, old, new, cells, &Which::All)?;
         self.run(&format!("DROP TABLE {live}; ALTER TABLE {made} RENAME TO {live}", live = before.live))
     }
 
     /// A live table made of the one before, or of some of its rows, and what it is called until it has its name.
-    fn copied(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<String> {
-        let aside = Table { schema: "public".to_owned(), name: format!("rejoin_rebuilt_{}", new.no), engine: false, ..with(new, cells) };
+    fn copied(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &Which) -> Result<String> {
+        let aside = rebuilt(with(new, cells));
         let made = live_table(&aside);
         self.run(&schema::live(self.after, &aside, self.site))?;
         let mut columns: Vec<(String, String)> = cells.iter().map(|cell| (quoted(&cell.column.name), cell.live.clone())).collect();
         columns.extend(stamps(new).into_iter().zip(stamps(old)).map(|(now, was)| (quoted(now), format!("l.{}", quoted(was)))));
         columns.extend(["rejoin_row", "rejoin_scope", "rejoin_tick", "rejoin_held"].map(|name| (name.to_owned(), format!("l.{name}"))));
-        let rows = self.copy(&made, &columns, &format!("{}{which}", before.live_rows(old)))?;
+        let rows = self.copy(&made, &columns, &format!("{}{}", before.live_rows(old), which.live(before)))?;
         self.keep_sequence(&before.live, &made)?;
         tracing::info!(table = new.name, rows, "built anew for the new catalog");
         Ok(made)
@@ -300,7 +301,7 @@ impl Motion<'_> {
         if old.engine {
             return Ok(());
         }
-        self.copy_companions(before, old, new, &cells.cells, "")?;
+        self.copy_companions(before, old, new, &cells.cells, &Which::All)?;
         for cell in &cells.cells {
             let Some(unknown) = &cell.unknown else { continue };
             let sql = format!(
@@ -338,7 +339,7 @@ impl Motion<'_> {
         self.run(&format!("DROP TABLE {}; DROP TABLE {}", before.base, before.theirs))
     }
 
-    fn copy_companions(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &str) -> Result<()> {
+    fn copy_companions(&self, before: &Before, old: &Table, new: &Table, cells: &[Cell], which: &Which) -> Result<()> {
         let made = with(new, cells);
         schema::tables(self.after, &made, self.site).iter().skip(1).try_for_each(|sql| self.run(sql))?;
         let columns = |value: &dyn Fn(&Cell) -> String, alias: &str, rest: &[&str]| {
@@ -356,12 +357,11 @@ impl Motion<'_> {
             ),
             false => String::new(),
         };
-        let from = format!("{} b LEFT JOIN {} l ON l.rejoin_row = b.rejoin_row WHERE 1{keyed}{which}", before.base, before.live);
+        let from = format!("{} b LEFT JOIN {} l ON l.rejoin_row = b.rejoin_row WHERE 1{keyed}{}", before.base, before.live, which.base());
         self.copy(&base_table(&made), &columns(&|cell| cell.base.clone(), "b", &BASE), &from)?;
         let theirs =
             |cell: &Cell| if rekeyed && new.key.contains(&cell.column.no) { key_of_theirs(before, old, cell) } else { cell.theirs.clone() };
-        // What was made here has no image of the cloud's beside it.
-        let from = format!("{} t{}", before.theirs, if which.is_empty() { "" } else { " WHERE 0" });
+        let from = format!("{} t{}", before.theirs, which.theirs());
         self.copy(&theirs_table(&made), &columns(&theirs, "t", &THEIRS), &from)?;
         if new.key.iter().any(|no| old.column(*no).map(|column| &column.ty) != new.column(*no).map(|column| &column.ty)) || rekeyed {
             let (table, key) = (theirs_table(&made), schema::names(new, &new.key));
