@@ -239,3 +239,13 @@ async fn it_goes_with_its_process_however_that_ends() {
     until_gone(pid).await;
     cluster.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_needs_more_locks_than_there_is_room_for_is_told_which_setting_to_raise() {
+    let database = test_support::database().await;
+    let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let refused = client.query("SELECT pg_advisory_xact_lock(n) FROM generate_series(1, 10000000) n", &[]).await.unwrap_err();
+    let said = cloud_server::store::error::StoreError::from(refused).to_string();
+    assert!(said.contains("out of shared memory (53200)") && said.contains("raise max_locks_per_transaction"), "{said}");
+}

@@ -98,10 +98,17 @@ fn is_within_ours(context: &str) -> bool {
     function.is_none_or(|name| name.trim_start_matches('"').starts_with("rejoin."))
 }
 
+/// PostgreSQL says it in a hint.
+const LOCKS: &str = ": there is no room for more locks. A table of many partitions is locked with each of them and their indexes: raise \
+     max_locks_per_transaction, and restart PostgreSQL";
+
 /// tokio-postgres shows only "db error"; the words are in the source.
 fn in_words(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
-        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (Some(said), _) => {
+            let of_locks = said.hint().is_some_and(|hint| hint.contains("max_locks_per_transaction"));
+            format!("{} ({}){}", said.message(), said.code().code(), if of_locks { LOCKS } else { "" })
+        }
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),
     }
