@@ -363,6 +363,10 @@ async fn triggers_lost_on_one_partition_are_named_and_put_back() {
             r#"DROP TRIGGER "~rejoin_v2_gone" ON work_1"#,
             "work_1: the trigger ~rejoin_v2_gone is gone: writes that name this partition are not captured",
         ),
+        (
+            r#"DROP TRIGGER "~rejoin_v2_gone" ON work_1; DROP TRIGGER "~rejoin_v2_gone" ON "Old Times"."Low""#,
+            "work: the trigger ~rejoin_v2_gone is gone on 2 partitions (work_1, ..): writes that name them are not captured",
+        ),
     ] {
         let shop = open().await;
         let mut copy = Copy::of(&shop).await;

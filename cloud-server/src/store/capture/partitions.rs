@@ -54,7 +54,7 @@ impl Partition {
 }
 
 /// What is wrong with a partition's trigger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lack {
     /// It is cloned from the table's, and disabled.
     Cloned,
@@ -94,7 +94,7 @@ impl Seen {
     }
 
     pub(crate) fn has(&self, table: &Table, oid: u32) -> bool {
-        self.of(table).any(|seen| seen == oid)
+        self.0.get(&table.no.0.cast_signed()).is_some_and(|seen| seen.contains(&oid))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Columns, triggers and indexes of ours that somebody dropped, disabled or stands in the way of.
 
+use std::collections::BTreeMap;
+
 use sync_core::catalog::{Catalog, Table};
 use tokio_postgres::Client;
 
@@ -38,9 +40,7 @@ pub(super) async fn look(
         columns(table, found, findings);
         let capture = apply::capture_of(catalog, table, found, settings, &places);
         triggers(&capture, found, &installed, findings);
-        for partition in partitions.get(&found.oid).into_iter().flatten() {
-            of_partition(&capture, partition, &installed, findings);
-        }
+        of_partitions(&capture, found, partitions.get(&found.oid).map_or(&[][..], Vec::as_slice), &installed, findings);
     }
     for (table, trigger) in apply::later_triggers(client).await? {
         let what = format!("the trigger {trigger} runs after Rejoin's: what it changes in a row may not travel");
@@ -63,7 +63,7 @@ fn columns(table: &Table, found: &FoundTable, findings: &mut Vec<Finding>) {
 }
 
 fn triggers(capture: &Capture, found: &FoundTable, installed: &Installed, findings: &mut Vec<Finding>) {
-    let none = std::collections::BTreeMap::new();
+    let none = BTreeMap::new();
     let there = installed.get(&found.oid).unwrap_or(&none);
     for name in &capture.triggers {
         let (severity, what) = match there.get(name) {
@@ -76,19 +76,29 @@ fn triggers(capture: &Capture, found: &FoundTable, installed: &Installed, findin
     }
 }
 
-/// Statements that name a partition fire its own triggers.
-fn of_partition(capture: &Capture, partition: &Partition, installed: &Installed, findings: &mut Vec<Finding>) {
+/// Statements that name a partition fire its own triggers. What is the same for several partitions is said once.
+fn of_partitions(capture: &Capture, found: &FoundTable, partitions: &[Partition], installed: &Installed, findings: &mut Vec<Finding>) {
     let Some(needs) = &capture.on_partitions else { return };
-    for (name, lack) in partition.lacks(needs, installed) {
-        let (severity, what) = match lack {
-            Lack::Gone => (Severity::Error, format!("the trigger {name} is gone: writes that name this partition are not captured")),
-            Lack::Disabled => {
-                (Severity::Error, format!("the trigger {name} is disabled: writes that name this partition are not captured"))
-            }
-            Lack::Cloned => (Severity::Error, format!("the trigger {name} is disabled: writes to this partition are not captured")),
-            Lack::Older => (Severity::Warning, format!("the trigger {name} is of an older schema or program")),
+    let mut lacking: BTreeMap<(&str, Lack), Vec<String>> = BTreeMap::new();
+    for partition in partitions {
+        for lack in partition.lacks(needs, installed) {
+            lacking.entry(lack).or_default().push(partition.label());
+        }
+    }
+    for ((name, lack), labels) in lacking {
+        let (on, these) = match labels.as_slice() {
+            [_] => (String::new(), "this partition"),
+            [first, ..] => (format!(" on {} partitions ({first}, ..)", labels.len()), "them"),
+            [] => continue,
         };
-        findings.push(Finding { table: Some(partition.label()), ..Finding::new(severity, what, MEND) });
+        let (severity, what) = match lack {
+            Lack::Gone => (Severity::Error, format!("is gone{on}: writes that name {these} are not captured")),
+            Lack::Disabled => (Severity::Error, format!("is disabled{on}: writes that name {these} are not captured")),
+            Lack::Cloned => (Severity::Error, format!("is disabled{on}: writes to {these} are not captured")),
+            Lack::Older => (Severity::Warning, format!("is of an older schema or program{on}")),
+        };
+        let table = if let [label] = labels.as_slice() { label.clone() } else { found.label() };
+        findings.push(Finding { table: Some(table), ..Finding::new(severity, format!("the trigger {name} {what}"), MEND) });
     }
 }
 
