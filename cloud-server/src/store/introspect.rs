@@ -212,15 +212,15 @@ async fn read_tables(transaction: &tokio_postgres::Transaction<'_>) -> Result<Ve
                       c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
                       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
                       pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text, c.relpersistence = 'u',
-                      CASE c.relkind WHEN 'p' THEN ARRAY(
-                          SELECT p.relname::text FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf ORDER BY 1) END,
+                      CASE c.relkind WHEN 'p' THEN coalesce(parts.leaves, '{}') END,
                       pg_relation_filenode(c.oid), row_security_active(c.oid),
-                      CASE c.relkind WHEN 'p' THEN (
-                          SELECT p.oid::regclass || CASE WHEN p.relkind = 'f' THEN ' is a foreign table' WHEN p.relpersistence = 'u' THEN ' is unlogged'
-                                 ELSE ' belongs to the role ' || p.relowner::regrole END
-                          FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
-                          WHERE p.relkind = 'f' OR p.relpersistence = 'u' OR NOT pg_has_role(p.relowner, 'USAGE') ORDER BY 1 LIMIT 1) END
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      parts.obstacle
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN LATERAL (
+                   SELECT array_agg(p.relname::text ORDER BY p.relname) FILTER (WHERE t.isleaf) AS leaves,
+                          min(p.oid::regclass || CASE WHEN p.relkind = 'f' THEN ' is a foreign table' WHEN p.relpersistence = 'u' THEN ' is unlogged'
+                                  ELSE ' belongs to the role ' || p.relowner::regrole END)
+                              FILTER (WHERE p.relkind = 'f' OR p.relpersistence = 'u' OR NOT pg_has_role(p.relowner, 'USAGE')) AS obstacle
+                   FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid) parts ON c.relkind = 'p'
                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                  AND (n.nspname <> $1 OR c.relname = ANY($2)) AND NOT c.relispartition
                ORDER BY n.nspname <> $1, n.nspname, c.relname";
