@@ -279,6 +279,20 @@ impl Catalog {
     }
 }
 
+impl Column {
+    /// Whether PostgreSQL compares its texts without regard to case.
+    #[must_use]
+    pub fn is_citext(&self) -> bool {
+        self.citext_schema().is_some()
+    }
+
+    /// The schema, quoted where it has to be, in which the type `citext` and its operators are; `None` of any other type.
+    #[must_use]
+    pub fn citext_schema(&self) -> Option<&str> {
+        self.sql_type.strip_suffix(".citext").filter(|_| self.ty == ColumnType::Text)
+    }
+}
+
 impl Table {
     /// The table's name in a site's SQLite: as in PostgreSQL where its schema is `public`, else with its schema; the engine's own tables
     /// are `sync_*` or `rejoin_*`.

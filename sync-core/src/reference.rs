@@ -111,6 +111,18 @@ pub fn is_text_of(own: &Column, target: &Column) -> bool {
     own.ty == ColumnType::Text && target.ty != ColumnType::Text
 }
 
+/// Whether a reference between these columns is one whatever the case of its letters: both are `citext`.
+#[must_use]
+pub fn ignores_case(own: &Column, target: &Column) -> bool {
+    own.is_citext() && target.is_citext()
+}
+
+/// The referring columns, each with the one of `target` that it refers to.
+pub fn pairs<'a>(table: &'a Table, reference: &'a Reference, target: &'a Table) -> impl Iterator<Item = (&'a Column, &'a Column)> {
+    let pairs = reference.columns.iter().zip(&reference.target);
+    pairs.filter_map(|(own, wanted)| Some((table.column(*own)?, target.column(*wanted)?)))
+}
+
 /// The value of the target's type that a declared reference holds; a text counts only in the very form that the key's text has, but that of a uuid
 /// may be in capitals.
 fn key_value(own: &Column, target: &Column, value: Cow<'_, Value>) -> Option<Value> {

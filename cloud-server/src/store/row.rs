@@ -3,6 +3,8 @@
 //! Types that the driver knows simply travel in binary; every other type is read as its text form and parsed by [`ColumnType::parse`], and
 //! written as text cast to the column's type. Every identifier comes from the catalog and is quoted here.
 
+use std::borrow::Cow;
+
 use sync_core::catalog::{Column, Table};
 use sync_core::change::{At, Row, Stamp};
 use sync_core::id::{Key, ScopeId, Tick};
@@ -188,6 +190,12 @@ pub(crate) fn overwritten(column: &Column, element: &str) -> String {
         _ => return value,
     }
     format!("CASE WHEN t.{name} = {value} THEN t.{name} ELSE {value} END")
+}
+
+/// The operator that compares a referring column, or one that is unique, as the database itself does: `=` alone takes a `citext` of a schema that is
+/// not searched for text.
+pub(crate) fn equals(column: &Column) -> Cow<'static, str> {
+    column.citext_schema().map_or(Cow::Borrowed("="), |schema| Cow::Owned(format!("OPERATOR({schema}.=)")))
 }
 
 /// Makes an element of the bound array comparable with the column, so that its index serves.

@@ -7,7 +7,7 @@ use sync_core::value::Value;
 
 use super::bulk::unnest;
 use super::error::StoreError;
-use super::row::{Param, array, array_type, compared, quote, refs, table_sql};
+use super::row::{Param, array, array_type, compared, equals, quote, refs, table_sql};
 
 /// The scopes of the rows whose columns at `positions` have these values, one entry for each; `None` where there is no such row.
 /// NULLs find nothing.
@@ -88,7 +88,7 @@ async fn find_of(
     let types: Vec<&str> = ["integer"].into_iter().chain(columns.iter().map(|column| array_type(&column.ty))).collect();
     let conditions = columns.iter().enumerate().map(|(no, column)| {
         let element = compared(column, &format!("u.c{}", no + 1));
-        format!("t.{} = {element}", quote(&column.name))
+        format!("t.{} {} {element}", quote(&column.name), equals(column))
     });
     let conditions = conditions.collect::<Vec<_>>().join(" AND ");
     let sql = format!("SELECT u.c0, {select} FROM {} t, {} WHERE {conditions}{and}", table_sql(table), unnest("u", &types, 1));

@@ -9,7 +9,7 @@ use sync_core::limits::PUSH_ROWS_MAX;
 use sync_core::value::Value;
 
 use super::noted;
-use super::references::refers;
+use super::references::{names, refers};
 use super::rows::{base_table, column_list, key_condition, live_list, live_table, quoted, theirs_table};
 
 /// A catalog with the SQL of its tables.
@@ -224,15 +224,15 @@ impl TableSql {
                 .filter(|(from, _)| !from.engine)
                 .map(|(from, reference)| referrer(catalog, from, reference, table))
                 .collect(),
-            parents: table.references.iter().filter_map(|reference| parent(catalog, reference)).collect(),
+            parents: table.references.iter().filter_map(|reference| parent(catalog, table, reference)).collect(),
         }
     }
 }
 
-fn parent(catalog: &Catalog, reference: &Reference) -> Option<Parent> {
+fn parent(catalog: &Catalog, from: &Table, reference: &Reference) -> Option<Parent> {
     let target = catalog.table(reference.table).filter(|target| !target.engine)?;
     let (live, base) = (live_table(target), base_table(target));
-    let wanted = conditions(target, &reference.target, "l.");
+    let wanted = names(from, reference, target, "l.");
     Some(Parent {
         table: target.no,
         reference: reference.clone(),

@@ -1,16 +1,16 @@
-//! References that SQLite cannot hold itself: those that name a secondary unique key, which here is a partial index, and those that only
-//! `rejoin.toml` declares, which may be for rows of one kind and hold a key as text. They are checked and acted on by triggers, whatever
-//! `foreign_keys` says. Pure text.
+//! References that SQLite cannot hold itself: those that name a secondary unique key, which here is a partial index, those between columns of
+//! `citext`, and those that only `rejoin.toml` declares, which may be for rows of one kind and hold a key as text. They are checked and acted
+//! on by triggers, whatever `foreign_keys` says. Pure text.
 
 use std::collections::BTreeSet;
 
 use sync_core::catalog::{Catalog, Column, OnDelete, Reference, Table};
 use sync_core::id::ColumnNo;
-use sync_core::reference::is_text_of;
+use sync_core::reference::{ignores_case, is_text_of, pairs};
 use sync_core::value::ColumnType;
 
 use crate::store::rows::{live_table, quoted};
-use crate::store::schema::{free_name, is_declared, literal, may_hold, names, storage};
+use crate::store::schema::{free_name, is_declared, literal, may_hold, names as column_names, storage};
 
 /// The triggers of a table's own references, by name.
 #[must_use]
@@ -60,7 +60,7 @@ impl Text<'_> {
     fn updated(&self) -> String {
         let (live, refuse, given) = (live_table(self.table), self.refuse_orphan(), self.given());
         let deciding: Vec<ColumnNo> = self.reference.deciding().collect();
-        let (columns, changed) = (names(self.table, &deciding), changed(self.table, &deciding));
+        let (columns, changed) = (column_names(self.table, &deciding), changed(self.table, &deciding));
         format!("AFTER UPDATE OF {columns} ON {live}\nWHEN {given} AND ({changed})\nBEGIN\n    {refuse};\nEND")
     }
 
@@ -87,7 +87,7 @@ impl Text<'_> {
     fn renamed(&self) -> String {
         let target = live_table(self.target);
         let action = if self.reference.declared { self.follow() } else { self.refuse_parent() };
-        let (columns, changed) = (names(self.target, &self.reference.target), changed(self.target, &self.reference.target));
+        let (columns, changed) = (column_names(self.target, &self.reference.target), changed(self.target, &self.reference.target));
         format!("AFTER UPDATE OF {columns} ON {target}\nWHEN ({changed}) AND {}\nBEGIN\n    {action};\nEND", self.no_twin())
     }
 
@@ -99,8 +99,7 @@ impl Text<'_> {
 
     /// The referring columns with those that they refer to.
     fn pairs(&self) -> impl Iterator<Item = (&Column, &Column)> {
-        let pairs = self.reference.columns.iter().zip(&self.reference.target);
-        pairs.filter_map(|(own, target)| Some((self.table.column(*own)?, self.target.column(*target)?)))
+        pairs(self.table, self.reference, self.target)
     }
 
     /// That a row refers to another one; the aliases end in a dot.
@@ -108,7 +107,8 @@ impl Text<'_> {
         let terms = self.pairs().map(|(own, target)| {
             let (ours, theirs) = (format!("{own_alias}{}", quoted(&own.name)), format!("{target_alias}{}", quoted(&target.name)));
             if !is_text_of(own, target) {
-                return if own_alias.is_empty() { format!("{ours} = {theirs}") } else { format!("{theirs} = {ours}") };
+                let (left, right) = if own_alias.is_empty() { (ours, theirs) } else { (theirs, ours) };
+                return format!("{left} = {right}{}", collation(own, target));
             }
             // Either way round an index serves; a text counts only in the key's own form.
             let as_key = format!("CAST({ours} AS {})", storage(&target.ty).trim_end_matches(" COLLATE NOCASE"));
@@ -143,8 +143,11 @@ impl Text<'_> {
 
     /// No other row, held or not, has the values that OLD had.
     fn no_twin(&self) -> String {
-        let columns = self.reference.target.iter().filter_map(|no| self.target.column(*no)).map(|column| quoted(&column.name));
-        let same: Vec<String> = columns.map(|name| format!("t.{name} = OLD.{name}")).collect();
+        let same = self.pairs().map(|(own, target)| {
+            let name = quoted(&target.name);
+            format!("t.{name} = OLD.{name}{}", collation(own, target))
+        });
+        let same: Vec<String> = same.collect();
         format!("NOT EXISTS (SELECT 1 FROM {} t WHERE {} AND t.rejoin_row <> OLD.rejoin_row)", live_table(self.target), same.join(" AND "))
     }
 }
@@ -156,18 +159,31 @@ fn spelt(ours: &str, held: &str, own: &Column, target: &Column) -> String {
     } else if is_text_of(own, target) {
         format!("{ours} = {held} COLLATE BINARY")
     } else {
-        format!("{ours} = {held}")
+        format!("{ours} = {held}{}", collation(own, target))
     }
 }
 
 /// The conditions that a row of `table` refers by this reference to a row of `target`, of which what it would hold is bound from ?1 on
 /// ([`Table::referring`]). `alias` ends in a dot.
 pub(super) fn refers(table: &Table, reference: &Reference, target: &Table, alias: &str) -> String {
-    let columns = reference.columns.iter().zip(&reference.target);
-    let columns = columns.filter_map(|(own, wanted)| Some((table.column(*own)?, target.column(*wanted)?))).enumerate();
+    let columns = pairs(table, reference, target).enumerate();
     let terms: Vec<String> =
         columns.map(|(at, (own, wanted))| spelt(&format!("{alias}{}", quoted(&own.name)), &format!("?{}", at + 1), own, wanted)).collect();
     terms.join(" AND ") + &of_kind(table, reference, alias)
+}
+
+/// The conditions that a row of `target` is the one with these values of the target columns, which are bound from ?1 on
+/// ([`Table::referred`]). `alias` ends in a dot.
+pub(super) fn names(table: &Table, reference: &Reference, target: &Table, alias: &str) -> String {
+    let terms = pairs(table, reference, target).enumerate();
+    let terms: Vec<String> =
+        terms.map(|(at, (own, wanted))| format!("{alias}{} = ?{}{}", quoted(&wanted.name), at + 1, collation(own, wanted))).collect();
+    terms.join(" AND ")
+}
+
+/// How SQLite compares these columns, where not as they are.
+fn collation(own: &Column, target: &Column) -> &'static str {
+    if ignores_case(own, target) { " COLLATE NOCASE" } else { "" }
 }
 
 /// What the referring column holds of a key's column; the alias ends in a dot.

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use sync_core::catalog::names::folded;
 use sync_core::catalog::{Catalog, Column, DefaultValue, OnDelete, Reference, ScopeRule, Table};
 use sync_core::id::ColumnNo;
+use sync_core::reference::{ignores_case, pairs};
 use sync_core::value::{ColumnType, Value};
 
 use crate::store::rows::{base_table, live_table, quoted, theirs_table};
@@ -208,10 +209,13 @@ pub fn may_hold(catalog: &Catalog, table: &Table, reference: &Reference) -> bool
 }
 
 /// Whether SQLite itself holds a reference: a foreign key that names a key. Secondary unique keys are partial indexes here, and of a reference
-/// that only `rejoin.toml` declares SQLite knows nothing: see [`references`](crate::store::references).
+/// that only `rejoin.toml` declares SQLite knows nothing; keys of `citext` it would tell apart by their case: see
+/// [`references`](crate::store::references).
 #[must_use]
 pub fn is_declared(catalog: &Catalog, table: &Table, reference: &Reference) -> bool {
-    let names_key = catalog.table(reference.table).is_some_and(|target| target.key == reference.target);
+    let names_key = catalog.table(reference.table).is_some_and(|target| {
+        target.key == reference.target && !pairs(table, reference, target).any(|(own, wanted)| ignores_case(own, wanted))
+    });
     !reference.declared && names_key && may_hold(catalog, table, reference)
 }
 

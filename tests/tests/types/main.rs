@@ -1,6 +1,7 @@
 //! Values of every type make the round trip between the real databases, and come back as they were.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
 
+mod citext;
 mod columns;
 mod refused;
 mod values;

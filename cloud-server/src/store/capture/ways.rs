@@ -2,6 +2,7 @@
 
 use sync_core::catalog::{Catalog, Column, Reference, ScopeRule, Table};
 use sync_core::id::ScopeId;
+use sync_core::reference::{ignores_case, pairs};
 use sync_core::value::ColumnType;
 
 use super::{literal, record_id};
@@ -44,9 +45,7 @@ pub(crate) struct Way<'a> {
 impl<'a> Way<'a> {
     /// The referring columns, each with the one referred to.
     fn pairs(&self) -> impl Iterator<Item = (&'a Column, &'a Column)> {
-        let columns = self.reference.columns.iter().zip(&self.reference.target);
-        let (child, parent) = (self.child, self.parent);
-        columns.filter_map(move |(column, target)| Some((child.column(*column)?, parent.column(*target)?)))
+        pairs(self.child, self.reference, self.parent)
     }
 
     /// Whether every row names something by it.
@@ -80,7 +79,9 @@ impl<'a> Way<'a> {
 
     /// `FROM parent p WHERE ..`: what the row `alias` names.
     fn parents(&self, alias: &str) -> String {
-        let matches = self.pairs().map(|(column, target)| format!("p.{} = {}", quote(&target.name), held(column, target, alias)));
+        let matches = self
+            .pairs()
+            .map(|(column, target)| format!("p.{} {} {}", quote(&target.name), by_name(column, target), held(column, target, alias)));
         format!("FROM {} p WHERE {}", table_sql(self.parent), matches.collect::<Vec<_>>().join(" AND "))
     }
 
@@ -94,7 +95,7 @@ impl<'a> Way<'a> {
         let matches = self.pairs().map(|(column, target)| {
             let (c, key) = (format!("{child}.{}", quote(&column.name)), format!("{parent}.{}", quote(&target.name)));
             match (is_text_for(column, target), &target.ty) {
-                (false, _) => format!("{c} OPERATOR(pg_catalog.=) {key}"),
+                (false, _) => format!("{c} {} {key}", equals(column, target)),
                 (true, ColumnType::Uuid) => {
                     let text = format!("{key}::pg_catalog.text");
                     format!("{c}::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{text}, pg_catalog.upper({text})])")
@@ -109,7 +110,7 @@ impl<'a> Way<'a> {
     pub(super) fn refers_in_bulk(&self, parent: &str) -> String {
         let matches = self
             .pairs()
-            .map(|(column, target)| format!("{} OPERATOR(pg_catalog.=) {parent}.{}", held(column, target, "c"), quote(&target.name)));
+            .map(|(column, target)| format!("{} {} {parent}.{}", held(column, target, "c"), equals(column, target), quote(&target.name)));
         matches.chain(self.kind("c", "OPERATOR(pg_catalog.=)")).collect::<Vec<_>>().join(" AND ")
     }
 }
@@ -122,6 +123,17 @@ fn held(column: &Column, target: &Column, alias: &str) -> String {
         (true, ColumnType::Uuid) => format!("rejoin.as_uuid({value}::text)"),
         (true, _) => format!("rejoin.as_bigint({value}::text)"),
     }
+}
+
+/// The operator of a foreign key over these columns, spelled in full: by `pg_catalog` alone a `citext` would be compared as text.
+fn equals(column: &Column, target: &Column) -> String {
+    let schema = target.citext_schema().filter(|_| ignores_case(column, target));
+    format!("OPERATOR({}.=)", schema.unwrap_or("pg_catalog"))
+}
+
+/// The same where no other schema is searched.
+fn by_name(column: &Column, target: &Column) -> String {
+    if ignores_case(column, target) { equals(column, target) } else { "=".to_owned() }
 }
 
 /// Whether a column holds as text what the key is.

@@ -14,7 +14,7 @@ use super::plan::target_values;
 use super::set::{Fate, Park, Set};
 use crate::store::bulk::{self, key_types, unnest};
 use crate::store::error::StoreError;
-use crate::store::row::{Param, array, array_type, compared, key_arrays, quote, refs, table_sql};
+use crate::store::row::{Param, array, array_type, compared, equals, key_arrays, quote, refs, table_sql};
 use crate::store::scope;
 use crate::store::tombstone::{key_text_sql, key_text_types, key_texts};
 use crate::store::tx::WriteTx;
@@ -56,11 +56,9 @@ impl Applying<'_, '_> {
         let gone: Vec<&Key> = deletes_of(self.set, child.no).into_iter().map(|index| self.set.items[index].cloud_key()).collect();
 
         let types: Vec<&str> = ["integer"].into_iter().chain(columns.iter().map(|column| array_type(&column.ty))).collect();
-        let refers = referring
-            .iter()
-            .zip(&columns)
-            .enumerate()
-            .map(|(no, (referring, _))| format!("t.{} = {}", quote(&referring.name), compared(referring, &format!("u.c{}", no + 1))));
+        let refers = referring.iter().zip(&columns).enumerate().map(|(no, (referring, _))| {
+            format!("t.{} {} {}", quote(&referring.name), equals(referring), compared(referring, &format!("u.c{}", no + 1)))
+        });
         let same = child.key_columns().enumerate().map(|(no, column)| {
             let element = compared(column, &format!("g.c{no}"));
             format!("t.{} = {element}", quote(&column.name))

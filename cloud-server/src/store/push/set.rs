@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sync_core::catalog::{Catalog, DefaultValue, Reference, ScopeRule, Table, Travel};
+use sync_core::catalog::{Catalog, Column, DefaultValue, Reference, ScopeRule, Table, Travel};
 use sync_core::change::{Op, Row, RowChange};
 use sync_core::conflict::ConflictKind;
 use sync_core::id::{ColumnNo, ConflictId, Key, ScopeId, TableNo};
@@ -305,7 +305,8 @@ impl<'a> Set<'a> {
     /// not write do not count.
     pub(super) fn find(&self, reference: &Reference, values: &[Value]) -> Option<usize> {
         let table = self.catalog.table(reference.table)?;
-        if reference.target == table.key {
+        let citext = reference.target.iter().any(|no| table.column(*no).is_some_and(Column::is_citext));
+        if reference.target == table.key && !citext {
             let key = Key(values.to_vec());
             return self.by_key.get(&(table.no, &key)).copied().filter(|index| !self.items[*index].is_delete());
         }
@@ -313,7 +314,10 @@ impl<'a> Set<'a> {
         let matches = |item: &Item<'_>| {
             item.table.no == table.no
                 && !item.is_delete()
-                && positions.iter().zip(values).all(|(at, value)| item.new_value(*at).as_deref() == Some(value))
+                && positions.iter().zip(values).all(|(at, value)| {
+                    item.new_value(*at)
+                        .is_some_and(|own| *own == *value || table.columns[*at].is_citext() && is_same_but_for_case(&own, value))
+                })
         };
         self.items.iter().position(matches)
     }
@@ -397,6 +401,11 @@ impl<'a> Set<'a> {
         let names: Vec<&str> = columns.iter().filter_map(|no| table.column(*no)).map(|column| column.name.as_str()).collect();
         names.join(", ")
     }
+}
+
+/// Whether `citext` takes two texts for one.
+fn is_same_but_for_case(left: &Value, right: &Value) -> bool {
+    left.to_text().to_lowercase() == right.to_text().to_lowercase()
 }
 
 /// What no look at the database would change.
