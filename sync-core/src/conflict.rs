@@ -246,6 +246,9 @@ pub fn decide(table: &Table, parked: &Parked<'_>, resolution: Resolution, values
             let row = parked.over(table, revive(current.clone()))?;
             Ok(if parked.kind == ConflictKind::Unique { Effect::Replace(row) } else { Effect::Write(row) })
         }
+        (Resolution::LocalWins, None) if parked.kind == ConflictKind::Schema && outgrown(table, parked).is_some() => {
+            Err(DecideError::Outgrown(outgrown(table, parked).unwrap_or_default()))
+        }
         (Resolution::LocalWins, None) if parked.kind == ConflictKind::Unique => whole().map(Effect::Replace),
         (Resolution::LocalWins, None) => whole().map(Effect::Write),
     }

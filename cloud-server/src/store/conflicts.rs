@@ -1,13 +1,14 @@
 //! Parked changes: parking them, showing them, resolving them.
 //!
 //! Deciding reads in this order: `resolve` (one decision, checked), `stored` (the conflict), `family` (what hangs from it), `plan` with
-//! `same_row` and `besides` (what it writes), `settle` with `put` (writing it), `journal` (keeping what was written), `undo`.
+//! `same_row` and `besides` (what it writes), `settle` with `put` (writing it) and `hang` (what stays open), `journal` (keeping what was written), `undo`.
 
 mod besides;
 mod detail;
 mod family;
 mod filter;
 mod group;
+mod hang;
 mod inbox;
 pub(crate) mod journal;
 mod list;

@@ -12,6 +12,7 @@ mod feeds;
 mod foresee;
 mod generated;
 mod keys;
+mod outgrown;
 mod parks;
 mod renames;
 mod unfed;

@@ -12,6 +12,8 @@ use sync_core::dependents::{ParkedRow, tree};
 use sync_core::id::{ColumnNo, ConflictId};
 use uuid::Uuid;
 
+use super::plan::known;
+use super::settle::Told;
 use super::stored::{Found, Stored, read, under_root};
 use crate::store::error::StoreError;
 use crate::store::row::StoredRow;
@@ -77,26 +79,39 @@ fn refers_to(stored: &Stored<'_>, top: &Stored<'_>) -> bool {
     })
 }
 
-/// The row with which a waiting conflict can come in; `None` where it stays parked: what it waits for is not all that stands against it.
-pub(super) fn waiting_row(dependent: &Stored<'_>, current: Option<&StoredRow>) -> Option<Row> {
-    if dependent.kind != ConflictKind::ForeignKey || !dependent.too_large.is_empty() || dependent.deleted {
-        return None;
+/// The row with which a waiting conflict can come in, or why it stays parked: what it waits for is not all that stands against it. That is told
+/// already of one that was parked for something else.
+pub(super) fn waiting_row(dependent: &Stored<'_>, current: Option<&StoredRow>) -> Result<Row, Option<Told>> {
+    if dependent.kind != ConflictKind::ForeignKey || dependent.deleted {
+        return Err(None);
+    }
+    known(dependent, Resolution::LocalWins).map_err(|reason| Some(Told::new(reason)))?;
+    if let Some(reason) = unread(dependent) {
+        return Err(Some(Told { reason, kind: Some(ConflictKind::Schema) }));
     }
     match current {
-        Some(current) => laid_over(dependent, &current.row),
+        Some(current) if !dependent.insert => laid_over(dependent, &current.row)
+            .ok_or_else(|| Some(Told::new("the cloud's row has another value by now than this edit was made on"))),
+        Some(_) => Err(Some(Told::new("the cloud has another row with this key by now"))),
+        None if !dependent.insert => Err(Some(Told::new("the row was deleted at the cloud"))),
         None => match decide(dependent.table, &dependent.parked(None), Resolution::LocalWins, &[]) {
-            Ok(Effect::Write(row)) if dependent.insert => Some(row),
-            _ => None,
+            Ok(Effect::Write(row)) => Ok(row),
+            Ok(_) => Err(None),
+            Err(error) => Err(Some(Told::new(error.to_string()))),
         },
     }
 }
 
-/// A waiting edit laid over the current row; `None` where the cloud's values moved on since it was made, or its key was taken: nobody has
-/// decided between those, so it stays parked.
+/// What of the site's row its columns cannot hold by now.
+fn unread(stored: &Stored<'_>) -> Option<String> {
+    let columns = stored.unread.iter().filter_map(|no| stored.table.column(*no));
+    let takes: Vec<String> = columns.map(|column| format!("{} takes {} now", column.name, column.ty.describe())).collect();
+    (!takes.is_empty()).then(|| takes.join("; "))
+}
+
+/// A waiting edit laid over the current row; `None` where the cloud's values moved on since it was made: nobody has decided between those, so it
+/// stays parked.
 fn laid_over(dependent: &Stored<'_>, current: &Row) -> Option<Row> {
-    if dependent.insert {
-        return None;
-    }
     let mut row = current.clone();
     for (at, column) in dependent.table.columns.iter().enumerate() {
         if let Some(local) = dependent.local[at].as_ref().filter(|_| dependent.columns.contains(&column.no)) {

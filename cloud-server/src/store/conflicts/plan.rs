@@ -6,7 +6,7 @@ use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::change::Row;
 use sync_core::conflict::{ConflictKind, Effect, Resolution, Way, decide};
-use sync_core::id::{Key, ScopeId};
+use sync_core::id::{ColumnNo, Key, ScopeId};
 use sync_core::limits::VALUE_BYTES_MAX;
 use sync_core::value::Value;
 use sync_core::wire::message::ResolveCommand;
@@ -14,6 +14,7 @@ use sync_core::wire::message::ResolveCommand;
 use super::besides::{self, Besides};
 use super::family::{Family, waiting_row};
 use super::put::{self, Put};
+use super::settle::Told;
 use super::stored::{Stored, row_at};
 use crate::store::bulk::Lock;
 use crate::store::error::StoreError;
@@ -37,6 +38,10 @@ pub(super) struct Plan<'a> {
     pub(super) family: Family<'a>,
     /// The rows with which they come in, if they can.
     pub(super) waiting: Vec<Option<Put<'a>>>,
+    /// Why the others cannot.
+    pub(super) stays: Vec<Option<Told>>,
+    /// What those of them refer to by now, where their row is another one.
+    pub(super) carried: Vec<Vec<(ColumnNo, Value)>>,
     /// What becomes of them.
     pub(super) fate: Fate,
     /// A row that is another one from now on: its key, and that one's.
@@ -115,6 +120,8 @@ impl<'a> Plan<'a> {
             besides: Besides::default(),
             root: None,
             waiting: vec![None; family.below.len()],
+            stays: vec![None; family.below.len()],
+            carried: vec![Vec::new(); family.below.len()],
             family,
             fate: Fate::Stay,
             merged: None,
@@ -125,7 +132,10 @@ impl<'a> Plan<'a> {
     pub(super) async fn wait(&mut self, tx: &WriteTx<'_>, lock: Lock) -> Result<(), StoreError> {
         for (place, dependent) in self.family.below.iter().enumerate() {
             let current = row_at(&**tx, dependent.table, &dependent.key, lock).await?;
-            self.waiting[place] = waiting_row(dependent, current.as_ref()).map(|row| put_of(dependent, current, row));
+            match waiting_row(dependent, current.as_ref()) {
+                Ok(row) => self.waiting[place] = Some(put_of(dependent, current, row)),
+                Err(why) => self.stays[place] = why,
+            }
         }
         Ok(())
     }
@@ -145,8 +155,17 @@ pub(super) fn put_of<'a>(stored: &Stored<'a>, current: Option<StoredRow>, row: R
     Put { table: stored.table, current, row, counted: stored.local_version, inserted_by: stored.insert.then_some(stored.head.site) }
 }
 
-/// A value that was too large to be kept cannot be written.
+/// A value that was too large to be kept cannot be written, nor can that of a column which is gone; and no decision is half done.
 pub(super) fn known(stored: &Stored<'_>, resolution: Resolution) -> Result<(), String> {
+    if resolution == Resolution::LocalWins && !stored.dropped.is_empty() && !stored.columns.is_empty() {
+        let name = |no: &ColumnNo| stored.table.column(*no).map(|column| column.name.as_str());
+        return Err(format!(
+            "{} has no column {} any more: write the site's {} alone with MANUAL, or close the conflict with CLOUD_WINS",
+            stored.table.name,
+            stored.dropped.join(", "),
+            stored.columns.iter().filter_map(name).collect::<Vec<_>>().join(", ")
+        ));
+    }
     let lost = stored.too_large.first().and_then(|no| stored.table.column(*no));
     match lost {
         Some(column) if resolution == Resolution::LocalWins && stored.kind != ConflictKind::DeleteUpdate => {

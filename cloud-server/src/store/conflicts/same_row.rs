@@ -131,12 +131,20 @@ impl<'a> Plan<'a> {
 
     /// What waited for the row waits for the other one no longer.
     fn repoint_waiting(&mut self, catalog: &Catalog, table: &Table, (lost, to): (&Row, &Row)) {
-        let places: Vec<usize> = (0..self.waiting.len()).filter(|place| self.waiting[*place].is_some()).collect();
+        // What stays parked refers to the other one as well, once it can be decided.
+        let row = |place: usize| self.waiting[place].as_ref().map_or_else(|| self.family.below[place].local_row(), |put| put.row.clone());
+        let before: Vec<Row> = (0..self.waiting.len()).map(row).collect();
         let mut rows: Vec<(TableNo, Row)> =
-            places.iter().filter_map(|place| self.waiting[*place].as_ref()).map(|put| (put.table.no, put.row.clone())).collect();
-        for changed in repoint(catalog, &mut rows, table.no, lost, to) {
-            if let Some(put) = &mut self.waiting[places[changed]] {
-                put.row = std::mem::take(&mut rows[changed].1);
+            self.family.below.iter().map(|dependent| dependent.table.no).zip(before.iter().cloned()).collect();
+        for place in repoint(catalog, &mut rows, table.no, lost, to) {
+            let row = std::mem::take(&mut rows[place].1);
+            match &mut self.waiting[place] {
+                Some(put) => put.row = row,
+                None => {
+                    let columns = self.family.below[place].table.columns.iter().zip(before[place].iter().zip(row));
+                    self.carried[place] =
+                        columns.filter(|(_, (was, now))| **was != *now).map(|(column, (_, now))| (column.no, now)).collect();
+                }
             }
         }
     }

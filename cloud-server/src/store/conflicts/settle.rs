@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use sync_core::catalog::{Catalog, Table};
 use sync_core::conflict::{BesidesEffect, ConflictKind, Resolution};
 use sync_core::id::{Key, ScopeId};
-use sync_core::write::{bounded, row_to_json};
 use uuid::Uuid;
 
 use super::journal::{self, Journal, Record};
-use super::plan::{Fate, Plan, blockers};
-use super::put::{self, Put, refers};
+use super::plan::{Fate, Plan};
+use super::put::{Put, refers};
 use super::resolve::{Judge, Refused};
 use super::same_row;
 use super::stored::{Head, Stored};
@@ -61,6 +60,9 @@ impl<'a> Settling<'a> {
     ) -> Result<Result<(), Refused>, StoreError> {
         if let Err(told) = self.write(tx, stored, &mut plan).await? {
             return Ok(Err(Refused::Undecidable(told.reason)));
+        }
+        if plan.fate != Fate::Stay {
+            self.let_go(tx, &stored.head).await?;
         }
         self.end(tx, &stored.head, resolution).await?;
         Ok(Ok(()))
@@ -209,7 +211,8 @@ impl<'a> Settling<'a> {
                 }
             } else {
                 let put = plan.waiting[place].as_ref();
-                self.hang_anew(tx, plan, place, &|above| !came_in[above], (put, refused[place].as_ref())).await?;
+                self.hang_anew(tx, plan, place, &|above| !came_in[above], (put, refused[place].as_ref().or(plan.stays[place].as_ref())))
+                    .await?;
             }
         }
         Ok(Ok(()))
@@ -226,52 +229,6 @@ impl<'a> Settling<'a> {
                 self.hang_anew(tx, plan, place, &|above| !plan.family.below[above].insert, (None, None)).await?;
             }
         }
-        Ok(())
-    }
-
-    /// What stays open hangs from the top of what stays with it; the top itself is a conflict of its own, and says why.
-    async fn hang_anew(
-        &self,
-        tx: &mut WriteTx<'_>,
-        plan: &Plan<'_>,
-        place: usize,
-        stays: &(dyn Fn(usize) -> bool + Sync),
-        (put, told): (Option<&Put<'_>>, Option<&Told>),
-    ) -> Result<(), StoreError> {
-        let dependent = &plan.family.below[place];
-        let top = plan.family.top_of(place, stays);
-        let root = (top != place).then(|| plan.family.below[top].head.id);
-        let kind = told.and_then(|told| told.kind).filter(|_| root.is_none());
-        let reason = told.filter(|_| root.is_none()).map(|told| told.reason.as_str());
-        let repointed = put.filter(|_| plan.merged.is_some());
-        let local = repointed.map(|put| bounded(row_to_json(put.table, &put.row)).to_string());
-        let rival = match (kind, put) {
-            (Some(ConflictKind::Unique), Some(put)) => blockers(&**tx, put.table, &put.row).await?.pop(),
-            _ => None,
-        };
-        // Another tenant's row is not shown.
-        let own = match put {
-            Some(put) => put::scopes(tx, self.catalog, std::slice::from_ref(put)).await?.pop().flatten(),
-            None => None,
-        };
-        let rival = rival.filter(|rival| rival.at.scope == ScopeId::global() || own.as_ref() == Some(&rival.at.scope));
-        let rival_key = rival.as_ref().map(|rival| dependent.table.key_of(&rival.row).to_string());
-        let cloud = rival.as_ref().map(|rival| bounded(row_to_json(dependent.table, &rival.row)).to_string());
-        let version = rival.as_ref().map(|rival| rival.stamp.version);
-        tx.take(&BTreeSet::from([dependent.head.scope.clone()])).await?;
-        let sql = "UPDATE rejoin.sync_conflicts SET root_id = $2, kind = coalesce($3, kind), reason = coalesce($4, reason),
-                       local_data = coalesce($5::text::jsonb, local_data), cloud_record_id = coalesce($6, cloud_record_id),
-                       cloud_data = coalesce($7::text::jsonb, cloud_data), cloud_version = coalesce($8, cloud_version),
-                       revision = revision + 1, rejoin_tick = $9, rejoin_version = rejoin_version + 1, rejoin_updated_at = now(),
-                       rejoin_modified_by = $10, rejoin_synced_at = now()
-                   WHERE id = $1";
-        let tick = tx.tick(&dependent.head.scope)?.0;
-        let kind = kind.map(ConflictKind::as_str);
-        tx.execute(
-            &tx.prepare_cached(sql).await?,
-            &[&dependent.head.id, &root, &kind, &reason, &local, &rival_key, &cloud, &version, &tick, &self.by],
-        )
-        .await?;
         Ok(())
     }
 

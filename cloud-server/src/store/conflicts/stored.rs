@@ -1,7 +1,7 @@
 //! Conflicts as their decisions need them.
 
 use deadpool_postgres::GenericClient;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::{Catalog, Column, Table};
 use sync_core::change::Row;
 use sync_core::conflict::{ConflictKind, Parked, Resolution};
 use sync_core::id::{ColumnNo, Key, ScopeId, TableNo};
@@ -21,6 +21,10 @@ pub(super) struct Stored<'a> {
     pub(super) key: Key,
     pub(super) kind: ConflictKind,
     pub(super) columns: Vec<ColumnNo>,
+    /// Columns that clashed besides and that the table no longer has, by name.
+    pub(super) dropped: Vec<String>,
+    /// Columns of which the site gave a value that they can hold no more.
+    pub(super) unread: Vec<ColumnNo>,
     /// The values that the site's edit was made on, as far as it named them.
     pub(super) base: Vec<Option<Value>>,
     pub(super) local: Vec<Option<Value>>,
@@ -179,6 +183,7 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
     }
     let kind = ConflictKind::from_name(kind).ok_or_else(|| unknown(kind))?;
     let known: Vec<ColumnNo> = columns.iter().filter_map(|name| table.column_named(name)).map(|column| column.no).collect();
+    let dropped = columns.iter().filter(|name| table.column_named(name).is_none()).cloned().collect();
     let (kind, known) = match (kind, columns.is_empty(), known.is_empty()) {
         // Its table was gone, and is back: what the site wrote is like any other write.
         (ConflictKind::Schema, true, _) if insert => (ConflictKind::Check, known),
@@ -190,8 +195,15 @@ fn found<'a>(catalog: &'a Catalog, row: &tokio_postgres::Row) -> Result<Found<'a
         (_, false, true) => (ConflictKind::Schema, known),
         (kind, ..) => (kind, known),
     };
+    let wanted = |column: &Column| insert || known.contains(&column.no);
+    let is_unread = |column: &Column, value: &Option<Value>| {
+        wanted(column) && value.is_none() && sent.get(&column.name).is_some_and(|given| !given.is_null() && !is_too_large(given))
+    };
+    let unread = table.columns.iter().zip(&local).filter(|(column, value)| is_unread(column, value)).map(|(column, _)| column.no).collect();
     Ok(Found::Whole(Box::new(Stored {
         head,
+        dropped,
+        unread,
         table,
         against: against.unwrap_or_else(|| key.clone()),
         key,
