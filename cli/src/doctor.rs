@@ -53,10 +53,13 @@ async fn look(args: &DoctorArgs, settings: &Settings, db: &Database, json: bool)
         CloudError::Settings(_) => Failure::usage(error.to_string()),
         error => Failure::new(Exit::Config, error.to_string()),
     })?;
-    if args.mend {
-        doctor::mend(db, &settings, system).await.map_err(|error| Failure::failed(error.to_string()))?;
+    let held =
+        if args.mend { doctor::mend(db, &settings, system).await.map_err(|error| Failure::failed(error.to_string()))? } else { None };
+    let mut findings = doctor::examine(db, &settings).await.map_err(store_failure)?;
+    if let Some(error) = held.filter(|_| findings.iter().all(|finding| finding.severity < Severity::Error)) {
+        let what = format!("no new catalog can be made: {error}");
+        findings.insert(0, Finding { severity: Severity::Error, table: None, column: None, what, remedy: String::new() });
     }
-    let findings = doctor::examine(db, &settings).await.map_err(store_failure)?;
     let count = |findings: &[Finding]| findings.iter().filter(|finding| finding.severity > Severity::Info).count();
     let wrong = if json {
         let wrong = count(&findings);

@@ -167,6 +167,10 @@ impl Core {
     /// The store failed.
     pub(crate) async fn suspend(&self, error: &PrepareError) -> Result<(), PrepareError> {
         let published = self.published();
+        // What cannot be kept up is tried again at the next look, and keeps nothing from being suspended.
+        if let Err(error) = prepare::keep(&self.db, &self.source.settings()).await {
+            tracing::warn!(%error, "capture cannot be kept up");
+        }
         let Some(tables) = prepare::suspend(&self.db, &published).await? else { return Ok(()) };
         let next = InForce::without(published, &tables, error.to_string());
         let before = self.in_force();

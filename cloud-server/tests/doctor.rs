@@ -110,6 +110,31 @@ async fn a_table_that_can_be_synced_no_longer_is_named_with_its_reason() {
 }
 
 #[tokio::test]
+async fn one_table_that_does_not_fit_is_named_with_its_cure_and_keeps_no_other_from_being_mended() {
+    let cloud = Cloud::with_rows().await;
+    cloud.run("ALTER TABLE sends DROP CONSTRAINT sends_pkey CASCADE").await;
+    let gone: String =
+        cloud.one("SELECT string_agg(format('DROP TRIGGER %I ON sources', tgname), ';') FROM pg_trigger WHERE tgrelid = 'sources'::regclass AND tgname LIKE '~rejoin%'").await;
+    cloud.run(&format!("{gone}; INSERT INTO sources (id, production_id, type, name, rate) SELECT gen_random_uuid(), production_id, type, 'missed', rate FROM sources WHERE id = '{S1}'")).await;
+    let db = Database::open(cloud.database.url(), 2).unwrap();
+    let held = doctor::mend(&db, &VIDEO_PRODUCTION.settings().unwrap(), None).await.unwrap();
+    assert!(held.is_some_and(|held| held.to_string().contains("public.sends (has no primary key)")));
+    let all = all(&cloud).await;
+    let worse: Vec<_> = all.iter().filter(|finding| finding.severity > Severity::Info).collect();
+    assert_eq!(worse.len(), 1, "{worse:#?}");
+    assert!(worse[0].remedy.starts_with("ALTER TABLE \"public\".\"sends\" ADD PRIMARY KEY (\"id\"); "), "{worse:#?}");
+    let scoped: String = cloud.one("SELECT rejoin_scope FROM sources WHERE name = 'missed'").await;
+    assert_eq!(scoped, format!("productions/{P1}"), "what came meanwhile travels");
+    // Once all fits, it is fed whole: what was changed or deleted meanwhile left no trace.
+    let before: i32 = cloud.one("SELECT generation FROM rejoin.tables WHERE table_name = 'sources'").await;
+    cloud.run("ALTER TABLE sends ADD PRIMARY KEY (id)").await;
+    assert!(doctor::mend(&db, &VIDEO_PRODUCTION.settings().unwrap(), None).await.unwrap().is_none());
+    db.close();
+    assert_eq!(findings(&cloud).await, Vec::<String>::new());
+    assert_eq!(cloud.one::<i32>("SELECT generation FROM rejoin.tables WHERE table_name = 'sources'").await, before + 1);
+}
+
+#[tokio::test]
 async fn rows_written_past_the_triggers_are_counted() {
     let cloud = Cloud::with_rows().await;
     let admin = connect(cloud.database.superuser_url()).await;

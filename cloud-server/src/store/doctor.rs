@@ -5,10 +5,9 @@ mod capture;
 mod rows;
 mod sites;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use sync_core::catalog::{Catalog, Table};
+use sync_core::id::ColumnNo;
 use tokio_postgres::Client;
 
 use super::capture::orphans;
@@ -17,7 +16,8 @@ use super::introspect::choose::choose;
 use super::introspect::{FoundTable, Schema, names, read};
 use super::migrate::{self, MigrateError};
 use super::pool::Database;
-use super::prepare::{self, PrepareError, lead};
+use super::prepare::{self, Misfit, PrepareError, lead};
+use super::row::{quote, table_sql};
 use crate::settings::Settings;
 use crate::settings::moved::Followed;
 use crate::systems::BuiltIn;
@@ -105,11 +105,12 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
     findings.extend(moved.iter().map(|moved| Finding::new(Severity::Warning, moved.to_string(), moved.remedy())));
     let settings = &settings;
     let published = prepare::published(&client).await?;
-    chosen(&mut schema, settings, published.as_ref(), &mut findings);
+    let fits = chosen(&mut schema, settings, published.as_ref(), &mut findings);
     match published {
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),
         Some(catalog) => {
             rights(&client, &mut findings).await?;
+            misfits(&client, &catalog, &schema, fits, &mut findings).await?;
             capture::look(&client, &catalog, &schema, settings, &mut findings).await?;
             rows::look(&client, &catalog, &schema, &mut findings).await?;
             sites::look(&client, &catalog, &mut findings).await?;
@@ -120,10 +121,11 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
 }
 
 /// Puts back what is missing of ours, as a running cloud does by itself; and stamps rows that came past the triggers, which it does not look for.
+/// Where no new catalog can be made it does so at the tables that still fit the one in force, and returns why.
 ///
 /// # Errors
-/// As [`prepare::prepare`].
-pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Arc<Catalog>, PrepareError> {
+/// As [`prepare::prepare`], where nothing could be mended.
+pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -> Result<Option<PrepareError>, PrepareError> {
     let client = db.client().await?;
     let lost = migrate::lost(&client).await?;
     if !lost.is_empty() {
@@ -131,17 +133,47 @@ pub async fn mend(db: &Database, settings: &Settings, system: Option<BuiltIn>) -
     }
     rows::note(&client).await?;
     drop(client);
-    prepare::prepare(db, settings, system).await
+    match prepare::prepare(db, settings, system).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_transient() || matches!(error, PrepareError::Migrate(_)) => Err(error),
+        Err(error) => {
+            if prepare::keep(db, settings).await? {
+                Ok(Some(error))
+            } else {
+                Err(error)
+            }
+        }
+    }
 }
 
-/// What the settings make of the tables.
-fn chosen(schema: &mut Schema, settings: &Settings, published: Option<&Catalog>, findings: &mut Vec<Finding>) {
+/// The tables that are not served because they are not as the catalog in force says. `fits`: another one can be made.
+async fn misfits(client: &Client, catalog: &Catalog, schema: &Schema, fits: bool, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    for (no, misfit) in prepare::misfits(client, catalog, schema).await? {
+        let told = matches!(misfit, Misfit::Gone | Misfit::Stamp(_));
+        let Some(table) = catalog.table(no).filter(|_| !fits || !told) else { continue };
+        let (severity, what, remedy) = if fits {
+            (Severity::Warning, format!("is not as the catalog in force says: {misfit}"), MEND)
+        } else {
+            let remedy = "put right what the other lines say no new catalog can be made for; its rows are then sent again by themselves";
+            (Severity::Error, format!("is not served, and edits of it wait at their sites: {misfit}"), remedy)
+        };
+        let label = if table.schema == "public" { table.name.clone() } else { format!("{}.{}", table.schema, table.name) };
+        let known = findings.iter().any(|other| other.severity == Severity::Error && other.table.as_ref() == Some(&label));
+        if !known {
+            findings.push(Finding { table: Some(label), ..Finding::new(severity, what, remedy) });
+        }
+    }
+    Ok(())
+}
+
+/// What the settings make of the tables; whether they make a catalog.
+fn chosen(schema: &mut Schema, settings: &Settings, published: Option<&Catalog>, findings: &mut Vec<Finding>) -> bool {
     let (chosen, plan) = match choose(schema, settings) {
         Ok(chosen) => chosen,
         Err(error) => {
             let remedy = "mend rejoin.toml, or the database; until then the cloud serves under the catalog that it has";
             findings.push(Finding::new(Severity::Error, error.to_string(), remedy));
-            return;
+            return false;
         }
     };
     for warning in plan.warnings {
@@ -150,13 +182,16 @@ fn chosen(schema: &mut Schema, settings: &Settings, published: Option<&Catalog>,
     let synced = |table: &Table| {
         chosen.iter().map(|choice| &schema.tables[choice.at]).any(|found| found.schema == table.schema && found.name == table.name)
     };
-    for name in prepare::unreached(published, synced, schema, settings) {
-        let name = name.strip_prefix("public.").unwrap_or(&name).to_owned();
+    let unreached = prepare::unreached(published, synced, schema, settings);
+    let fits = unreached.is_empty();
+    for whole in unreached {
+        let name = whole.strip_prefix("public.").unwrap_or(&whole).to_owned();
         let entry = plan.tables.iter().find(|entry| entry.table == name);
         let why = entry.map(|entry| entry.reason.clone()).unwrap_or_default();
         let what = format!("is synced so far, and cannot be any more: it {why}; the cloud serves on under the catalog that it has");
+        let cure = published.and_then(|catalog| cure(catalog, &whole, &why, schema)).unwrap_or_else(|| "put it right".to_owned());
         let keep = entry.and_then(|entry| entry.otherwise.clone()).map(|line| format!(", or write {line}")).unwrap_or_default();
-        let remedy = format!("put it right{keep}; to let its copies at the sites go, add {name:?} to left_out of rejoin.toml");
+        let remedy = format!("{cure}{keep}; to let its copies at the sites go, add {name:?} to left_out of rejoin.toml");
         findings.push(Finding { table: Some(name), ..Finding::new(Severity::Error, what, remedy) });
     }
     for entry in plan.tables {
@@ -167,6 +202,32 @@ fn chosen(schema: &mut Schema, settings: &Settings, published: Option<&Catalog>,
             findings.push(say(format!("left out: {}", entry.reason)));
         }
     }
+    fits
+}
+
+/// The statement that makes a table of the catalog fit again, where that is plain. `whole`: its schema and name.
+fn cure(catalog: &Catalog, whole: &str, why: &str, schema: &Schema) -> Option<String> {
+    let table = catalog.tables.iter().find(|table| format!("{}.{}", table.schema, table.name) == whole)?;
+    let found = schema.tables.iter().find(|found| found.schema == table.schema && found.name == table.name)?;
+    let names = |table: &Table, columns: &[ColumnNo]| -> Option<String> {
+        let names: Option<Vec<String>> = columns.iter().map(|no| Some(quote(&table.column(*no)?.name))).collect();
+        Some(names?.join(", "))
+    };
+    let there =
+        |columns: &[ColumnNo]| columns.iter().all(|no| table.column(*no).is_some_and(|own| found.column_named(&own.name).is_some()));
+    let alter = format!("ALTER TABLE {}", table_sql(table));
+    if why.starts_with("has no primary key") && there(&table.key) {
+        return Some(format!("{alter} ADD PRIMARY KEY ({})", names(table, &table.key)?));
+    }
+    if why.starts_with("is unlogged") {
+        return Some(format!("{alter} SET LOGGED"));
+    }
+    let way = table.ways().find(|way| !way.declared).filter(|_| found.obstacle.is_none())?;
+    let (parent, columns) = (catalog.table(way.table)?, names(table, &way.columns)?);
+    if there(&way.columns) {
+        return Some(format!("{alter} ADD FOREIGN KEY ({columns}) REFERENCES {}", table_sql(parent)));
+    }
+    Some(format!("give it its column ({columns}) back, with what it referred to in {}", table_sql(parent)))
 }
 
 /// What the role needs to go on.

@@ -4,6 +4,7 @@ mod added;
 mod feed;
 pub(crate) mod feeding;
 mod follow;
+mod keep;
 pub(crate) mod lead;
 mod looks;
 mod publish;
@@ -34,7 +35,8 @@ use crate::systems::BuiltIn;
 
 pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
 pub use super::pace::Progress;
-pub(crate) use suspended::{suspend, to_go_on_under};
+pub(crate) use keep::keep;
+pub(crate) use suspended::{Misfit, misfits, suspend, to_go_on_under};
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]

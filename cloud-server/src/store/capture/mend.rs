@@ -25,14 +25,18 @@ pub(super) fn works(there: &BTreeMap<String, String>, needed: &str) -> bool {
     there.iter().any(|(name, mark)| of(name).as_deref() == Some(needed) && !mark.is_empty() && mark != CLONED_OFF)
 }
 
+/// Whether writes to a table may be missed as it is now.
+pub(crate) fn is_lossy(found: &FoundTable, installed: &Installed) -> bool {
+    let none = BTreeMap::new();
+    let there = installed.get(&found.oid).unwrap_or(&none);
+    let stamped = ["rejoin_scope", "rejoin_tick"].iter().all(|name| found.column_named(name).is_some());
+    !stamped || !NEEDED.iter().all(|of| works(there, of))
+}
+
 /// Notes that writes to a table that is synced may have been missed: a trigger of ours is gone, disabled or renamed, or a stamp column is
 /// gone. Before anything is put back, so that a crash in between does not hide it.
 pub(crate) async fn note_losses(client: &Client, table: &Table, found: &FoundTable, installed: &Installed) -> Result<(), StoreError> {
-    let none = BTreeMap::new();
-    let there = installed.get(&found.oid).unwrap_or(&none);
-    let whole =
-        NEEDED.iter().all(|of| works(there, of)) && ["rejoin_scope", "rejoin_tick"].iter().all(|name| found.column_named(name).is_some());
-    if !whole {
+    if is_lossy(found, installed) {
         tracing::warn!(table = %found.label(), "triggers or columns of Rejoin's were gone or disabled");
         client.execute("SELECT rejoin.drifts($1, true)", &[&i32::try_from(table.no.0).unwrap_or_default()]).await?;
     }

@@ -24,6 +24,21 @@ const UNSTAMPED: &str = "t.rejoin_tick = 0";
 pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table, oid: u32, pace: &Pace<'_>) -> Result<(), CaptureError> {
     let failed = |error: StoreError| CaptureError::Store { table: table.name.clone(), error };
     let Some(noted) = claim(client, table, pace).await.map_err(failed)? else { return Ok(()) };
+    let rows = put_right(client, catalog, table, oid, pace).await?;
+    noted.is_done(client, table.no.0.cast_signed()).await.map_err(failed)?;
+    tracing::warn!(table = %table.name, rows, rows_gone = noted.rows_gone, "writes that capture missed are put right");
+    Ok(())
+}
+
+/// Stamps the rows that came while capture was not itself, and leaves what was noted to [`settle`]: no catalog can be published now, and what has to
+/// be fed with one must not keep the table from being served.
+pub(crate) async fn stamp_missed(client: &mut Client, catalog: &Catalog, table: &Table, oid: u32, pace: &Pace<'_>) -> Result<(), CaptureError> {
+    put_right(client, catalog, table, oid, pace).await.map(drop)
+}
+
+/// Goes through the table; how many rows were written.
+async fn put_right(client: &mut Client, catalog: &Catalog, table: &Table, oid: u32, pace: &Pace<'_>) -> Result<u64, CaptureError> {
+    let failed = |error: StoreError| CaptureError::Store { table: table.name.clone(), error };
     let buried = "SELECT EXISTS (SELECT FROM rejoin.tombstones WHERE table_no = $1)";
     let no = table.no.0.cast_signed();
     let buried = client.query_one(buried, &[&no]).await.map_err(|error| failed(error.into()))?.get(0);
@@ -41,9 +56,7 @@ pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table
             rows += written;
         }
     }
-    noted.is_done(client, no).await.map_err(failed)?;
-    tracing::warn!(table = %table.name, rows, rows_gone = noted.rows_gone, "writes that capture missed are put right");
-    Ok(())
+    Ok(rows)
 }
 
 /// What was noted of a table.
