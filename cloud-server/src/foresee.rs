@@ -3,24 +3,25 @@
 
 mod filling;
 mod names;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde::Serialize;
-use sync_core::catalog::{Catalog, Table};
+use sync_core::catalog::Catalog;
 use sync_core::id::TableNo;
 use sync_core::motion::{Change, What, changes};
 use tokio_postgres::Client;
 
 use self::names::Names;
+use self::rules::{Rules, count, demands, fails, too_much, without_parent, without_value};
 use crate::postgres::{Binaries, Cluster, Durability, PostgresError};
 use crate::settings::{Settings, SettingsError};
 use crate::store::error::StoreError;
 use crate::store::pool::{Database, UrlError};
 use crate::store::prepare::{self, Plan, PlanEntry, PrepareError};
-use crate::store::row::{quote, table_sql};
 
 /// The database in which the migration is tried.
 const COPY: &str = "copy";
@@ -166,6 +167,8 @@ pub async fn foresee(url: &str, under: Under<'_>, file: &Path, folder: &Path) ->
 struct Tried {
     before: Catalog,
     after: Catalog,
+    /// Before and after.
+    rules: (Rules, Rules),
     /// The tables that PostgreSQL wrote anew.
     rewritten: BTreeSet<TableNo>,
     /// The lines of `rejoin.toml` that the migration leaves behind.
@@ -181,7 +184,7 @@ async fn attempt(binaries: &Binaries, copy: &str, under: Under<'_>, file: &Path)
         let before = prepare::prepare(&db, under.settings, None).await.map_err(ForeseeError::Before)?;
         let known = prepare::plan(&db, under.settings).await.map_err(ForeseeError::Before)?;
         let client = db.client().await?;
-        let (files, names) = (filenodes(&client).await?, Names::read(&client).await?);
+        let (files, names, rules) = (filenodes(&client).await?, Names::read(&client).await?, Rules::read(&client).await?);
         drop(client);
         let path = file.to_string_lossy();
         let output = run(binaries, "psql", copy, &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", &path])?;
@@ -199,10 +202,11 @@ async fn attempt(binaries: &Binaries, copy: &str, under: Under<'_>, file: &Path)
         let moved = prepare::followed(&db, settings).await?.1;
         let moved = moved.iter().map(|moved| format!("{moved}: {}", moved.remedy())).collect();
         let left_out = left_out(&known, &prepare::plan(&db, settings).await.map_err(ForeseeError::After)?);
-        let now = filenodes(&*db.client().await?).await?;
+        let client = db.client().await?;
+        let (now, rules) = (filenodes(&client).await?, (rules, Rules::read(&client).await?));
         let rewritten =
             files.iter().filter(|(no, file)| now.get(*no).is_some_and(|now| now != *file)).map(|(no, _)| TableNo(*no)).collect();
-        Ok(Tried { before: Catalog::clone(&before), after: Catalog::clone(&after), rewritten, moved, left_out })
+        Ok(Tried { before: Catalog::clone(&before), after: Catalog::clone(&after), rules, rewritten, moved, left_out })
     }
     .await;
     db.close();
@@ -285,14 +289,17 @@ fn words(output: &Output) -> String {
 }
 
 async fn tell(url: &str, tried: &Tried, migration: &str, mut warnings: Vec<String>) -> Result<Foresight, ForeseeError> {
-    let Tried { before, after, rewritten, .. } = tried;
+    let Tried { before, after, rewritten, rules: (old, new), .. } = tried;
     let db = Database::open(url, 1)?;
     let client = db.client().await?;
     client.batch_execute("SET default_transaction_read_only = on").await?;
     let (catalog, sites) = sites(&client).await?;
     let mut counted: BTreeMap<TableNo, i64> = BTreeMap::new();
     let mut told = Vec::new();
-    for change in changes(before, after, rewritten) {
+    let mut moves = changes(before, after, rewritten);
+    let demands = demands(&client, (old, new), before, &moves, migration).await?;
+    moves.extend(demands.changes);
+    for change in moves {
         let table = before.table(change.no);
         let mut rows_fed = 0;
         if let Some(table) = table.filter(|_| change.feeds())
@@ -301,9 +308,7 @@ async fn tell(url: &str, tried: &Tried, migration: &str, mut warnings: Vec<Strin
             rows_fed = count(&client, table, "true").await?;
             counted.insert(table.no, rows_fed);
         }
-        if let (What::NotNull { column }, Some(table)) = (&change.what, table) {
-            warnings.extend(without_value(&client, table, column, migration).await?.map(|what| format!("{} {what}", change.title())));
-        }
+        warnings.extend(comes_upon(&client, (before, after), &change, migration).await?.map(|what| format!("{} {what}", change.title())));
         let warning = change.parks().filter(|_| !sites.is_empty()).map(|what| {
             let on: Vec<String> = sites
                 .iter()
@@ -315,24 +320,38 @@ async fn tell(url: &str, tried: &Tried, migration: &str, mut warnings: Vec<Strin
     }
     drop(client);
     db.close();
+    warnings.extend(demands.warnings);
     warnings.push("what the migration does to rows (UPDATE, INSERT, DELETE) was tried on none".to_owned());
+    let mut said = BTreeSet::new();
+    warnings.retain(|warning| said.insert(warning.clone()));
     Ok(Foresight { catalog, changes: told, rows_fed: counted.values().sum(), sites, warnings })
 }
 
-/// What a new NOT NULL comes upon.
-async fn without_value(client: &Client, table: &Table, column: &str, migration: &str) -> Result<Option<String>, StoreError> {
-    let known = table.column_named(column).is_some();
-    let empty = count(client, table, &if known { format!("{} IS NULL", quote(column)) } else { "true".to_owned() }).await?;
-    let (rows, have, them) = if empty == 1 { ("row", "has", "it") } else { ("rows", "have", "them") };
-    Ok(match (empty, filling::may_fill(migration, !known)) {
-        (0, _) => None,
-        (_, false) => Some(format!("will fail: {empty} {rows} of {} {have} no value", table.name)),
-        (_, true) => Some(format!("fails if the migration does not fill {them}: {empty} {rows} of {} {have} no value now", table.name)),
-    })
-}
-
-async fn count(client: &Client, table: &Table, condition: &str) -> Result<i64, StoreError> {
-    Ok(client.query_one(&format!("SELECT count(*) FROM {} WHERE {condition}", table_sql(table)), &[]).await?.get(0))
+/// What of the rows that are there now a change comes upon.
+async fn comes_upon(
+    client: &Client,
+    (before, after): (&Catalog, &Catalog),
+    change: &Change,
+    migration: &str,
+) -> Result<Option<String>, StoreError> {
+    let Some(table) = before.table(change.no) else { return Ok(None) };
+    let found = match &change.what {
+        What::NotNull { column } => return without_value(client, table, column, migration).await,
+        What::TypeChanged { column, fits: false, .. } => {
+            let then = table.column_named(column);
+            let now = then.and_then(|then| after.table(change.no)?.column(then.no));
+            match then.zip(now) {
+                Some(pair) => too_much(client, table, pair).await?,
+                None => None,
+            }
+        }
+        // Those that are not validated let rows be.
+        What::ReferenceAdded { columns, .. } if !migration.to_lowercase().contains("not valid") => {
+            without_parent(client, (before, after), (change.no, columns)).await?
+        }
+        _ => None,
+    };
+    Ok(found.map(|found| format!("{}: {found}", fails(migration))))
 }
 
 /// The catalog in force, and the sites by the newest one that a copy of theirs had.

@@ -96,6 +96,21 @@ pub enum What {
     },
     /// Rows belong to other scopes than before.
     ScopeChanged,
+    /// A rule of the cloud's own, of which no catalog tells.
+    RuleAdded {
+        rule: String,
+        kind: RuleKind,
+    },
+}
+
+/// As what the rows park that a rule refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// A check, an exclusion, a trigger.
+    Check,
+    /// An index over expressions or of some rows only.
+    Unique,
 }
 
 /// What changed from one catalog to the next, table by table. `rewritten`: the tables that PostgreSQL wrote anew. The engine's own are left out.

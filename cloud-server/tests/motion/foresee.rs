@@ -82,7 +82,7 @@ async fn a_migration_that_fails_or_cannot_be_synced_is_told() {
     let unreached = plan(&cloud, "ALTER TABLE marks DROP CONSTRAINT marks_production_id_fkey;").await.unwrap_err();
     assert!(unreached.to_string().contains("public.marks"), "{unreached}");
     let nothing = plan(&cloud, "CREATE INDEX ON marks (lower(note));").await.unwrap();
-    assert!(nothing.changes.is_empty());
+    assert!(nothing.changes.is_empty() && nothing.warnings.len() == 1, "{nothing:?}");
 }
 
 #[tokio::test]
@@ -133,4 +133,67 @@ async fn a_new_table_that_stays_at_the_cloud_is_told_with_the_line_that_includes
     assert!(told("the new table notes stays at the cloud: it has the columns body and Body"), "{:?}", foreseen.warnings);
     let unable = plan(&cloud, "ALTER TABLE marks ADD \"Note\" text").await.unwrap_err();
     assert!(matches!(&unable, ForeseeError::After(error) if error.to_string().contains("has the columns note and Note")), "{unable}");
+}
+
+#[tokio::test]
+async fn what_the_rows_stand_in_the_way_of_is_counted_and_what_sites_do_not_know_of_is_told() {
+    let cloud = Cloud::start().await;
+    let p = id('p', 1);
+    cloud.production(&p, &[]).await;
+    cloud.run(&format!("INSERT INTO marks VALUES ('a', '{p}', 'long'), ('b', '{p}', 'long'), ('c', '{p}', NULL)")).await;
+    cloud.site("s", &[&p]).await.pull().await;
+    let told = |foreseen: &Foresight| -> Vec<String> {
+        let changes = foreseen.changes.iter();
+        let changes = changes.map(|told| format!("{} | {}", told.title, told.warning.as_deref().unwrap_or_default()));
+        let own = foreseen.warnings.iter().filter(|warning| !warning.contains("was tried on none"));
+        changes.chain(own.cloned()).collect()
+    };
+    let on = "1 site on catalog 1; ";
+    for (migration, expected) in [
+        (
+            "ALTER TABLE marks ADD CONSTRAINT short CHECK (length(note) < 4)",
+            vec![
+                format!("CHECK (length(note) < 4) on marks | {on}CHECK (length(note) < 4) on marks will park edits of marks that it refuses (as check) from them"),
+                "CHECK (length(note) < 4) on marks will fail: 2 rows of marks violate it".to_owned(),
+            ],
+        ),
+        (
+            "ALTER TABLE marks RENAME note TO body; ALTER TABLE marks ADD CHECK (body <> 'long') NOT VALID",
+            vec![
+                "column marks.note is renamed to body | ".to_owned(),
+                format!("CHECK (body <> 'long'::text) on marks | {on}CHECK (body <> 'long'::text) on marks will park edits of marks that it refuses (as check) from them"),
+                "CHECK (body <> 'long'::text) on marks: 2 rows of marks violate it; NOT VALID lets them be, and refuses whatever is written to them later, by sites too".to_owned(),
+            ],
+        ),
+        (
+            "UPDATE marks SET note = 'x'; ALTER TABLE marks ADD UNIQUE (note)",
+            vec![
+                format!("UNIQUE on marks (note) | {on}UNIQUE on marks (note) will park rows of marks that have the same note as another one from them"),
+                "UNIQUE on marks (note) fails if the migration does not change that: 1 value is there more than once, in 2 rows of marks".to_owned(),
+            ],
+        ),
+        (
+            "CREATE UNIQUE INDEX ON marks (lower(note)) WHERE note <> 'other'",
+            vec![
+                format!("UNIQUE (lower(note)) WHERE (note <> 'other'::text) on marks | {on}UNIQUE (lower(note)) WHERE (note <> 'other'::text) on marks will park edits of marks that it refuses (as unique) from them"),
+                "UNIQUE (lower(note)) WHERE (note <> 'other'::text) on marks will fail: 1 value is there more than once, in 2 rows of marks".to_owned(),
+            ],
+        ),
+        (
+            "ALTER TABLE marks ALTER note TYPE varchar(3)",
+            vec![
+                format!("marks.note becomes character varying(3), from text | {on}character varying(3) for marks.note will park edits of marks.note whose value does not fit from them"),
+                "marks.note becomes character varying(3), from text will fail: 2 rows of marks hold what does not fit character varying(3)".to_owned(),
+            ],
+        ),
+        (
+            "ALTER TABLE marks ADD FOREIGN KEY (note) REFERENCES marks",
+            vec![
+                format!("reference from marks (note) to marks | {on}the reference from marks (note) to marks will park rows of marks whose note names no row of marks from them"),
+                "reference from marks (note) to marks will fail: 2 rows of marks name no row of marks".to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(told(&plan(&cloud, migration).await.unwrap()), expected, "{migration}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a change is called, and what follows from it, in words for people.
 
-use super::{Change, What};
+use super::{Change, RuleKind, What};
 
 impl Change {
     /// The change in a few words: `NOT NULL on assets.owner`.
@@ -28,6 +28,7 @@ impl Change {
             What::ReferenceDropped { columns, to } => format!("no reference from {table} ({}) to {to} any more", columns.join(", ")),
             What::DeleteRuleChanged { columns, to } => format!("ON DELETE {to} on {table} ({})", columns.join(", ")),
             What::ScopeChanged => format!("rows of {table} find their scope another way"),
+            What::RuleAdded { rule, .. } => format!("{rule} on {table}"),
         }
     }
 
@@ -60,6 +61,7 @@ impl Change {
             | What::ReferenceAdded { .. }
             | What::ReferenceDropped { .. }
             | What::DeleteRuleChanged { .. } => "nothing is sent again",
+            What::RuleAdded { .. } => "the catalog does not tell it: sites do not know of it, and the cloud holds their edits to it",
         }
     }
 
@@ -94,6 +96,8 @@ impl Change {
             What::UniqueAdded { columns } => format!("rows of {table} that have the same {} as another one", columns.join(", ")),
             What::ReferenceAdded { columns, to } => format!("rows of {table} whose {} names no row of {to}", columns.join(", ")),
             What::KeyChanged { .. } => format!("edits of rows of {table} that cannot be named by the new key"),
+            What::RuleAdded { kind: RuleKind::Check, .. } => format!("edits of {table} that it refuses (as check)"),
+            What::RuleAdded { kind: RuleKind::Unique, .. } => format!("edits of {table} that it refuses (as unique)"),
             _ => return None,
         };
         Some(what)
