@@ -3,7 +3,7 @@
 mod plan;
 mod progress;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
@@ -81,7 +81,7 @@ async fn attach(args: &AttachArgs, db: &Database, file: &Path, told: &str, json:
         error => failure(error),
     })?;
     if !json {
-        output::line(&plan::text(&plan, &db.place()))?;
+        output::line(&plan::text(&plan, &db.place(), !std::io::stdout().is_terminal()))?;
     }
     if args.dry_run {
         return if json { report(&plan, file, false) } else { output::line("Nothing was changed (--dry-run).") };
@@ -183,7 +183,7 @@ pub(crate) fn store_failure(error: StoreError) -> Failure {
 fn failure(error: PrepareError) -> Failure {
     match error {
         PrepareError::Store(error) => store_failure(error),
-        PrepareError::Settings(_) | PrepareError::Unreached(_) => Failure::usage(error.to_string()),
+        PrepareError::Settings(_) | PrepareError::Unreached(..) => Failure::usage(error.to_string()),
         error => Failure::failed(error.to_string()),
     }
 }

@@ -9,8 +9,9 @@ use sync_core::catalog::Travel;
 /// Where a line of names is broken.
 const WIDTH: usize = 110;
 
-/// The whole plan.
-pub(super) fn text(plan: &Plan, place: &str) -> String {
+/// The whole plan. `piped`: a line of names is not broken.
+pub(super) fn text(plan: &Plan, place: &str, piped: bool) -> String {
+    let width = if piped { usize::MAX } else { WIDTH };
     let of = |wanted: fn(&Travels) -> bool| plan.tables.iter().filter(|entry| wanted(&entry.travels)).collect::<Vec<_>>();
     let travel = of(|travels| matches!(travels, Travels::Root | Travels::WithRoot { .. }));
     let (global, left) = (of(|travels| *travels == Travels::Global), of(|travels| *travels == Travels::LeftOut));
@@ -25,21 +26,22 @@ pub(super) fn text(plan: &Plan, place: &str) -> String {
     for warning in &plan.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
-    by_reason(&mut text, "Travel with the root", &travel, names);
+    by_reason(&mut text, "Travel with the root", &travel, width, names);
     if !global.is_empty() {
         let _ = writeln!(text, "\nGlobal: every site holds all of them ({})", global.len());
-        names(&mut text, &global);
+        names(&mut text, &global, width);
     }
-    by_reason(&mut text, "Left out; beside each, the line of rejoin.toml that would include it", &left, lines);
+    by_reason(&mut text, "Left out; beside each, the line of rejoin.toml that would include it", &left, width, lines);
     nowhere(&mut text, plan);
-    mapped(&mut text, plan);
+    mapped(&mut text, plan, width);
     secrets(&mut text, plan, columns);
     notes(&mut text, plan);
+    delete_rules(&mut text, plan);
     text
 }
 
 /// Tables of which the same is said, under one heading.
-fn by_reason(text: &mut String, heading: &str, entries: &[&PlanEntry], say: fn(&mut String, &[&PlanEntry])) {
+fn by_reason(text: &mut String, heading: &str, entries: &[&PlanEntry], width: usize, say: fn(&mut String, &[&PlanEntry], usize)) {
     if entries.is_empty() {
         return;
     }
@@ -52,12 +54,12 @@ fn by_reason(text: &mut String, heading: &str, entries: &[&PlanEntry], say: fn(&
     groups.sort_by_key(|(reason, entries)| (entries[0].travels != Travels::Root, *reason));
     for (reason, entries) in groups {
         let _ = writeln!(text, "  {reason}:");
-        say(text, &entries);
+        say(text, &entries, width);
     }
 }
 
 /// Names, as many as go into a line.
-fn names(text: &mut String, entries: &[&PlanEntry]) {
+fn names(text: &mut String, entries: &[&PlanEntry], width: usize) {
     let mut line = String::new();
     for (at, entry) in entries.iter().enumerate() {
         let way = match entry.direction {
@@ -67,7 +69,7 @@ fn names(text: &mut String, entries: &[&PlanEntry]) {
         };
         let comma = if at + 1 == entries.len() { "" } else { "," };
         let word = format!(" {}{way}{comma}", entry.table);
-        if line.len() + word.len() > WIDTH && !line.is_empty() {
+        if line.len().saturating_add(word.len()) > width && !line.is_empty() {
             let _ = writeln!(text, "   {line}");
             line.clear();
         }
@@ -77,14 +79,14 @@ fn names(text: &mut String, entries: &[&PlanEntry]) {
 }
 
 /// A line for each, with what would include it.
-fn lines(text: &mut String, entries: &[&PlanEntry]) {
+fn lines(text: &mut String, entries: &[&PlanEntry], width: usize) {
     if entries.iter().all(|entry| entry.otherwise.is_none()) {
-        return names(text, entries);
+        return names(text, entries, width);
     }
-    let width = entries.iter().map(|entry| entry.table.len()).max().unwrap_or(0);
+    let longest = entries.iter().map(|entry| entry.table.len()).max().unwrap_or(0);
     for entry in entries {
         let otherwise = entry.otherwise.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "    {:width$}  {}", entry.table, one_line(otherwise));
+        let _ = writeln!(text, "    {:longest$}  {}", entry.table, one_line(otherwise));
     }
 }
 
@@ -104,7 +106,7 @@ fn nowhere(text: &mut String, plan: &Plan) {
 }
 
 /// Which tables keep versions, and marks of deletes, in columns of their own.
-fn mapped(text: &mut String, plan: &Plan) {
+fn mapped(text: &mut String, plan: &Plan, width: usize) {
     let mut groups: BTreeMap<String, Vec<&PlanEntry>> = BTreeMap::new();
     for entry in plan.tables.iter().filter(|entry| !entry.mapped.is_empty()) {
         let said: Vec<String> = entry.mapped.iter().map(|(what, column)| format!("{} in {column}", said_of(what))).collect();
@@ -116,7 +118,7 @@ fn mapped(text: &mut String, plan: &Plan) {
     text.push_str("\nKept in columns of their own\n");
     for (said, entries) in groups {
         let _ = writeln!(text, "  {said}:");
-        names(text, &entries);
+        names(text, &entries, width);
     }
 }
 
@@ -158,6 +160,16 @@ fn notes(text: &mut String, plan: &Plan) {
     }
 }
 
+/// What the delete rules of offered references mean: the database has none that could be taken over.
+fn delete_rules(text: &mut String, plan: &Plan) {
+    if plan.tables.iter().any(|entry| !entry.kinds.is_empty()) {
+        text.push_str(
+            "\non_delete of such a reference: once it is declared, \"restrict\" (also if nothing is said) refuses to delete a row that others refer to,\n  \
+             \"cascade\" deletes those too, \"set_null\" clears the reference in them; until it is declared they stay, and refer to nothing\n",
+        );
+    }
+}
+
 /// Lines of TOML beside each other: a table's heading, and what stands under it.
 fn one_line(lines: &str) -> String {
     lines.replace('\n', "  ")
@@ -196,8 +208,11 @@ mod tests {
         tables[0].left_out =
             vec![LeftOutColumn { column: "token".to_owned(), reason: "looks like a secret".to_owned(), otherwise: secret }];
         tables[1].mapped = [("softDelete", "is_deleted".to_owned()), ("version", "version".to_owned())].into();
-        let text =
-            text(&Plan { tables, warnings: vec!["rejoin.toml, line 4: soft_delete: no table has a column deleted".to_owned()] }, "here");
+        let text = text(
+            &Plan { tables, warnings: vec!["rejoin.toml, line 4: soft_delete: no table has a column deleted".to_owned()] },
+            "here",
+            false,
+        );
         assert!(text.contains("  deletes by the API (soft_delete) in is_deleted, version in version:\n    table_001\n"), "{text}");
         assert!(text.contains("warning: rejoin.toml, line 4"), "{text}");
         assert!(

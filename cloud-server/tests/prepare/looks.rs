@@ -40,16 +40,16 @@ async fn what_looks_like_a_reference_of_several_kinds_is_offered_and_the_offer_w
     assert_eq!(
         comments,
         "[tables.comments]\nreferences = [{ columns = [\"commentable_id\"], kind = \"commentable_type\", tables = { 'App\\Models\\WorkOrder' = \
-         \"work_orders\", line = \"Lines\" } }]"
+         \"work_orders\", line = \"Lines\" }, on_delete = \"restrict\" }]"
     );
     assert_eq!(
         offers("attachments"),
         "[tables.attachments]\n# references = [{ columns = [\"ownerId\"], kind = \"ownerType\", tables = { Person = \"TABLE\", WorkOrder = \
-         \"work_orders\" } }]"
+         \"work_orders\" }, on_delete = \"restrict\" }]"
     );
     assert!(
         offers("empty")
-            .ends_with("\n# references = [{ columns = [\"subject_id\"], kind = \"subject_type\", tables = { KIND = \"TABLE\" } }]")
+            .ends_with("\n# references = [{ columns = [\"subject_id\"], kind = \"subject_type\", tables = { KIND = \"TABLE\" }, on_delete = \"restrict\" }]")
     );
     let note = &entry(&plan, "tags").notes[0];
     assert!(

@@ -98,5 +98,11 @@ fn declaration(kinds: &Kinds) -> String {
     let said = if kinds.tables.is_empty() { &blank } else { &kinds.tables };
     let tables: Vec<String> =
         said.iter().map(|(kind, table)| format!("{} = {}", bare(kind), quoted(table.as_deref().unwrap_or(BLANK)))).collect();
-    format!("{{ columns = [{}], kind = {}, tables = {{ {} }} }}", quoted(&kinds.column), quoted(&kinds.kind), tables.join(", "))
+    // As it is now: nothing is deleted or cleared that was not before.
+    let tables = tables.join(", ");
+    format!(
+        "{{ columns = [{}], kind = {}, tables = {{ {tables} }}, on_delete = \"restrict\" }}",
+        quoted(&kinds.column),
+        quoted(&kinds.kind)
+    )
 }
