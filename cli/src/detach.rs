@@ -21,6 +21,9 @@ pub(crate) struct DetachArgs {
     /// PostgreSQL, as the role that owns the tables
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// Taken as by `rejoin attach`, and not read: all of Rejoin goes, whatever it says
+    #[arg(long, env = "REJOIN_CLOUD_SETTINGS", value_name = "FILE")]
+    settings: Option<String>,
     /// Print what would go and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -42,7 +45,11 @@ pub(crate) async fn run(args: DetachArgs, matches: &ArgMatches, config: Option<&
         let detached = detach::detach(&db, &Pace { patience: ATTACH_PATIENCE, watch: &watch }).await;
         bars.end();
         detached.map_err(failure)?;
-        said(&traces, true, json)
+        said(&traces, true, json)?;
+        match &args.settings {
+            Some(file) => output::note(&format!("{file} stays; nothing reads it any more")),
+            None => Ok(()),
+        }
     }
     .await;
     db.close();
