@@ -115,7 +115,7 @@ fn announce(cloud: &Cloud, json: bool) -> Result {
 
 fn failure(error: CloudError) -> Failure {
     let exit = match &error {
-        CloudError::Settings(_) | CloudError::Prepare(PrepareError::Settings(_) | PrepareError::Unreached(_)) => Exit::Usage,
+        CloudError::Settings(_) | CloudError::Prepare(PrepareError::Settings(_) | PrepareError::Unreached(..)) => Exit::Usage,
         CloudError::Url(_) | CloudError::Tls(_) => Exit::Config,
         CloudError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Failed,

@@ -88,7 +88,7 @@ fn print(foreseen: &Foresight) -> Result {
 fn failure(error: ForeseeError) -> Failure {
     let exit = match &error {
         ForeseeError::Url(_) => Exit::Config,
-        ForeseeError::Before(PrepareError::Settings(_) | PrepareError::Unreached(_)) => Exit::Usage,
+        ForeseeError::Before(PrepareError::Settings(_) | PrepareError::Unreached(..)) => Exit::Usage,
         ForeseeError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Failed,
     };

@@ -138,10 +138,15 @@ fn age(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(u64::from(hours) * 3_600))
 }
 
+/// How a file is called of which only the text is known.
+const FILE: &str = "rejoin.toml";
+
 /// What is wrong in `rejoin.toml`, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rejoin.toml, line {line}: {message}")]
+#[error("{file}, line {line}: {message}")]
 pub struct SettingsError {
+    /// The file, by its name.
+    pub file: String,
     /// The line, from 1.
     pub line: usize,
     /// What is wrong; names the key.
@@ -177,7 +182,9 @@ impl Settings {
 
     /// Reads the text that was found in the file at `path`.
     pub(crate) fn of_file(path: &Path, text: &str) -> Result<Self, LoadError> {
-        let mut settings = Self::parse(text)?;
+        let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
+        let mut settings = Self::parse(text).map_err(|error| SettingsError { file: name.clone(), ..error })?;
+        settings.text.file = name;
         settings.folder = path.parent().map(Path::to_owned);
         Ok(settings)
     }
@@ -192,11 +199,15 @@ impl Settings {
             let line = error.span().map_or(1, |span| line_at(&line_ends, span.start));
             let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
             if shown.to_lowercase().contains("secret") {
-                return SettingsError { line, message: "this line cannot be read (it is not shown: it may hold a secret)".to_owned() };
+                return SettingsError {
+                    file: FILE.to_owned(),
+                    line,
+                    message: "this line cannot be read (it is not shown: it may hold a secret)".to_owned(),
+                };
             }
-            SettingsError { line, message: format!("{}: {shown}", error.message()) }
+            SettingsError { file: FILE.to_owned(), line, message: format!("{}: {shown}", error.message()) }
         })?;
-        settings.text = moved::Text { whole: text.to_owned(), line_ends };
+        settings.text = moved::Text { file: FILE.to_owned(), whole: text.to_owned(), line_ends };
         settings.check()?;
         Ok(settings)
     }
@@ -204,7 +215,7 @@ impl Settings {
     /// An error about this value.
     #[must_use]
     pub fn error<T>(&self, at: &Spanned<T>, message: String) -> SettingsError {
-        SettingsError { line: line_at(&self.text.line_ends, at.span().start), message }
+        SettingsError { file: self.text.file.clone(), line: line_at(&self.text.line_ends, at.span().start), message }
     }
 
     /// As they are written.

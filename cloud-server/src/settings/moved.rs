@@ -23,6 +23,8 @@ pub(crate) struct Names {
 /// A name that `rejoin.toml` should have otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
+    /// The file, by its name.
+    pub file: String,
     /// The line, from 1.
     pub line: usize,
     /// What of `rejoin.toml` names it.
@@ -48,10 +50,10 @@ impl Moved {
 
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, key, was, now, .. } = self;
+        let Self { file, line, key, was, now, .. } = self;
         match now {
-            Some(now) => write!(f, "rejoin.toml, line {line}: {key}: {was} is called {now} now"),
-            None => write!(f, "rejoin.toml, line {line}: {key}: {was} is gone"),
+            Some(now) => write!(f, "{file}, line {line}: {key}: {was} is called {now} now"),
+            None => write!(f, "{file}, line {line}: {key}: {was} is gone"),
         }
     }
 }
@@ -170,7 +172,8 @@ impl Following<'_> {
     fn note(&mut self, key: &str, at: usize, was: &str, now: Option<&String>, write: Option<String>) {
         let line = line_at(&self.settings.text.line_ends, at);
         let (key, was, write) = (key.to_owned(), was.to_owned(), write.unwrap_or_default());
-        self.moved.push(Moved { line, key, was, now: now.cloned(), write });
+        let file = self.settings.text.file.clone();
+        self.moved.push(Moved { file, line, key, was, now: now.cloned(), write });
     }
 
     /// What is said of one table. Versioning columns have no numbers, so their names are not known.
@@ -249,6 +252,8 @@ fn renamed(text: &str, was: &str, now: &str) -> String {
 /// The file's text. It may hold a secret, so it is not shown as a whole.
 #[derive(Clone, Default)]
 pub(super) struct Text {
+    /// Its name.
+    pub(super) file: String,
     pub(super) whole: String,
     pub(super) line_ends: Vec<usize>,
 }

@@ -49,10 +49,11 @@ pub enum PrepareError {
     Settings(#[from] SettingsError),
     /// Tables that are synced would no longer be, though they are there and nobody said so: their copies at the sites would go.
     #[error(
-        "rejoin.toml no longer reaches {}: their copies at the sites would go. If that is meant, name them in left_out; a file that is given replaces \
-         the settings of the built-in system, so begin with a copy of those (migrations/systems/NAME/rejoin.toml)", .0.join(", ")
+        "rejoin.toml no longer reaches {}: their copies at the sites would go. If that is meant, name them in left_out{}", .0.join(", "),
+        .1.map(|system| format!("; a file that is given replaces the settings of the built-in system {system}, so begin with a copy of those \
+                                 (migrations/systems/{system}/rejoin.toml)")).unwrap_or_default()
     )]
-    Unreached(Vec<String>),
+    Unreached(Vec<String>, Option<&'static str>),
     /// Tables that are synced show the cloud only what a policy of theirs shows: what it does not see would be taken for gone.
     #[error("a policy hides rows from the cloud: {} {}", .0.join(", "), HIDDEN)]
     Hidden(Vec<String>),
@@ -127,7 +128,11 @@ pub(crate) async fn enforce(
         db.forget_statements();
         return Ok(Arc::new(before));
     }
-    let Made { schema, settings, chosen, catalog } = make(&mut client, settings, before.as_ref(), start).await?;
+    let Made { schema, settings, chosen, catalog } =
+        make(&mut client, settings, before.as_ref(), start).await.map_err(|error| match error {
+            PrepareError::Unreached(tables, _) => PrepareError::Unreached(tables, system.map(|system| system.name)),
+            error => error,
+        })?;
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
     let manner = Manner { settings: &settings, before: before.as_ref(), pace };
     tokio::select! {
@@ -209,7 +214,7 @@ fn lost(before: Option<&Catalog>, catalog: &Catalog, schema: &Schema, settings: 
     if !obstructed.is_empty() {
         return Err(PrepareError::Obstructed(obstructed));
     }
-    if unreached.is_empty() { Ok(()) } else { Err(PrepareError::Unreached(unreached)) }
+    if unreached.is_empty() { Ok(()) } else { Err(PrepareError::Unreached(unreached, None)) }
 }
 
 /// The tables that the last catalog held and of which rows are hidden from us since.

@@ -65,7 +65,7 @@ async fn settings_that_lose_synced_tables_are_refused_before_anything_is_undone(
     let whole = Settings::parse("root = 'shop'").unwrap();
     let before = prepare(&db, &whole, None).await.unwrap();
     let error = prepare(&db, &Settings::parse("").unwrap(), None).await.unwrap_err();
-    assert!(matches!(&error, PrepareError::Unreached(tables) if *tables == ["public.item", "public.shop"]), "{error}");
+    assert!(matches!(&error, PrepareError::Unreached(tables, None) if *tables == ["public.item", "public.shop"]), "{error}");
     assert_eq!(prepare(&db, &whole, None).await.unwrap().version, before.version);
     // Said on purpose, or dropped: then it goes.
     prepare(&db, &Settings::parse("root = 'shop'\nleft_out = ['item']").unwrap(), None).await.unwrap();

@@ -260,6 +260,10 @@ fn what_looks_like_a_secret_stays_until_it_is_named() {
     assert_eq!(entry.left_out[0].otherwise, "[tables.people]\nwith = [\"passwordHash\", \"apiToken\"]");
     assert_eq!(entry.left_out[1].otherwise, "[tables.people]\nwithout = []");
     assert_eq!(people("travel = 'both'").unwrap().1, Travel::Both);
+    let mut twins = schema(vec![table(1, "people", &["id:uuid", "name:text", "Name:text"])]);
+    let text = "root = 'people'\n[tables.people]\nwithout = ['name']";
+    let (_, plan) = choose(&mut twins, &Settings::parse(text).unwrap()).unwrap();
+    assert_eq!(plan.tables[0].left_out[0].otherwise, "[tables.people]\nwithout = [\"Name\"]", "a site holds one of them");
     for (text, words) in [
         ("without = ['id']", "line 3: tables.people.without: the column id is part of the key"),
         ("with = ['x']", "tables.people.with: the column x is not there"),

@@ -41,7 +41,7 @@ pub(super) fn leave_out(
     for column in table.columns.iter().filter(|column| column.ty.is_some()) {
         let name = &column.name;
         if says(without, column) {
-            let otherwise = column_line(table, "without", without, None, Some(name));
+            let otherwise = instead(table, without, column);
             left.push((column.attnum, LeftOutColumn { column: name.clone(), reason: "left out by rejoin.toml".to_owned(), otherwise }));
         } else if column.secret {
             if let Some(bond) = bond(table, column) {
@@ -67,6 +67,18 @@ pub(super) fn leave_out(
         }
     }
     Ok(left.into_iter().map(|(_, column)| column).collect())
+}
+
+/// The line that includes a column that `without` names; another one stays in its place where a site's SQLite could not tell them apart.
+fn instead(table: &FoundTable, without: &[Named], column: &FoundColumn) -> String {
+    let stays = |other: &FoundColumn| without.iter().any(|name| *name.get_ref() == other.name);
+    let twin = table.columns.iter().find(|other| {
+        other.attnum != column.attnum && other.ty.is_some() && !stays(other) && other.name.eq_ignore_ascii_case(&column.name)
+    });
+    match twin {
+        Some(twin) if !can_stay(table, twin) => format!("# {} travels, which a site does not tell from it: rename one", twin.name),
+        twin => column_line(table, "without", without, twin.map(|twin| twin.name.as_str()), Some(&column.name)),
+    }
 }
 
 /// The columns without which no row can be inserted and that sites do not have.
