@@ -297,6 +297,8 @@ async fn tell(url: &str, tried: &Tried, migration: &str, mut warnings: Vec<Strin
     let mut counted: BTreeMap<TableNo, i64> = BTreeMap::new();
     let mut told = Vec::new();
     let mut moves = changes(before, after, rewritten);
+    let missed = prepare::unmapped(before, after);
+    warnings.extend(missed.into_iter().map(|missed| format!("{}: {}; {}", missed.table, missed.what, missed.remedy)));
     let demands = demands(&client, (old, new), before, &moves, migration).await?;
     moves.extend(demands.changes);
     for change in moves {

@@ -16,7 +16,7 @@ use super::introspect::choose::choose;
 use super::introspect::{FoundTable, Schema, names, read};
 use super::migrate::{self, MigrateError};
 use super::pool::Database;
-use super::prepare::{self, Misfit, PrepareError, lead};
+use super::prepare::{self, Misfit, PrepareError, Unmapped, lead};
 use super::row::{quote, table_sql};
 use crate::settings::Settings;
 use crate::settings::moved::Followed;
@@ -110,6 +110,7 @@ pub async fn examine(db: &Database, settings: &Settings) -> Result<Vec<Finding>,
         None => findings.push(Finding::new(Severity::Error, "no catalog was published yet: nothing is synced", MEND)),
         Some(catalog) => {
             rights(&client, &mut findings).await?;
+            missed(&client, &catalog, &mut findings).await?;
             misfits(&client, &catalog, &schema, fits, &mut findings).await?;
             capture::look(&client, &catalog, &schema, settings, &mut findings).await?;
             rows::look(&client, &catalog, &schema, &mut findings).await?;
@@ -228,6 +229,22 @@ fn cure(catalog: &Catalog, whole: &str, why: &str, schema: &Schema) -> Option<St
         return Some(format!("{alter} ADD FOREIGN KEY ({columns}) REFERENCES {}", table_sql(parent)));
     }
     Some(format!("give it its column ({columns}) back, with what it referred to in {}", table_sql(parent)))
+}
+
+/// Versioning columns that a catalog of before had, and that went under other names.
+async fn missed(client: &Client, catalog: &Catalog, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    for row in client.query("SELECT body FROM rejoin.catalogs ORDER BY version DESC", &[]).await? {
+        // One of another program's version tells nothing.
+        let Ok(before) = serde_json::from_value::<Catalog>(row.get(0)) else { continue };
+        for Unmapped { table, what, remedy, renamed } in prepare::unmapped(&before, catalog) {
+            let severity = if renamed { Severity::Warning } else { Severity::Info };
+            let finding = Finding { table: Some(table), ..Finding::new(severity, what, remedy) };
+            if !findings.iter().any(|other| (&other.table, &other.what) == (&finding.table, &finding.what)) {
+                findings.push(finding);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the role needs to go on.

@@ -10,6 +10,7 @@ mod looks;
 mod publish;
 mod rekey;
 mod suspended;
+mod unmapped;
 mod waits;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use super::introspect::choose::{Kinds, LeftOutColumn, Nowhere, Plan, PlanEnt
 pub use super::pace::Progress;
 pub(crate) use keep::keep;
 pub(crate) use suspended::{Misfit, misfits, suspend, to_go_on_under};
+pub(crate) use unmapped::{Unmapped, unmapped};
 
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +188,9 @@ async fn make(client: &mut ClientWrapper, told: &Settings, before: Option<&Catal
         }
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
+        }
+        for missed in before.map(|before| unmapped(before, &catalog)).unwrap_or_default() {
+            tracing::warn!(table = %missed.table, "{}; {}", missed.what, missed.remedy);
         }
         for entry in plan.tables.iter().filter(|entry| !entry.synced || !entry.notes.is_empty()) {
             tracing::info!(table = %entry.table, synced = entry.synced, notes = ?entry.notes, "{}", entry.reason);

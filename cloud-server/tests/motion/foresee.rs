@@ -197,3 +197,32 @@ async fn what_the_rows_stand_in_the_way_of_is_counted_and_what_sites_do_not_know
         assert_eq!(told(&plan(&cloud, migration).await.unwrap()), expected, "{migration}");
     }
 }
+
+#[tokio::test]
+async fn a_versioning_column_under_another_name_is_told_before_and_by_the_doctor_after() {
+    let settings = Settings::parse("root = 'shop'\n[stamps]\nupdated_at = 'changed'\n").unwrap();
+    let database = cloud_server::test_support::database().await;
+    let db = cloud_server::store::pool::Database::open(database.url(), 4).unwrap();
+    let sql = "CREATE TABLE shop (id integer PRIMARY KEY, changed timestamptz); INSERT INTO shop VALUES (1, now())";
+    db.client().await.unwrap().batch_execute(sql).await.unwrap();
+    cloud_server::store::prepare::prepare(&db, &settings, None).await.unwrap();
+    let (folder, migration) = (tempfile::tempdir().unwrap(), "ALTER TABLE shop RENAME changed TO touched");
+    let file = folder.path().join("migration.sql");
+    std::fs::write(&file, migration).unwrap();
+    let foreseen = foresee(database.url(), Under { settings: &settings, after: None }, &file, folder.path()).await.unwrap();
+    let line = "if it was renamed, write [tables.\"shop\"]  stamps = { updated_at = \"touched\" }";
+    assert!(
+        foreseen.warnings.iter().any(|told| told.starts_with("shop: the column changed that was its updated_at") && told.contains(line)),
+        "{foreseen:?}"
+    );
+    db.client().await.unwrap().batch_execute(migration).await.unwrap();
+    cloud_server::store::prepare::prepare(&db, &settings, None).await.unwrap();
+    let doctor = async |settings: &Settings| cloud_server::store::doctor::examine(&db, settings).await.unwrap();
+    assert!(doctor(&settings).await.iter().any(|found| found.remedy.starts_with(line)));
+    let mended =
+        Settings::parse("root = 'shop'\n[stamps]\nupdated_at = 'changed'\n[tables.\"shop\"]\nstamps = { updated_at = 'touched' }\n")
+            .unwrap();
+    cloud_server::store::prepare::prepare(&db, &mended, None).await.unwrap();
+    assert!(!doctor(&mended).await.iter().any(|found| found.remedy.starts_with(line)));
+    db.close();
+}
