@@ -3,33 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fastrand::Rng;
 use tokio_postgres::Client;
-
-/// Random numbers from a seed (SplitMix64).
-#[derive(Debug, Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "it never ends")]
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// One below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// One of these.
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        of.get(usize::try_from(self.below(of.len() as u64)).unwrap_or(0))
-    }
-}
 
 /// A column as far as a value for it needs.
 #[derive(Debug, Clone)]
@@ -152,7 +127,7 @@ pub async fn shapes_with(client: &Client, more: &[[&str; 4]]) -> Vec<Shape> {
 }
 
 /// Fills every table with up to so many rows; how many rows each table took, and how many were refused.
-pub async fn fill(client: &Client, shapes: &[Shape], rows: usize, random: &mut Random) -> BTreeMap<String, (usize, usize)> {
+pub async fn fill(client: &Client, shapes: &[Shape], rows: usize, random: &mut Rng) -> BTreeMap<String, (usize, usize)> {
     let mut filled = BTreeMap::new();
     for shape in shapes {
         let mut count = (0, 0);
@@ -168,7 +143,7 @@ pub async fn fill(client: &Client, shapes: &[Shape], rows: usize, random: &mut R
 ///
 /// # Errors
 /// Why it was refused.
-pub async fn add(client: &Client, shape: &Shape, random: &mut Random) -> Result<(), String> {
+pub async fn add(client: &Client, shape: &Shape, random: &mut Rng) -> Result<(), String> {
     let mut values: BTreeMap<&str, String> = BTreeMap::new();
     for reference in &shape.references {
         let known: Vec<(&String, &String)> = reference.columns.iter().zip(&reference.target).collect();
@@ -183,7 +158,7 @@ pub async fn add(client: &Client, shape: &Shape, random: &mut Random) -> Result<
         let texts: Vec<String> = reference.target.iter().map(|name| format!("{}::text", quote(name))).collect();
         let sql = format!("SELECT {} FROM {} WHERE {condition}", texts.join(", "), reference.table);
         let parents = client.query(&sql, &[]).await.unwrap();
-        if let Some(parent) = random.pick(&parents) {
+        if let Some(parent) = random.choice(&parents) {
             for (at, column) in reference.columns.iter().enumerate() {
                 if let Some(value) = parent.get::<_, Option<String>>(at) {
                     values.insert(column, literal(&value));
@@ -193,8 +168,8 @@ pub async fn add(client: &Client, shape: &Shape, random: &mut Random) -> Result<
     }
     for column in &shape.columns {
         let refers = shape.references.iter().any(|reference| reference.columns.contains(&column.name));
-        let left = if column.key { column.has_default } else { refers || column.has_default && random.below(2) == 0 };
-        if !values.contains_key(column.name.as_str()) && !left && (column.not_null || random.below(4) > 0) {
+        let left = if column.key { column.has_default } else { refers || column.has_default && random.u64(..2) == 0 };
+        if !values.contains_key(column.name.as_str()) && !left && (column.not_null || random.u64(..4) > 0) {
             values.insert(&column.name, literal(&value(column, random)));
         }
     }
@@ -212,16 +187,16 @@ pub async fn add(client: &Client, shape: &Shape, random: &mut Random) -> Result<
 ///
 /// # Errors
 /// Why it was refused.
-pub async fn change(client: &Client, shape: &Shape, random: &mut Random) -> Result<bool, String> {
+pub async fn change(client: &Client, shape: &Shape, random: &mut Rng) -> Result<bool, String> {
     let free: Vec<&Column> = shape
         .columns
         .iter()
         .filter(|column| !column.key && !shape.references.iter().any(|reference| reference.columns.contains(&column.name)))
         .collect();
-    let Some(column) = random.pick(&free) else { return Ok(false) };
+    let Some(column) = random.choice(&free) else { return Ok(false) };
     let sql = format!("SELECT ctid::text, tableoid::text FROM {}", shape.name);
     let rows = client.query(&sql, &[]).await.unwrap();
-    let Some(row) = random.pick(&rows) else { return Ok(false) };
+    let Some(row) = random.choice(&rows) else { return Ok(false) };
     let sql = format!(
         "UPDATE {} SET {} = {}::{} WHERE ctid = '{}' AND tableoid = {}",
         shape.name,
@@ -237,23 +212,23 @@ pub async fn change(client: &Client, shape: &Shape, random: &mut Random) -> Resu
 }
 
 /// The text form of a random value.
-fn value(column: &Column, random: &mut Random) -> String {
+fn value(column: &Column, random: &mut Rng) -> String {
     if let Some(element) = column.ty.strip_prefix('_') {
         let element = Column { ty: element.to_owned(), length: Some(8), labels: Vec::new(), ..column.clone() };
         let items: Vec<String> =
-            (0..random.below(4)).map(|_| format!("\"{}\"", value(&element, random).replace(['"', '\\'], ""))).collect();
+            (0..random.u64(..4)).map(|_| format!("\"{}\"", value(&element, random).replace(['"', '\\'], ""))).collect();
         return format!("{{{}}}", items.join(","));
     }
-    if let Some(label) = random.pick(&column.labels) {
+    if let Some(label) = random.choice(&column.labels) {
         return label.clone();
     }
-    let small = random.below(30_000);
+    let small = random.u64(..30_000);
     match column.ty.as_str() {
         "bool" => small.is_multiple_of(2).to_string(),
         "int2" | "int4" | "int8" | "oid" => small.to_string(),
         "numeric" => format!("{}.{}", small % 90, small % 9),
         "float4" | "float8" => format!("{}.5", small),
-        "uuid" => format!("{:08x}-{:04x}-4000-8000-{:012x}", random.next() >> 32, random.below(0x1_0000), random.next() >> 16),
+        "uuid" => format!("{:08x}-{:04x}-4000-8000-{:012x}", random.u64(..) >> 32, random.u64(..0x1_0000), random.u64(..) >> 16),
         "date" => format!("20{:02}-{:02}-{:02}", small % 30, small % 12 + 1, small % 28 + 1),
         "time" => format!("{:02}:{:02}:00", small % 24, small % 60),
         "timetz" => format!("{:02}:{:02}:00+01", small % 24, small % 60),
@@ -279,8 +254,8 @@ fn value(column: &Column, random: &mut Random) -> String {
 }
 
 /// Of letters and digits, few enough for the column and many enough to be the only one.
-fn word(length: u64, random: &mut Random) -> String {
+fn word(length: u64, random: &mut Rng) -> String {
     let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let long = length.min(12);
-    (0..long).filter_map(|_| random.pick(letters)).map(|letter| char::from(*letter)).collect()
+    (0..long).filter_map(|_| random.choice(letters)).map(|letter| char::from(*letter)).collect()
 }

@@ -1,7 +1,7 @@
 //! A cloud and some sites in this process, over real sockets, a real PostgreSQL and SQLite files.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cloud_server::test_support::{self, Database};
@@ -175,6 +175,15 @@ impl World {
         }
     }
 
+    /// The site `a` and the cloud write the `note` of the record at this path without a link, so that everybody knows a conflict of it.
+    pub async fn clash(&self, path: &str) {
+        self.cut_all();
+        self.site("a").api.patch(path, json!({"note": "by the site"})).await.ok();
+        self.cloud.patch(path, json!({"note": "by the cloud"})).await.ok();
+        self.heal_all();
+        self.converge().await;
+    }
+
     async fn holds_everything(&self, name: &str) -> bool {
         let sites = self.cloud.get("/api/rejoin/sites").await.ok();
         let sites = sites.as_array().or(sites["sites"].as_array()).or(sites["data"].as_array()).unwrap();
@@ -220,7 +229,7 @@ impl World {
 
     /// Plain SQL on the cloud's database by the program `psql`.
     pub fn psql_program(&self, sql: &str) {
-        run(Command::new("psql").args(["-v", "ON_ERROR_STOP=1", "-q", "-c", sql, self.database.url()]));
+        run(Command::new("psql").args(["-v", "ON_ERROR_STOP=1", "-q", "-c", sql, self.database.url()])).unwrap();
     }
 
     /// The role that signs in to the cloud's database.
@@ -233,7 +242,7 @@ impl World {
 impl Site {
     /// Plain SQL on the site's database by the program `sqlite3`.
     pub fn sqlite3(&self, sql: &str) {
-        run(Command::new("sqlite3").arg(self.database()).args(["-cmd", ".timeout 5000", "-bail", sql]));
+        sqlite3(&self.database(), sql).unwrap();
     }
 
     /// The site's database file.
@@ -249,9 +258,18 @@ impl Site {
     }
 }
 
-fn run(command: &mut Command) {
+/// Plain SQL on a file by the program `sqlite3`: what it printed, or said where it refused.
+///
+/// # Errors
+/// What `sqlite3` said.
+pub fn sqlite3(file: &Path, sql: &str) -> Result<String, String> {
+    run(Command::new("sqlite3").arg(file).args(["-cmd", ".timeout 30000", "-bail", sql]))
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}; `make test` installs it"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// The digests of a server's accepted rows, by table.

@@ -228,11 +228,7 @@ async fn a_decision_is_taken_back_unless_somebody_edited_since() {
     let world = World::new(&["a"]).await;
     let (_, source) = scene(&world).await;
     let path = format!("/api/sources/{source}");
-    world.cut_all();
-    world.site("a").api.patch(&path, json!({"note": "by the site"})).await.ok();
-    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
-    world.heal_all();
-    world.converge().await;
+    world.clash(&path).await;
     let conflict = world.only_conflict(&source).await;
     world.resolve(&conflict, "LOCAL_WINS", &Value::Null).await.ok();
     world.converge().await;
@@ -258,12 +254,8 @@ async fn of_two_decisions_the_first_holds_and_the_other_site_is_told() {
     let world = World::new(&["a"]).await;
     let (_, source) = scene(&world).await;
     let path = format!("/api/sources/{source}");
-    world.cut_all();
     let a = &world.site("a").api;
-    a.patch(&path, json!({"note": "by the site"})).await.ok();
-    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
-    world.heal_all();
-    world.converge().await;
+    world.clash(&path).await;
 
     // Decided at the site alone, without the link: it travels as a command.
     world.cut_all();
@@ -388,12 +380,8 @@ async fn a_refused_decision_is_told_at_its_site_until_the_conflict_is_decided() 
     let world = World::new(&["a"]).await;
     let (_, source) = scene(&world).await;
     let path = format!("/api/sources/{source}");
-    world.cut_all();
     let a = &world.site("a").api;
-    a.patch(&path, json!({"note": "by the site"})).await.ok();
-    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
-    world.heal_all();
-    world.converge().await;
+    world.clash(&path).await;
     world.cut_all();
     let seen = detail(a, &world.only_conflict(&source).await).await;
     decide(a, &seen, json!({"resolution": "LOCAL_WINS"})).await.ok();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use local_server::SiteConfig;
-use rejoin_tests::world::digests;
+use rejoin_tests::world::{digests, sqlite3};
 use rejoin_tests::{Api, World};
 use serde_json::{Value, json};
 use sync_core::sync_log::Direction;
@@ -22,36 +22,19 @@ fn settings(lease: u32) -> String {
     format!("root = \"orgs\"\n{}", tables.concat())
 }
 
-/// Numbers that look random and are the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-/// Plain SQL by `sqlite3`; what it said where it refused.
-fn sqlite3(file: &Path, sql: &str) -> Result<String, String> {
-    let output = Command::new("sqlite3").arg(file).args(["-cmd", ".timeout 5000", "-bail", sql]).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
 async fn count(world: &World, table: &str) -> i64 {
     world.postgres().await.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
 }
 
 async fn interleave(seed: u64) {
     let world = World::of(SYSTEM, &settings(12), &["a", "b"]).await;
-    let mut dice = Dice(seed);
+    let mut dice = fastrand::Rng::with_seed(seed);
     let (mut orgs, mut devices, mut lines) = (2, 0, 0);
     for step in 0..70 {
-        let name = ["a", "b"][usize::try_from(dice.roll(2)).unwrap()];
+        let name = ["a", "b"][dice.usize(..2)];
         let site = world.site(name);
         let note = format!("{seed}/{step}");
-        match dice.roll(10) {
+        match dice.u32(..10) {
             0 => {
                 world.psql(&format!("INSERT INTO devices (org_id, name) SELECT 1, '{note}' FROM generate_series(1, 3)")).await;
                 devices += 3;

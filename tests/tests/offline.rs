@@ -79,11 +79,7 @@ async fn a_resolution_decided_on_an_old_state_is_refused_with_the_new_one() {
     let world = World::new(&["a"]).await;
     let (_, source) = scene(&world).await;
     let path = format!("/api/sources/{source}");
-    world.cut_all();
-    world.site("a").api.patch(&path, json!({"note": "by the site"})).await.ok();
-    world.cloud.patch(&path, json!({"note": "by the cloud"})).await.ok();
-    world.heal_all();
-    world.converge().await;
+    world.clash(&path).await;
     let read = world.only_conflict(&source).await;
 
     // The cloud's row moves on after the admin has read it.

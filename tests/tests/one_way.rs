@@ -2,11 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test says what went wrong by panicking")]
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use local_server::{Site, SiteConfig};
-use rejoin_tests::world::digests;
+use rejoin_tests::world::{digests, sqlite3};
 use rejoin_tests::{Api, World};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -21,11 +20,6 @@ const SYSTEM: &str = "CREATE TABLE plants (id integer PRIMARY KEY, name text NOT
 
 const SETTINGS: &str = "root = \"plants\"\n[tables.limits]\ntravel = \"down\"\n
     [tables.measurements]\ntravel = \"up\"\nkeep = \"24h\"\nlease = 100000\n";
-
-fn run(file: &Path, sql: &str) -> Result<(), String> {
-    let output = Command::new("sqlite3").arg(file).args(["-cmd", ".timeout 30000", "-bail", sql]).output().unwrap();
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
 
 fn count(file: &Path, what: &str) -> i64 {
     Connection::open(file).unwrap().query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).unwrap()
@@ -69,7 +63,7 @@ async fn measurements_go_up_and_are_let_go_and_limits_come_down_and_are_not_writ
     // Down: neither program nor person writes it here.
     let refused = api.patch("/api/limits/1", json!({"high": 90})).await.refused(501, "unsupported");
     assert!(refused["detail"].as_str().unwrap().contains("Write it at the cloud"), "{refused}");
-    assert!(run(&file, "UPDATE limits SET high = 90").unwrap_err().contains("limits is not written at sites"));
+    assert!(sqlite3(&file, "UPDATE limits SET high = 90").unwrap_err().contains("limits is not written at sites"));
     world.psql("UPDATE limits SET high = 70").await;
     sync(&site).await;
     assert_eq!(api.get("/api/limits/1").await.ok()["high"].as_f64(), Some(70.0));
@@ -81,7 +75,7 @@ async fn measurements_go_up_and_are_let_go_and_limits_come_down_and_are_not_writ
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
          INSERT INTO measurements (plant_id, value) SELECT 1, i FROM n"
     );
-    run(&file, &sql).unwrap();
+    sqlite3(&file, &sql).unwrap();
     let inserted = began.elapsed();
     sync(&site).await;
     let pushed = began.elapsed() - inserted;
@@ -104,7 +98,7 @@ async fn measurements_go_up_and_are_let_go_and_limits_come_down_and_are_not_writ
     let aged = "UPDATE measurements SET rejoin_updated_at = '2020-01-01T00:00:00.000000Z' WHERE value <> 1";
     connection.execute(aged, []).unwrap();
     drop(connection);
-    run(&file, "UPDATE measurements SET value = -2, rejoin_updated_at = '2020-01-02T00:00:00.000000Z' WHERE value = 2").unwrap();
+    sqlite3(&file, "UPDATE measurements SET value = -2, rejoin_updated_at = '2020-01-02T00:00:00.000000Z' WHERE value = 2").unwrap();
     let site = start(None).await;
     let began = Instant::now();
     let before = count(&file, "measurements");

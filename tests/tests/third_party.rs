@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cloud_server::test_support;
+use fastrand::Rng;
 use rejoin_tests::World;
-use rejoin_tests::rows::{self, Random};
+use rejoin_tests::rows;
 use rejoin_tests::world::digests;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -94,7 +95,7 @@ async fn run(case: Case<'_>) {
     let database = test_support::database().await;
     let client = connect(database.url()).await;
     load(&client, &case.sql).await;
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let shapes = rows::shapes_with(&client, case.references).await;
     let filled = rows::fill(&client, &shapes, ROWS, &mut random).await;
     let rows: usize = filled.values().map(|(rows, _)| rows).sum();
@@ -154,7 +155,7 @@ async fn run(case: Case<'_>) {
 }
 
 /// Changes, copies and deletes rows of every table by plain SQL, as a program at the site would that knows nothing of us.
-fn write_at_site(file: &Path, random: &mut Random, tried: &mut Tried) {
+fn write_at_site(file: &Path, random: &mut Rng, tried: &mut Tried) {
     let db = Connection::open(file).unwrap();
     db.execute_batch("PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000").unwrap();
     let list = |sql: &str| -> Vec<(String, String, i64)> {
@@ -177,12 +178,12 @@ fn write_at_site(file: &Path, random: &mut Random, tried: &mut Tried) {
         ));
         let free: Vec<&str> =
             columns.iter().map(|(name, _, _)| name.as_str()).filter(|name| !bound.iter().any(|(other, _, _)| other == name)).collect();
-        let row = format!("(SELECT rejoin_row FROM {table} WHERE rejoin_held = 0 ORDER BY rejoin_row LIMIT 1 OFFSET {})", random.below(6));
+        let row = format!("(SELECT rejoin_row FROM {table} WHERE rejoin_held = 0 ORDER BY rejoin_row LIMIT 1 OFFSET {})", random.u64(..6));
         let mut run = |sql: String| {
             let outcome = db.execute(&sql, []).map(|rows| rows > 0);
             tried.count(outcome.map_err(|error| format!("{sql}: {error}")));
         };
-        if let Some(column) = random.pick(&free) {
+        if let Some(column) = random.choice(&free) {
             // A value of another row is of the type, whatever the type is.
             let column = format!("\"{}\"", column.replace('"', "\"\""));
             run(format!(
@@ -200,7 +201,8 @@ fn write_at_site(file: &Path, random: &mut Random, tried: &mut Tried) {
             let new = |name: &String| {
                 let bare = name.trim_matches('"');
                 if texts.contains(&bare) && !free.contains(&bare) {
-                    let uuid = format!("{:08x}-{:04x}-4000-8000-{:012x}", random.next() >> 32, random.below(0x1_0000), random.next() >> 16);
+                    let uuid =
+                        format!("{:08x}-{:04x}-4000-8000-{:012x}", random.u64(..) >> 32, random.u64(..0x1_0000), random.u64(..) >> 16);
                     let short = &uuid[..8];
                     // Referring columns stay what they are.
                     let refers = list(&format!("SELECT [from], '', 0 FROM pragma_foreign_key_list({})", table.replace('"', "'")));

@@ -85,14 +85,13 @@ async fn a_busy_table_is_published_and_fed_while_its_writers_go_on() {
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut writers = Vec::new();
     shop.run("ALTER TABLE item ALTER price TYPE bigint").await;
-    for writer in 0..4u32 {
+    for writer in 0..4u64 {
         let sql = connect(shop.database.url()).await;
         let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
         writers.push(tokio::spawn(async move {
-            let mut at = writer * 97;
+            let mut random = fastrand::Rng::with_seed(writer);
             while !stop.load(Ordering::Relaxed) {
-                at = at.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-                let (one, two) = (1_000 + at % 10_000, 1_000 + (at >> 8) % 10_000);
+                let (one, two) = (random.u32(1_000..11_000), random.u32(1_000..11_000));
                 // Whoever updates a row holds it before he asks for its scope's head.
                 let write = format!(
                     "BEGIN; SELECT FROM item WHERE id = {one} FOR UPDATE; UPDATE item SET note = 'w{writer}' WHERE id = {one}; COMMIT;

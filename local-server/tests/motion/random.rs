@@ -15,13 +15,12 @@ use sync_core::value::{Cast, ColumnType, Value};
 use crate::fixture::{build, catalog, column, engine_stamps, own_stamps, reference, table, unique};
 use crate::site::{Pushed, Site};
 
-/// A small generator of its own: what is drawn depends on the seed alone.
-struct Dice(u64, u32);
+/// What is drawn depends on the seed alone.
+struct Dice(fastrand::Rng, u32);
 
 impl Dice {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % end
+        self.0.usize(..end)
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
@@ -400,7 +399,7 @@ fn dump(connection: &Connection) -> Vec<String> {
 }
 
 fn try_out(seed: u64) {
-    let mut dice = Dice(seed, 10);
+    let mut dice = Dice(fastrand::Rng::with_seed(seed), 10);
     let mut site = Site::new(first(&mut dice));
     fill(&mut dice, &site);
     let mut left_out = Vec::new();

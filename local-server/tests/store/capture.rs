@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use crate::fixture::capture_catalog;
-use crate::shell::{Program, Shell, Site};
+use crate::shell::{Program, Shell, Site, step};
 
 /// Three confirmed rows and one child each for the first two.
 pub(crate) const CONFIRMED: &str = "
@@ -207,17 +207,6 @@ fn statement() -> impl Strategy<Value = String> {
     ]
 }
 
-/// One statement, or several in a savepoint that is kept or rolled back.
-fn step() -> impl Strategy<Value = String> {
-    prop_oneof![
-        6 => statement(),
-        1 => (prop::collection::vec(statement(), 1..4), any::<bool>()).prop_map(|(all, keep)| {
-            let end = if keep { "RELEASE s" } else { "ROLLBACK TO s; RELEASE s" };
-            format!("SAVEPOINT s; {}; {end}", all.join("; "))
-        }),
-    ]
-}
-
 fn hold(shell: Shell, steps: &[String]) -> Result<(), TestCaseError> {
     let site = Site::with(CONFIRMED);
     let connection = site.open();
@@ -267,7 +256,7 @@ fn pragmas() -> impl Strategy<Value = (bool, bool)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_a_program_does_the_confirmed_state_is_known(steps in prop::collection::vec(step(), 1..12), (recursive_triggers, foreign_keys) in pragmas()) {
+    fn whatever_a_program_does_the_confirmed_state_is_known(steps in prop::collection::vec(step(statement()), 1..12), (recursive_triggers, foreign_keys) in pragmas()) {
         hold(Shell { program: Program::Linked, recursive_triggers, foreign_keys }, &steps)?;
     }
 }
@@ -275,7 +264,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_sqlite3_does_the_confirmed_state_is_known(steps in prop::collection::vec(step(), 1..8), (recursive_triggers, foreign_keys) in pragmas()) {
+    fn whatever_sqlite3_does_the_confirmed_state_is_known(steps in prop::collection::vec(step(statement()), 1..8), (recursive_triggers, foreign_keys) in pragmas()) {
         hold(Shell { program: Program::Sqlite3, recursive_triggers, foreign_keys }, &steps)?;
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use proptest::prelude::*;
 use rusqlite::Connection;
 
 /// A program that runs SQL on the file.
@@ -60,6 +61,18 @@ impl Shell {
             }
         }
     }
+}
+
+/// One of these statements, or several in a savepoint that is kept or rolled back.
+pub(crate) fn step(statement: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
+    let statement = statement.boxed();
+    prop_oneof![
+        6 => statement.clone(),
+        1 => (prop::collection::vec(statement, 1..4), any::<bool>()).prop_map(|(all, keep)| {
+            let end = if keep { "RELEASE s" } else { "ROLLBACK TO s; RELEASE s" };
+            format!("SAVEPOINT s; {}; {end}", all.join("; "))
+        }),
+    ]
 }
 
 /// A file of its own with the capture catalog built and some rows confirmed by the cloud.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fastrand::Rng;
 use local_server::store::outbox::{self, Pass};
 use local_server::store::plan::Plan;
 use local_server::store::{answers, apply, cursors, install, spool};
@@ -18,25 +19,8 @@ use uuid::Uuid;
 use crate::bench::{ITEMS, NOW, SHOWS, catalog, key, show};
 use crate::model::Cloud;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
-    }
+fn one_of<'a>(random: &mut Rng, choices: &[&'a str]) -> &'a str {
+    random.choice(choices).unwrap()
 }
 
 const IDS: [&str; 5] = ["i", "j", "k", "l", "m"];
@@ -97,15 +81,15 @@ impl Site {
     }
 
     /// Whatever a program does; a refused statement is none.
-    fn edit(&mut self, random: &mut Random, rekeys: bool) -> String {
+    fn edit(&mut self, random: &mut Rng, rekeys: bool) -> String {
         self.triggers(true);
-        let (id, other, show) = (random.of(&IDS), random.of(&IDS), random.of(&SHOW_IDS));
-        let (slot, note) = (random.below(3), random.of(&["x", "y", "z"]));
-        let how = random.of(&["", "OR REPLACE", "OR IGNORE"]);
+        let (id, other, show) = (one_of(random, &IDS), one_of(random, &IDS), one_of(random, &SHOW_IDS));
+        let (slot, note) = (random.u64(..3), one_of(random, &["x", "y", "z"]));
+        let how = one_of(random, &["", "OR REPLACE", "OR IGNORE"]);
         // SQLite (3.40 to 3.54, plain, without us) damages an index where UPDATE OR REPLACE removes a row whose ON DELETE SET NULL hits the
         // very row being updated.
         let sound = if how == "OR REPLACE" { " AND parent IS NULL" } else { "" };
-        let sql = match random.below(if rekeys { 12 } else { 11 }) {
+        let sql = match random.u64(..if rekeys { 12 } else { 11 }) {
             0 => format!("INSERT {how} INTO shows (id, a, b) VALUES ('{show}', {slot}, '{note}')"),
             1 | 2 => format!("UPDATE shows SET a = {slot} WHERE id = '{show}'"),
             3 => format!("UPDATE shows SET b = '{note}' WHERE id = '{show}'"),
@@ -207,7 +191,7 @@ impl Site {
 }
 
 fn history(seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     // A key that goes from row to row here has the version of whichever row has it; elsewhere no key's version ever goes back.
     let rekeys = seed.is_multiple_of(2);
     let mut cloud = Cloud::default();
@@ -221,27 +205,27 @@ fn history(seed: u64) {
         site.pull(&cloud, false);
     }
     for _ in 0..60 {
-        let which = usize::try_from(random.below(2)).unwrap();
+        let which = random.usize(..2);
         let site = &mut sites[which];
-        let step = match random.below(10) {
+        let step = match random.u64(..10) {
             0..=3 => site.edit(&mut random, rekeys),
             4 | 5 => {
-                let lose = random.below(3) == 0;
+                let lose = random.u64(..3) == 0;
                 format!("push {} (lost: {lose})", site.push(&mut cloud, lose))
             }
             6 | 7 => {
-                let breaks = random.below(4) == 0;
+                let breaks = random.u64(..4) == 0;
                 format!("pull {} (breaks: {breaks})", site.pull(&cloud, breaks))
             }
             8 => {
-                let (id, show_id) = (random.of(&IDS), random.of(&SHOW_IDS));
-                match random.below(4) {
+                let (id, show_id) = (one_of(&mut random, &IDS), one_of(&mut random, &SHOW_IDS));
+                match random.u64(..4) {
                     0 => cloud.plain_delete(
-                        if random.below(4) == 0 { SHOWS } else { ITEMS },
-                        &key(if random.below(4) == 0 { show_id } else { id }),
+                        if random.u64(..4) == 0 { SHOWS } else { ITEMS },
+                        &key(if random.u64(..4) == 0 { show_id } else { id }),
                     ),
-                    1 => cloud.plain(SHOWS, show(show_id, 7, random.of(&["x", "y"]))),
-                    _ => cloud.plain(ITEMS, crate::bench::item(id, show_id, i64::try_from(random.below(3)).unwrap(), "c")),
+                    1 => cloud.plain(SHOWS, show(show_id, 7, one_of(&mut random, &["x", "y"]))),
+                    _ => cloud.plain(ITEMS, crate::bench::item(id, show_id, random.i64(..3), "c")),
                 }
                 format!("cloud {id} {show_id}")
             }
