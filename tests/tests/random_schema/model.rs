@@ -58,6 +58,16 @@ pub(crate) struct Table {
     pub(crate) no: usize,
     pub(crate) name: String,
     pub(crate) columns: Vec<Column>,
+    /// Whether everybody writes it; else each row has one writer.
+    pub(crate) kin: Option<Kin>,
+}
+
+/// What a table that everybody writes is to the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kin {
+    Parent,
+    /// Of the table of this number.
+    Child(usize),
 }
 
 impl Table {
@@ -142,6 +152,14 @@ impl Model {
         let mine = |place: &&Place| self.owners.get(*place) == Some(&(site + 1));
         let base = self.rows.keys().filter(mine).map(|place| (place.clone(), self.rows[place].clone())).collect();
         self.sites[site] = Away { tables: self.tables.clone(), unsent: BTreeMap::new(), base };
+    }
+
+    /// Somebody decided a conflict of this row, if it is one that the model speaks of; what comes of it is not foretold.
+    pub(crate) fn decided(&mut self, id: &str) {
+        if self.parked.remove(id).is_some() || self.open.contains(id) {
+            self.open.insert(id.to_owned());
+            self.written.retain(|(place, _), _| place.1 != id);
+        }
     }
 
     /// A migration takes values away; what landed in doubt may have been among them.

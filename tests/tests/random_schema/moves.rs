@@ -1,14 +1,15 @@
 //! Migrations made up at random: each is SQL for the cloud, and what it does to the model.
 
-use crate::model::{Cell, Column, Model, Row, Table, Type};
-use crate::{Dice, quoted};
+use crate::dice::Dice;
+use crate::model::{Cell, Column, Kin, Model, Row, Table, Type};
+use crate::quoted;
 
 /// Makes one up; `None` where the dice asked for what cannot be now.
 pub(crate) fn migration(dice: &mut Dice, model: &mut Model) -> Option<String> {
     let at = dice.roll(model.tables.len());
-    let no = model.tables[at].no;
-    let which = dice.roll(13);
-    match which {
+    let (no, kin) = (model.tables[at].no, model.tables[at].kin);
+    let alone = model.tables.iter().filter(|table| table.kin.is_none()).count();
+    match dice.roll(13) {
         0..=2 => Some(add(dice, model, at)),
         3 => rename(dice, model, at),
         4 => swap(dice, model, at),
@@ -21,13 +22,13 @@ pub(crate) fn migration(dice: &mut Dice, model: &mut Model) -> Option<String> {
             model.tables[at].name = name;
             Some(sql)
         }
-        10 if model.tables.len() < 4 => Some(create(dice, model)),
-        11 if model.tables.len() > 1 => {
+        10 if alone < 4 => Some(create(dice, model)),
+        11 if alone > 1 && kin.is_none() => {
             model.rows.retain(|place, _| place.0 != no);
             model.take_away(no, None);
             Some(format!("DROP TABLE {}", quoted(&model.tables.remove(at).name)))
         }
-        12 => Some(make_anew(model, at)),
+        12 if kin.is_none() => Some(make_anew(model, at)),
         _ => None,
     }
 }
@@ -54,14 +55,35 @@ fn table_sql(table: &Table) -> String {
 }
 
 pub(crate) fn create(dice: &mut Dice, model: &mut Model) -> String {
+    let table = table(dice, None);
+    let sql = table_sql(&table);
+    model.tables.push(table);
+    sql
+}
+
+fn table(dice: &mut Dice, kin: Option<Kin>) -> Table {
     let no = dice.count();
     let columns = Type::ALL.map(|ty| {
         let name = dice.name("c");
         column(dice, name, ty)
     });
-    let table = Table { no, name: dice.name("t"), columns: columns.into() };
-    let sql = table_sql(&table);
-    model.tables.push(table);
+    Table { no, name: dice.name("t"), columns: columns.into(), kin }
+}
+
+/// Two tables that everybody writes, one of which refers to the other. `fit` is what a check asks of a row; no site knows the check.
+pub(crate) fn create_kin(dice: &mut Dice, model: &mut Model) -> String {
+    let parent = table(dice, Some(Kin::Parent));
+    let child = table(dice, Some(Kin::Child(parent.no)));
+    let fit = "fit integer NOT NULL DEFAULT 1 CHECK (fit > 0)";
+    let on_delete = ["NO ACTION", "CASCADE", "SET NULL"][dice.roll(3)];
+    let on_update = ["NO ACTION", "CASCADE"][dice.roll(2)];
+    let reference = format!("parent_id text REFERENCES {} ON DELETE {on_delete} ON UPDATE {on_update}", quoted(&parent.name));
+    let with = |table: &Table, more: &str| {
+        let sql = table_sql(table);
+        format!("{}, {fit}, {more})", &sql[..sql.len() - 1])
+    };
+    let sql = format!("{}; {}", with(&parent, "code text UNIQUE"), with(&child, &reference));
+    model.tables.extend([parent, child]);
     sql
 }
 
