@@ -45,15 +45,16 @@ pub struct SyncStatus {
     pub lost_programs: Vec<LostProgram>,
 }
 
-/// A view, trigger or index of another program that is gone from a site's file, since it says what the catalog no longer has.
+/// A view, trigger or index of another program that is gone from a site's file, since it says what the catalog no longer has; or a foreign key of
+/// a table of one that refers to a table which is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LostProgram {
-    /// Its name.
+    /// Its name; of a foreign key its table with its columns, `notes (show_id)`.
     pub name: String,
-    /// `view`, `trigger` or `index`.
+    /// `view`, `trigger`, `index` or `foreign_key`.
     pub kind: String,
-    /// Its text, to be put right and made again; it is no longer told of then.
+    /// Its text (of a foreign key its table's), to be put right and made again; it is no longer told of then.
     pub sql: String,
     /// What SQLite says.
     pub why: String,

@@ -114,8 +114,8 @@ const SHAPES: &[Shape] = &[
     ),
     (
         "LostProgram",
-        "A view, trigger or index of another program that says what the catalog no longer has, and is gone from the site's file.",
-        "name:string, kind:view|trigger|index, sql:string, why:string, at:time?",
+        "A view, trigger or index of another program that says what the catalog no longer has, and is gone from the site's file; or a foreign key of a table of one, whose table is gone.",
+        "name:string, kind:view|trigger|index|foreign_key, sql:string, why:string, at:time?",
     ),
     (
         "OneWay",

@@ -15,6 +15,7 @@ use crate::daemon::DaemonStatus;
 use crate::store::apply::LAST_CHECKED;
 use crate::store::error::Result;
 use crate::store::leases::Stock;
+use crate::store::motion::astray;
 use crate::store::{conflicts, hidden, identity, leases, outbox};
 
 /// The status, with what the daemon says of itself.
@@ -54,11 +55,16 @@ pub fn status(connection: &Connection, catalog: Option<Arc<Catalog>>, server: St
 fn lost_programs(connection: &Connection) -> Result<Vec<LostProgram>> {
     let sql = "SELECT name, kind, body, why, at FROM rejoin_lost_programs WHERE name NOT IN (SELECT name FROM sqlite_schema) ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
-    let lost = statement.query_map([], |row| {
+    let rows = statement.query_map([], |row| {
         let at = row.get::<_, String>(4)?;
         Ok(LostProgram { name: row.get(0)?, kind: row.get(1)?, sql: row.get(2)?, why: row.get(3)?, at: time(&at) })
     })?;
-    Ok(lost.collect::<rusqlite::Result<_>>()?)
+    let mut lost: Vec<LostProgram> = rows.collect::<rusqlite::Result<_>>()?;
+    if lost.iter().any(|one| one.kind == astray::KIND) {
+        let still = astray::names(connection)?;
+        lost.retain(|one| one.kind != astray::KIND || still.contains(&one.name));
+    }
+    Ok(lost)
 }
 
 fn one_way(catalog: &Catalog) -> Vec<OneWay> {

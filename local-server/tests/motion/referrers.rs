@@ -60,3 +60,22 @@ fn a_programs_one_refers_to_the_table_that_is_left_out_and_to_the_one_that_is_ba
         site.run("INSERT INTO t (id) VALUES ('k9'); INSERT INTO mine (t) VALUES ('k9')");
     }
 }
+
+#[test]
+fn a_programs_one_whose_table_is_gone_and_whose_name_another_one_has_is_told_until_it_is_made_anew() {
+    for edited in [false, true] {
+        let mut site = referred();
+        if edited {
+            site.run("UPDATE t SET b = 'mine' WHERE id = 'k1'");
+        }
+        assert_eq!(site.lost(), Vec::<String>::new());
+        site.take(|catalog| {
+            catalog.tables[1].references.clear();
+            catalog.tables.remove(0);
+            catalog.tables[0].name = "t".into();
+        });
+        assert_eq!(site.lost(), ["foreign_key mine (t)"]);
+        site.run("DROP TABLE mine; CREATE TABLE mine (id INTEGER PRIMARY KEY, t REFERENCES t (id))");
+        assert_eq!(site.lost(), Vec::<String>::new());
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use local_server::daemon::DaemonStatus;
 use local_server::store::hidden::{plan, tidy};
 use local_server::store::install::install;
 use local_server::store::outbox::{self, Pass};
 use local_server::store::seats::Seat;
+use local_server::store::status::status;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use sync_core::catalog::Catalog;
@@ -62,6 +64,12 @@ impl Site {
         let check: String = self.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
         self.catalog = after;
+    }
+
+    /// What the status tells of what programs had in the file.
+    pub(crate) fn lost(&self) -> Vec<String> {
+        let status = status(&self.connection, None, "venue".to_owned(), DaemonStatus::default()).unwrap();
+        status.lost_programs.iter().map(|lost| format!("{} {}", lost.kind, lost.name)).collect()
     }
 
     /// What the site would push now; it stays as it is.

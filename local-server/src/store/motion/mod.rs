@@ -7,6 +7,7 @@
 
 mod amounts;
 mod aside;
+pub(super) mod astray;
 mod cells;
 mod convert;
 mod flight;
@@ -107,6 +108,7 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
         }
     }
     leases::follow(connection, before, after)?;
+    astray::note(connection)?;
     let now = hidden::extended(connection, after)?;
     let now = now.as_ref().unwrap_or(after);
     notes::write(connection, now, &notes)?;
