@@ -7,6 +7,8 @@ mod pull;
 
 pub use later::merge_later;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::{Column, Table};
 use crate::change::{Addition, At, Edit, Image, Op, Row, RowAnswer, RowChange, Stamp};
 use crate::id::{ColumnNo, ConflictId, Key, ScopeId, Tick};
@@ -71,6 +73,8 @@ pub struct Base {
 pub enum Event<'a> {
     /// A pull brought this image.
     Pulled(&'a Image),
+    /// The same after the schema moved, where in these columns the base may hold what the site made of them, which the cloud never had.
+    Fed(&'a Image, &'a [Made]),
     /// A push of this row was answered.
     Answered(&'a RowChange, &'a RowAnswer),
     /// The conflict that holds this insert was resolved: what the cloud sent, if anything, takes its place, unless it was edited since.
@@ -79,6 +83,16 @@ pub enum Event<'a> {
     Kept(&'a str),
     /// Somebody asks: a push is about to be cut, or an apply begins. A row without a difference becomes clean.
     Asked,
+}
+
+/// A column in which the site made something of its rows itself when the schema moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The column.
+    pub column: ColumnNo,
+    /// Whether it was new: what somebody typed into it he typed over what was made. Into one that was there before he may have typed what the
+    /// migration gave another meaning since.
+    pub new: bool,
 }
 
 /// A row after a step.
@@ -101,6 +115,10 @@ pub fn step(table: &Table, mut row: SiteRow, event: &Event<'_>, cursor: Cursors<
     let before = row.live.clone();
     match event {
         Event::Pulled(image) => pull::pulled(table, &mut row, image, cursor),
+        Event::Fed(image, made) => {
+            pull::fed(table, &mut row, image, made);
+            pull::pulled(table, &mut row, image, cursor);
+        }
         Event::Answered(change, answer) => later = answer::answered(table, &mut row, change, answer, cursor),
         Event::Released => release(table, &mut row, None),
         Event::Kept(synced_at) => release(table, &mut row, Some(synced_at)),

@@ -3,13 +3,13 @@
 //! Pages apply in the order they were read, so that of two images of a row the later one stays; in a page gone rows come first. Rows are
 //! decided by `sync_core::site::step`; only tables that were empty take rows as they come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::Connection;
 use sync_core::catalog::{Column, Table};
 use sync_core::change::{At, Image, Row, Stamp, State};
 use sync_core::id::{ConflictId, Key, ScopeId, TableNo, Tick};
-use sync_core::site::{Event, Live, step};
+use sync_core::site::{Event, Live, Made, step};
 use sync_core::value::{ColumnType, Value};
 use sync_core::wire::message::{Cursor, Gone, Page, PulledRow, TableRows};
 
@@ -19,6 +19,7 @@ use super::cursors::{self, Moved};
 use super::entry::{self, AtKey};
 use super::error::{Result, StoreError};
 use super::fresh::Fresh;
+use super::motion::made;
 use super::plan::{Plan, TableSql};
 use super::released;
 use super::rows::HeldState;
@@ -90,6 +91,8 @@ struct Apply<'a> {
     dirty: HashSet<TableNo>,
     cursors: HashMap<ScopeId, Tick>,
     resolved: HashSet<ConflictId>,
+    /// What the site made itself when the schema moved.
+    made: BTreeMap<TableNo, Vec<Made>>,
     unheard: Unheard,
     applied: Applied,
 }
@@ -113,6 +116,7 @@ impl<'a> Apply<'a> {
             dirty,
             cursors: heads.iter().map(|head| (head.scope.clone(), head.tick)).collect(),
             resolved: HashSet::new(),
+            made: made::columns(connection)?,
             unheard: Unheard::new(connection, plan, heads)?,
             applied: Applied::default(),
         })
@@ -239,7 +243,8 @@ impl<'a> Apply<'a> {
         if row.base.is_some() {
             row = step(table, row, &Event::Asked, &cursor).row;
         }
-        let after = step(table, row, &Event::Pulled(image), &cursor).row;
+        let event = self.made.get(&table.no).map_or(Event::Pulled(image), |made| Event::Fed(image, made));
+        let after = step(table, row, &event, &cursor).row;
         if after == before.row && (before.held == HeldState::Normal || after.base.is_some()) {
             return Ok(());
         }

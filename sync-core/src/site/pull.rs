@@ -1,8 +1,9 @@
 //! What a pulled image does to a row.
 
-use super::{Base, Cursors, SiteRow, additions, become_image, deleted_here, group, settle, supersedes};
+use super::{Base, Cursors, Made, SiteRow, additions, become_image, deleted_here, group, settle, supersedes};
 use crate::catalog::{Column, Table};
 use crate::change::{At, Image, State};
+use crate::policy::Policy;
 
 /// A pull brought an image: clean rows take it, dirty ones keep it as `theirs` and take what the local edit did not touch.
 pub(super) fn pulled(table: &Table, row: &mut SiteRow, image: &Image, cursor: Cursors<'_>) {
@@ -23,6 +24,26 @@ pub(super) fn pulled(table: &Table, row: &mut SiteRow, image: &Image, cursor: Cu
     if !row.base.as_ref().is_some_and(|base| base.in_flight) {
         rebase(table, row);
         settle(row);
+    }
+}
+
+/// The image is of the very write that the base is of, and comes again because the schema moved: what only the site made of a column was no
+/// value of the cloud's, so the base takes the cloud's. An edit of it, or the row's delete, then holds against that one.
+pub(super) fn fed(table: &Table, row: &mut SiteRow, image: &Image, made: &[Made]) {
+    let Some(base) = row.base.as_mut().filter(|base| !base.in_flight) else { return };
+    let same = base.version == image.stamp.version && base.synced_at.is_some() && base.synced_at == image.stamp.synced_at;
+    let here = base.at.as_ref().is_some_and(|at| at.scope == image.at.scope && at.tick < image.at.tick);
+    let (Some(before), Some(now)) = (base.row.as_mut().filter(|_| same && here), image.row()) else { return };
+    for (at, new) in made.iter().filter_map(|made| Some((table.position(made.column)?, made.new))) {
+        let live = row.live.as_mut().map(|live| &mut live.row[at]);
+        let typed = live.as_ref().is_some_and(|live| **live != before[at]);
+        if table.columns[at].policy == Policy::Add || typed && !new {
+            continue;
+        }
+        if let Some(live) = live.filter(|_| !typed) {
+            *live = now[at].clone();
+        }
+        before[at] = now[at].clone();
     }
 }
 

@@ -5,6 +5,7 @@
 mod decisions;
 mod events;
 mod histories;
+mod made;
 mod policies;
 mod table;
 mod tokens;

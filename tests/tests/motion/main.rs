@@ -4,6 +4,7 @@
 mod constraints;
 mod in_flight;
 mod leases;
+mod made;
 mod scene;
 mod unsent;
 mod values;

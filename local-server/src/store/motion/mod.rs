@@ -12,6 +12,7 @@ mod cells;
 mod convert;
 mod flight;
 mod kind;
+pub(super) mod made;
 mod names;
 mod notes;
 pub(super) mod programs;
@@ -108,6 +109,7 @@ pub(crate) fn migrate(connection: &Connection, before: &Catalog, after: &Catalog
         }
     }
     leases::follow(connection, before, after)?;
+    made::note(connection, before, after)?;
     astray::note(connection)?;
     let now = hidden::extended(connection, after)?;
     let now = now.as_ref().unwrap_or(after);
