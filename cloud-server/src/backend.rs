@@ -86,6 +86,10 @@ impl Backend for Core {
         fitting!(self, |catalog| records::list(&self.db, &catalog, query))
     }
 
+    async fn count(&self, query: &ListQuery) -> Result<u64> {
+        fitting!(self, |catalog| records::count(&self.db, &catalog, query))
+    }
+
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
         fitting!(self, |catalog| records::get(&self.db, &catalog, table, key))
     }

@@ -28,7 +28,7 @@ pub use edits::{EditCounts, EditQuery, EditState, LocalEdit};
 pub use events::Event;
 pub use many::{BulkDecision, BulkOutcome, BulkReason, PolicyExample, PolicyTrial};
 pub use people::{Principal, Role, Token, User};
-pub use records::{Digests, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Write};
+pub use records::{Comparison, Digests, Filter, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Test, Write};
 pub use sync::{LogQuery, LostProgram, NumbersLeft, OneWay, RunSummary, SyncControl, SyncStatus};
 
 use crate::error::BackendError;
@@ -57,6 +57,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// At most `query.limit` records in the order asked.
     async fn list(&self, query: &ListQuery) -> Result<Vec<Record>>;
+
+    /// How many records there are of this query, wherever its page begins and ends.
+    async fn count(&self, query: &ListQuery) -> Result<u64>;
 
     /// One record; soft-deleted ones too.
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>>;

@@ -83,6 +83,15 @@ impl Backend for SiteBackend {
         .await
     }
 
+    async fn count(&self, query: &ListQuery) -> Result<u64> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| {
+            install::check_current(connection, &catalog)?;
+            records::count(connection, &catalog, &query)
+        })
+        .await
+    }
+
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {
         let (catalog, key) = (self.catalog()?, key.clone());
         self.read(move |connection| {

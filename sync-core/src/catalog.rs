@@ -249,6 +249,14 @@ pub struct Stamps {
     pub synced_at: String,
 }
 
+impl Stamps {
+    /// The names, in the order in which records show them.
+    #[must_use]
+    pub fn names(&self) -> [&str; 4] {
+        [&self.version, &self.updated_at, &self.last_modified_by, &self.synced_at]
+    }
+}
+
 impl Catalog {
     /// The table of this number.
     #[must_use]

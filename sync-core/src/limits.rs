@@ -67,6 +67,8 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 pub const CONFLICT_PAGE_BYTES: usize = 8 << 20;
 /// Conflicts that are read at once for such a page.
 pub const CONFLICT_PAGE_ROWS: usize = 25;
+/// Values with which a list's filter compares one column.
+pub const FILTER_VALUES_MAX: usize = 100;
 /// Names in one `include=`.
 pub const INCLUDE_NAMES_MAX: usize = 8;
 /// Levels of one `include=`: `comments.author` has two.

@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub use self::cast::Cast;
 pub use self::column_type::{ColumnType, ValueError};
 pub(crate) use self::decimal::canonical as canonical_decimal;
+pub use self::decimal::compare as compare_decimals;
 pub use self::moment::timestamp_text;
 use crate::limits::VALUE_BYTES_MAX;
 

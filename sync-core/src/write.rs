@@ -31,7 +31,7 @@ pub fn read_draft(catalog: &Catalog, table: &Table, body: &serde_json::Map<Strin
     let mut draft = Draft::new();
     let mut errors = Vec::new();
     let case = catalog.api.case;
-    let stamps = [&table.stamps.version, &table.stamps.updated_at, &table.stamps.last_modified_by, &table.stamps.synced_at];
+    let stamps = table.stamps.names();
     for (field, json) in body {
         let named = |name: &str| name == field || case.apply(name) == *field;
         match table.columns.iter().find(|column| named(&column.name)) {

@@ -36,8 +36,8 @@ pub enum Place {
 pub struct ListQuery {
     /// The table.
     pub table: TableNo,
-    /// Columns that must equal a value; NULL asks for NULL.
-    pub filters: Vec<(ColumnNo, Value)>,
+    /// What must hold of a record, all of it.
+    pub filters: Vec<Filter>,
     /// The order. Whoever builds the query appends the key columns that are missing, so that it is total.
     ///
     /// NULLs come last ascending and first descending. Text, enums and uuids are ordered by bytes (`COLLATE "C"`, BINARY), all else by value.
@@ -48,6 +48,60 @@ pub struct ListQuery {
     pub limit: usize,
     /// Whether soft-deleted records are listed too.
     pub deleted: bool,
+}
+
+/// A condition on a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// The column.
+    pub column: ColumnNo,
+    /// What must hold of its value.
+    pub test: Test,
+}
+
+/// What must hold of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Test {
+    /// It is one of these; NULL among them asks for NULL.
+    Among(Vec<Value>),
+    /// It is none of these. NULL is none of them, unless NULL is among them.
+    NotAmong(Vec<Value>),
+    /// It stands so to this value, in the order in which lists are sorted; NULL never does.
+    Compared(Comparison, Value),
+}
+
+/// How one value stands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl Filter {
+    /// The column equals this value; NULL asks for NULL.
+    #[must_use]
+    pub fn equals(column: ColumnNo, value: Value) -> Self {
+        Self { column, test: Test::Among(vec![value]) }
+    }
+}
+
+impl Comparison {
+    /// As SQL writes it.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
 }
 
 /// One step of an order.

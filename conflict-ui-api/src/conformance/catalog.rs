@@ -165,6 +165,7 @@ fn every_type() -> Catalog {
         ("an_array", ColumnType::Array(Box::new(ColumnType::Int4)), "integer[]"),
         ("a_text_array", ColumnType::Array(Box::new(ColumnType::Text)), "text[]"),
         ("an_other", ColumnType::Other, "int4range"),
+        ("a_price", ColumnType::Numeric, "numeric(6,2)"),
     ] {
         samples = nullable(samples, name, ty, sql);
     }

@@ -23,7 +23,8 @@ CREATE TABLE samples (
     an_enum mood,
     an_array integer[],
     a_text_array text[],
-    an_other int4range
+    an_other int4range,
+    a_price numeric(6, 2)
 );
 
 CREATE TABLE places (

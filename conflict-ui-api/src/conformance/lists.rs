@@ -13,7 +13,7 @@ use crate::backend::{Principal, Role, Write};
 use crate::error::BackendError;
 
 /// Sources of one production, made one by one in this order: name, type, horizontal resolution.
-async fn sources(client: &Client, rows: &[(&str, &str, Option<i64>)]) -> String {
+pub(super) async fn sources(client: &Client, rows: &[(&str, &str, Option<i64>)]) -> String {
     let production = production(client, "Gala").await;
     for (name, ty, width) in rows {
         let body = json!({ "productionId": production, "name": name, "type": ty, "hRes": width });
@@ -22,7 +22,7 @@ async fn sources(client: &Client, rows: &[(&str, &str, Option<i64>)]) -> String 
     production
 }
 
-fn names(list: &Json) -> Vec<&str> {
+pub(super) fn names(list: &Json) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect()
 }
 

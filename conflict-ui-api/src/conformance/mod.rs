@@ -30,6 +30,7 @@ mod suite;
 pub mod accounts;
 pub mod catalogs;
 pub mod declared;
+pub mod filters;
 pub mod imports;
 pub mod lists;
 pub mod nested;

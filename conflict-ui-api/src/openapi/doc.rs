@@ -127,7 +127,7 @@ pub const OF_SITE: &[Parameter] = &[parameter("site", "string", "only what this 
 /// Which runs.
 pub const RUNS: &[Parameter] = &[parameter("server", "string", "of this server")];
 
-/// The order and place of a list of records. A filter goes by the column's name: `?type=CAMERA`, `?venue[null]=true`.
+/// The order and place of a list of records. A filter goes by the column's name: `?type=CAMERA`, `?h_res[gte]=1920`.
 pub const LISTED: &[Parameter] = &[
     parameter("sort", "string", "columns in order, with - from the greatest: -updatedAt,name"),
     parameter("limit", "int", "how many"),
@@ -135,6 +135,8 @@ pub const LISTED: &[Parameter] = &[
     parameter("deleted", "bool", "soft-deleted ones too"),
     parameter("place", "bool", "say where each record is"),
     parameter("include", "string", "what stands beside each record, as rack,comments.author: what it refers to, what refers to it"),
+    parameter("fields", "string", "what is shown of each record: id,name"),
+    parameter("total", "bool", "count all of them"),
 ];
 
 /// Of one record.
@@ -142,6 +144,7 @@ pub const SHOWN: &[Parameter] = &[
     parameter("deleted", "bool", "a soft-deleted one too"),
     parameter("place", "bool", "say where it is"),
     parameter("include", "string", "what stands beside it, as rack,comments.author: what it refers to, what refers to it"),
+    parameter("fields", "string", "what is shown of it: id,name"),
 ];
 
 /// Which reference the children go by.

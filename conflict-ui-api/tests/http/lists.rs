@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{Method, header};
 use conflict_ui_api::ApiConfig;
-use conflict_ui_api::backend::{Sort, SortKey};
+use conflict_ui_api::backend::{Filter, Sort, SortKey};
 use serde_json::json;
 use sync_core::catalog::{Catalog, ListForm};
 use sync_core::value::Value;
@@ -41,7 +41,7 @@ async fn the_store_is_asked_for_what_the_query_says() {
         server.backend.asked.lock().unwrap().take().unwrap()
     };
     let query = asked("type=CAMERA&hRes[null]=true&sort=-updatedAt,name&deleted=true&limit=10").await;
-    assert_eq!(query.filters, [(no("type"), Value::Text("CAMERA".into())), (no("h_res"), Value::Null)]);
+    assert_eq!(query.filters, [Filter::equals(no("type"), Value::Text("CAMERA".into())), Filter::equals(no("h_res"), Value::Null)]);
     let step = |by, descending| Sort { by, descending };
     let sort = [step(SortKey::UpdatedAt, true), step(SortKey::Column(no("name")), false), step(SortKey::Column(no("id")), false)];
     assert_eq!((query.sort.as_slice(), query.deleted, query.limit, query.after), (sort.as_slice(), true, 11, None));

@@ -29,6 +29,8 @@ mod migrations {
 pub const FILE: &str = "site.db";
 /// The file that one process locks while it serves the data folder.
 pub const LOCK_FILE: &str = "site.lock";
+/// The collation that orders decimals, which are stored as text. Only our own connections know it, so that no index or table may name it.
+pub(crate) const DECIMAL: &str = "rejoin_decimal";
 /// The first SQLite without the WAL reset bug, which can corrupt a database.
 const SQLITE_MIN: i32 = 3_051_003;
 
@@ -282,6 +284,7 @@ fn set_up(connection: &Connection) -> Result<(), DbError> {
     connection.busy_timeout(limits::SQLITE_BUSY_TIMEOUT)?;
     connection.pragma_update(None, "cache_size", -limits::SQLITE_CACHE_KIB)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    connection.create_collation(DECIMAL, sync_core::value::compare_decimals)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::SQLITE_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_prepared_statement_cache_capacity(128);

@@ -41,8 +41,7 @@ pub fn table_clash(sqlite_name: &str) -> Option<NameClash> {
 
 /// What is wrong with the columns of a user's table; `columns` are the synced ones, without the stamps.
 pub fn column_clash<'a>(columns: impl IntoIterator<Item = &'a str>, stamps: &Stamps) -> Option<NameClash> {
-    let Stamps { version, updated_at, last_modified_by, synced_at } = stamps;
-    let mut seen: Vec<&str> = vec![version, updated_at, last_modified_by, synced_at];
+    let mut seen = stamps.names().to_vec();
     for name in columns {
         if let Some(other) = seen.iter().find(|other| other.eq_ignore_ascii_case(name)) {
             return Some(NameClash::Columns((*other).to_owned(), name.to_owned()));

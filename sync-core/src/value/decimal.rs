@@ -1,5 +1,7 @@
 //! Decimals: `numeric`, `money`, and the numbers of JSON.
 
+use std::cmp::Ordering;
+
 /// PostgreSQL's numeric holds up to 131072 digits before and 16383 after the point.
 const EXPONENT_MAX: i64 = 131_072;
 
@@ -40,6 +42,29 @@ pub(crate) fn canonical(text: &str) -> Option<String> {
     Some(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
+/// How two canonical decimals stand to each other, as PostgreSQL orders them: NaN is the greatest.
+#[must_use]
+pub fn compare(left: &str, right: &str) -> Ordering {
+    // Where no digits can tell.
+    let rank = |text: &str| match text {
+        "NaN" => 3,
+        "Infinity" => 2,
+        "-Infinity" => 0,
+        _ => 1,
+    };
+    let sizes = |text: &str| -> (bool, usize, String) {
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        (negative, whole.len(), format!("{whole}{}", fraction.trim_end_matches('0')))
+    };
+    rank(left).cmp(&rank(right)).then_with(|| match (sizes(left), sizes(right)) {
+        ((true, ..), (false, ..)) => Ordering::Less,
+        ((false, ..), (true, ..)) => Ordering::Greater,
+        ((false, size, digits), (_, other_size, others)) => (size, digits).cmp(&(other_size, others)),
+        ((true, size, digits), (_, other_size, others)) => (other_size, others).cmp(&(size, digits)),
+    })
+}
+
 /// Money as PostgreSQL shows it in the locale C (`-$1,234.50`), or as a decimal, is `-1234.50`: always two places.
 pub(super) fn money(text: &str) -> Option<String> {
     let text = text.trim();
@@ -56,4 +81,36 @@ pub(super) fn money(text: &str) -> Option<String> {
     let cents: i64 = format!("{sign}{whole}{fraction:0<2}").parse().ok()?;
     let sign = if cents < 0 { "-" } else { "" };
     Some(format!("{sign}{}.{:02}", cents.unsigned_abs() / 100, cents.unsigned_abs() % 100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_ordered_as_postgresql_orders_them() {
+        let ascending = [
+            "-Infinity",
+            "-100.5",
+            "-100",
+            "-99.99",
+            "-0.5",
+            "-0.05",
+            "0",
+            "0.05",
+            "0.50",
+            "9",
+            "9.000000000000000000001",
+            "10",
+            "100",
+            "Infinity",
+            "NaN",
+        ];
+        for (at, left) in ascending.iter().enumerate() {
+            for (other, right) in ascending.iter().enumerate() {
+                assert_eq!(compare(left, right), at.cmp(&other), "{left} and {right}");
+            }
+        }
+        assert_eq!(compare("1.50", "1.5"), Ordering::Equal);
+    }
 }

@@ -1,6 +1,6 @@
-//! Lists: equality filters, any order, keyset paging. One query a page, its cost bounded by the page where an index serves the order.
+//! Lists: filters, any order, keyset paging. One query a page, its cost bounded by the page where an index serves the order.
 
-use conflict_ui_api::backend::{ListQuery, SortKey};
+use conflict_ui_api::backend::{Filter, ListQuery, SortKey, Test};
 use sync_core::catalog::{Column, Table};
 use sync_core::value::{ColumnType, Value};
 
@@ -10,29 +10,53 @@ use crate::store::row::{quote, table_sql};
 /// Builds a list. `select` is what to read of each row `t`.
 pub(super) fn build(table: &Table, list: &ListQuery, select: &str) -> Query {
     let mut query = Query::default();
-    let mut conditions = Vec::new();
-    for (no, value) in &list.filters {
-        match table.column(*no) {
-            Some(column) => conditions.push(equals(&mut query, column, value)),
-            // A column that is gone equals nothing.
-            None => conditions.push("false".to_owned()),
-        }
+    let mut conditions = conditions(&mut query, table, list);
+    let order: Vec<Order<'_>> = list.sort.iter().filter_map(|sort| Order::of(table, sort.by, sort.descending)).collect();
+    if let Some(after) = &list.after {
+        conditions.push(behind(&mut query, &order, after));
     }
+    let directions: Vec<String> =
+        order.iter().map(|order| format!("{} {}", order.expression, if order.descending { "DESC" } else { "ASC" })).collect();
+    let directions = if directions.is_empty() { String::new() } else { format!(" ORDER BY {}", directions.join(", ")) };
+    query.sql = format!("SELECT {select} FROM {} t{}{directions} LIMIT {}", table_sql(table), clause(&conditions), list.limit);
+    query
+}
+
+/// Builds the count of a list's records.
+pub(super) fn count(table: &Table, list: &ListQuery) -> Query {
+    let mut query = Query::default();
+    let conditions = conditions(&mut query, table, list);
+    query.sql = format!("SELECT count(*) FROM {} t{}", table_sql(table), clause(&conditions));
+    query
+}
+
+fn clause(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+}
+
+/// What holds of every record of a list.
+fn conditions(query: &mut Query, table: &Table, list: &ListQuery) -> Vec<String> {
+    let mut conditions: Vec<String> = list.filters.iter().map(|filter| condition(query, table, filter)).collect();
     if !list.deleted
         && let Some(mark) = table.soft_delete.and_then(|no| table.column(no))
     {
         conditions.push(format!("t.{} IS NOT TRUE", quote(&mark.name)));
     }
-    let order: Vec<Order<'_>> = list.sort.iter().filter_map(|sort| Order::of(table, sort.by, sort.descending)).collect();
-    if let Some(after) = &list.after {
-        conditions.push(behind(&mut query, &order, after));
+    conditions
+}
+
+fn condition(query: &mut Query, table: &Table, filter: &Filter) -> String {
+    // A column that is gone equals nothing.
+    let Some(column) = table.column(filter.column) else { return "false".to_owned() };
+    let mut any = |values: &[Value]| values.iter().map(|value| equals(query, column, value)).collect::<Vec<_>>().join(" OR ");
+    match &filter.test {
+        Test::Among(values) => format!("({})", any(values)),
+        Test::NotAmong(values) => format!("({}) IS NOT TRUE", any(values)),
+        Test::Compared(comparison, value) => {
+            let Some(order) = Order::of(table, SortKey::Column(column.no), false) else { return "false".to_owned() };
+            format!("{} {} {}", order.expression, comparison.sql(), query.bind_as(value, &order.cast))
+        }
     }
-    let clause = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    let directions: Vec<String> =
-        order.iter().map(|order| format!("{} {}", order.expression, if order.descending { "DESC" } else { "ASC" })).collect();
-    let directions = if directions.is_empty() { String::new() } else { format!(" ORDER BY {}", directions.join(", ")) };
-    query.sql = format!("SELECT {select} FROM {} t{clause}{directions} LIMIT {}", table_sql(table), list.limit);
-    query
 }
 
 /// A column equals a value. NULL asks for NULL; types without an `=` of the values' meaning are compared by their canonical text.
@@ -81,6 +105,11 @@ impl<'a> Order<'a> {
             ColumnType::Text | ColumnType::Char | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
             ColumnType::Json => (format!("{name}::jsonb"), "jsonb".into()),
             ColumnType::Array(_) => (format!("to_jsonb({name})"), "jsonb".into()),
+            // `numeric(6,2)` and `timestamp(0)` would round what a filter compares with.
+            ColumnType::Numeric => (name, "numeric".into()),
+            ColumnType::Timestamp => (name, "timestamp".into()),
+            ColumnType::Timestamptz => (name, "timestamptz".into()),
+            ColumnType::Time => (name, "time".into()),
             _ => (name, column.sql_type.as_str().into()),
         };
         Some(Self { expression, descending, nullable: !column.not_null, cast })

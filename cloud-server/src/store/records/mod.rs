@@ -40,6 +40,20 @@ pub async fn list(db: &Database, catalog: &Catalog, query: &ListQuery) -> Result
     Ok(rows.iter().map(|row| read_row(table, row, 0).map(record)).collect::<Result<_, _>>()?)
 }
 
+/// How many records there are of this query.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub async fn count(db: &Database, catalog: &Catalog, query: &ListQuery) -> Result<u64, BackendError> {
+    let table = user_table(catalog, query.table)?;
+    let sql = list::count(table, query);
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let row = transaction.query_one(&sql.sql, &sql.params()).await.map_err(StoreError::from)?;
+    guard::check(&transaction, catalog, &[table]).await?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
+}
+
 /// One record; a soft-deleted one too.
 ///
 /// # Errors

@@ -26,6 +26,11 @@ impl Query {
         let text = self.bind_form(&column.ty, value);
         match column.ty {
             ColumnType::Text | ColumnType::Char => compared(column, &text),
+            // `numeric(6,2)` and `timestamp(0)` would round it.
+            ColumnType::Numeric => format!("{text}::numeric"),
+            ColumnType::Timestamp => format!("{text}::timestamp"),
+            ColumnType::Timestamptz => format!("{text}::timestamptz"),
+            ColumnType::Time => format!("{text}::time"),
             _ => format!("{text}::{}", column.sql_type),
         }
     }

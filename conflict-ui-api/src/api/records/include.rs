@@ -10,7 +10,7 @@ use sync_core::value::Value;
 
 use super::nested::{chosen, naming};
 use super::shape::record_json;
-use crate::backend::{ListQuery, Record, Sort, SortKey};
+use crate::backend::{Filter, ListQuery, Record, Sort, SortKey};
 use crate::problem::{Answer, Fault, Problem};
 use crate::state::ApiState;
 
@@ -165,6 +165,7 @@ impl<'s> Including<'s> {
         }
         self.left -= 1;
         let sort = table.key.iter().map(|no| Sort { by: SortKey::Column(*no), descending: false }).collect();
+        let filters = filters.into_iter().map(|(no, value)| Filter::equals(no, value)).collect();
         let query = ListQuery { table: table.no, filters, sort, after: None, limit, deleted: self.deleted };
         Ok(self.state.backend.list(&query).await?)
     }

@@ -3,6 +3,7 @@
 pub mod cursor;
 pub mod draft;
 pub mod etag;
+pub(crate) mod filter;
 pub mod include;
 pub mod nested;
 pub(crate) mod page;
@@ -16,7 +17,7 @@ use axum::{Extension, Json};
 
 use self::include::{Include, Including};
 use self::query::Pairs;
-use self::shape::record_json;
+use self::shape::{Fields, fields_json, record_json};
 use super::body::Object;
 use super::path::{AtRecord, InTable};
 use crate::backend::{Place, Record, Write};
@@ -50,7 +51,8 @@ pub async fn create(
 
 /// `GET /api/{table}/{id}`.
 pub async fn get(State(state): State<ApiState>, at: AtRecord, Query(pairs): Query<Pairs>, headers: HeaderMap) -> Answer<Response> {
-    let flags = query::read_single(&pairs, &["deleted", "place", "include"])?;
+    let flags = query::read_single(&pairs, &["deleted", "place", "include", "fields"])?;
+    let fields = Fields::read(&at.of.catalog, at.of.table(), flags.fields)?;
     let include = Include::read(&at.of.catalog, at.of.table(), flags.include.unwrap_or_default())?;
     let found = state.backend.get(at.of.table().no, &at.key).await?;
     let record = found.filter(|record| flags.deleted || !at.of.table().is_soft_deleted(&record.row));
@@ -59,7 +61,7 @@ pub async fn get(State(state): State<ApiState>, at: AtRecord, Query(pairs): Quer
     if !flags.place && include.is_empty() && etag::is_known(&headers, &etag::of(at.of.table(), &record)) {
         return Ok((StatusCode::NOT_MODIFIED, record_headers(&at.of, &record)).into_response());
     }
-    let mut json = record_json(&at.of.catalog, at.of.table(), &record, flags.place);
+    let mut json = fields_json(&at.of.catalog, at.of.table(), &record, &fields, flags.place);
     if !include.is_empty() {
         Including::new(&state, &at.of.catalog, flags.deleted).put(at.of.table(), &record.row, &include, &mut json).await?;
     }

@@ -12,7 +12,7 @@ use super::query::{self, Pairs};
 use super::{draft, page, written};
 use crate::api::body::Object;
 use crate::api::path::{AtRecord, InTable, Named};
-use crate::backend::Write;
+use crate::backend::{Filter, Write};
 use crate::door::Caller;
 use crate::problem::{Answer, Code, Fault, Problem};
 use crate::state::ApiState;
@@ -27,7 +27,8 @@ pub async fn list(
 ) -> Answer<Response> {
     let via = pairs.iter().find(|(name, _)| name == "via").map(|(_, value)| value.as_str());
     let deleted = pairs.iter().any(|(name, value)| name == "deleted" && value == "true");
-    let (children, filters) = resolve(&state, &parent, &name, via, deleted).await?;
+    let (children, named) = resolve(&state, &parent, &name, via, deleted).await?;
+    let filters = named.into_iter().map(|(no, value)| Filter::equals(no, value)).collect();
     let listing = query::read(&children.catalog, children.table(), &pairs, filters)?;
     page::answer(&state, &children, listing, &uri).await
 }

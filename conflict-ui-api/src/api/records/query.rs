@@ -1,17 +1,16 @@
 //! The query of a list: filters, order, place and size of the page. What is not understood is an error, never ignored.
 
 use sync_core::catalog::{Catalog, Column, ListForm, Table};
-use sync_core::id::ColumnNo;
 use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
-use sync_core::value::{ColumnType, Value};
 
-use super::cursor;
 use super::include::Include;
-use crate::backend::{ListQuery, Sort, SortKey};
+use super::shape::Fields;
+use super::{cursor, filter};
+use crate::backend::{Filter, ListQuery, Sort, SortKey};
 use crate::problem::{Answer, Fault, Problem};
 
 /// The parameters that are not filters. A column of such a name is filtered by `name[eq]`.
-const PARAMETERS: [&str; 7] = ["sort", "limit", "cursor", "deleted", "place", "via", "include"];
+pub(crate) const PARAMETERS: [&str; 9] = ["sort", "limit", "cursor", "deleted", "place", "via", "include", "fields", "total"];
 
 /// The pairs of a query string, decoded.
 pub type Pairs = Vec<(String, String)>;
@@ -24,21 +23,24 @@ pub struct Listing {
     pub place: bool,
     /// What stands beside each record.
     pub include: Include,
+    /// What is shown of each record.
+    pub fields: Fields,
+    /// Whether all records are counted.
+    pub total: bool,
 }
 
 /// Reads the query of a list. `fixed`: filters that the path sets.
 ///
 /// # Errors
 /// Every parameter that is unknown, given twice, or has a wrong value; a cursor of another query.
-pub fn read(catalog: &Catalog, table: &Table, pairs: &Pairs, fixed: Vec<(ColumnNo, Value)>) -> Answer<Listing> {
+pub fn read(catalog: &Catalog, table: &Table, pairs: &Pairs, fixed: Vec<Filter>) -> Answer<Listing> {
     let (flags, mut faults) = Flags::read(pairs);
     let mut query = ListQuery { table: table.no, filters: fixed, sort: Vec::new(), after: None, limit: 0, deleted: flags.deleted };
+    let mut asked = Vec::new();
     for (name, value) in pairs.iter().filter(|(name, _)| !PARAMETERS.contains(&name.as_str())) {
-        match filter(catalog, table, name, value) {
-            Ok(filter) => query.filters.push(filter),
-            Err(fault) => faults.push(fault),
-        }
+        faults.extend(filter::add(catalog, table, &mut asked, name, value).err());
     }
+    query.filters.append(&mut asked);
     match order(catalog, table, flags.sort.unwrap_or_default()) {
         Ok(order) => query.sort = order,
         Err(fault) => faults.push(fault),
@@ -54,7 +56,8 @@ pub fn read(catalog: &Catalog, table: &Table, pairs: &Pairs, fixed: Vec<(ColumnN
     }
     query.after = flags.cursor.map(|text| cursor::read(table, &query, text)).transpose()?;
     let include = Include::read(catalog, table, flags.include.unwrap_or_default())?;
-    Ok(Listing { query, place: flags.place, include })
+    let fields = Fields::read(catalog, table, flags.fields)?;
+    Ok(Listing { query, place: flags.place, include, fields, total: flags.total })
 }
 
 /// The parameters of a request for one record; there are no others than those allowed.
@@ -84,6 +87,10 @@ pub struct Flags<'a> {
     pub via: Option<&'a str>,
     /// What is to stand beside each record.
     pub include: Option<&'a str>,
+    /// What is to be shown of each record.
+    pub fields: Option<&'a str>,
+    /// Whether all records are counted.
+    pub total: bool,
 }
 
 impl<'a> Flags<'a> {
@@ -91,7 +98,8 @@ impl<'a> Flags<'a> {
         let mut flags = Self::default();
         let mut faults = Vec::new();
         for (at, (name, value)) in pairs.iter().enumerate() {
-            if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
+            // A filter may be given several values.
+            if PARAMETERS.contains(&name.as_str()) && pairs[..at].iter().any(|(earlier, _)| earlier == name) {
                 faults.push(Fault::parameter(name, "twice", format!("{name} is given twice")));
             }
             match name.as_str() {
@@ -100,6 +108,8 @@ impl<'a> Flags<'a> {
                 "cursor" => flags.cursor = Some(value),
                 "via" => flags.via = Some(value),
                 "include" => flags.include = Some(value),
+                "fields" => flags.fields = Some(value),
+                "total" => flags.total = truth(name, value, &mut faults),
                 "deleted" => flags.deleted = truth(name, value, &mut faults),
                 "place" => flags.place = truth(name, value, &mut faults),
                 _ => {}
@@ -120,26 +130,6 @@ fn truth(name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
 #[must_use]
 pub fn column_of<'a>(catalog: &Catalog, table: &'a Table, name: &str) -> Option<&'a Column> {
     table.columns.iter().find(|column| column.name == name || catalog.api.case.apply(&column.name) == name)
-}
-
-/// `name=value`, `name[eq]=value` or `name[null]=true`.
-fn filter(catalog: &Catalog, table: &Table, parameter: &str, value: &str) -> Result<(ColumnNo, Value), Fault> {
-    let (name, operator) = match parameter.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
-        Some((name, operator)) => (name, operator),
-        None => (parameter, "eq"),
-    };
-    let Some(column) = column_of(catalog, table, name) else {
-        let names: Vec<_> = table.columns.iter().map(|column| catalog.api.case.apply(&column.name)).collect();
-        let detail = format!("{} has no column {name}; it has {}; there are also {}", table.path, names.join(", "), PARAMETERS.join(", "));
-        return Err(Fault::parameter(parameter, "unknown", detail));
-    };
-    let wrong = |error: String| Fault::parameter(parameter, "type", format!("{name}: {error}"));
-    match operator {
-        "eq" => column.ty.parse(value).map(|value| (column.no, value)).map_err(|error| wrong(error.to_string())),
-        "null" if value == "true" => Ok((column.no, Value::Null)),
-        "null" => Err(wrong("write true".to_owned())),
-        _ => Err(Fault::parameter(parameter, "unknown", format!("there is no operator {operator}; there are eq, null"))),
-    }
 }
 
 /// `-updatedAt,name` with the key behind it, so that the order is total.
@@ -166,19 +156,12 @@ fn order(catalog: &Catalog, table: &Table, text: &str) -> Result<Vec<Sort>, Faul
 fn sort_key(catalog: &Catalog, table: &Table, name: &str) -> Result<SortKey, String> {
     let named = |stamp: &str| stamp == name || catalog.api.case.apply(stamp) == name;
     match column_of(catalog, table, name) {
-        Some(column) if sortable(&column.ty) => Ok(SortKey::Column(column.no)),
+        Some(column) if filter::is_ordered(&column.ty) => Ok(SortKey::Column(column.no)),
         Some(column) => Err(format!("a list cannot be ordered by {name}: it holds {}", column.ty.describe())),
         None if named(&table.stamps.version) => Ok(SortKey::Version),
         None if named(&table.stamps.updated_at) => Ok(SortKey::UpdatedAt),
         None => Err(format!("{} has no column {name}", table.path)),
     }
-}
-
-/// Whether both databases order this type alike. What is a number or an amount of time to PostgreSQL is text in SQLite; JSON, arrays and
-/// foreign types have no order worth the name.
-fn sortable(ty: &ColumnType) -> bool {
-    use ColumnType::{Array, Bytea, Cidr, Inet, Interval, Json, JsonText, Money, Numeric, Other, Timetz};
-    !matches!(ty, Numeric | Money | Interval | Timetz | Inet | Cidr | Json | JsonText | Array(_) | Bytea | Other)
 }
 
 fn limit(text: &str) -> Result<usize, Fault> {

@@ -1,10 +1,11 @@
-//! Lists: equality filters, any order, keyset paging. One query a page.
+//! Lists: filters, any order, keyset paging. One query a page.
 
-use conflict_ui_api::backend::{ListQuery, SortKey};
+use conflict_ui_api::backend::{Filter, ListQuery, SortKey, Test};
 use sync_core::catalog::{Column, Table};
 use sync_core::value::{ColumnType, Value};
 
 use super::found_list;
+use crate::store::db::DECIMAL;
 use crate::store::rows::{HeldState, live_table, quoted};
 
 /// A query with its values.
@@ -24,20 +25,7 @@ impl Built {
 /// Builds a list.
 pub(super) fn build(table: &Table, list: &ListQuery) -> Built {
     let mut built = Built::default();
-    let mut conditions = vec![format!("t.rejoin_held <> {}", HeldState::Ghost as i64)];
-    for (no, value) in &list.filters {
-        conditions.push(match table.column(*no) {
-            Some(column) if value.is_null() => format!("t.{} IS NULL", quoted(&column.name)),
-            Some(column) => format!("t.{} = {}", quoted(&column.name), built.bind(value)),
-            // A column that is gone equals nothing.
-            None => "0".to_owned(),
-        });
-    }
-    if !list.deleted
-        && let Some(mark) = table.soft_delete.and_then(|no| table.column(no))
-    {
-        conditions.push(format!("t.{} IS NOT 1", quoted(&mark.name)));
-    }
+    let mut conditions = conditions(&mut built, table, list);
     let order: Vec<Order> = list.sort.iter().filter_map(|sort| Order::of(table, sort.by, sort.descending)).collect();
     if let Some(after) = &list.after {
         conditions.push(behind(&mut built, &order, after));
@@ -49,58 +37,92 @@ pub(super) fn build(table: &Table, list: &ListQuery) -> Built {
     built
 }
 
+/// Builds the count of a list's records.
+pub(super) fn count(table: &Table, list: &ListQuery) -> Built {
+    let mut built = Built::default();
+    let conditions = conditions(&mut built, table, list);
+    built.sql = format!("SELECT count(*) FROM {} t WHERE {}", live_table(table), conditions.join(" AND "));
+    built
+}
+
+/// What holds of every record of a list.
+fn conditions(built: &mut Built, table: &Table, list: &ListQuery) -> Vec<String> {
+    let mut conditions = vec![format!("t.rejoin_held <> {}", HeldState::Ghost as i64)];
+    conditions.extend(list.filters.iter().map(|filter| condition(built, table, filter)));
+    if !list.deleted
+        && let Some(mark) = table.soft_delete.and_then(|no| table.column(no))
+    {
+        conditions.push(format!("t.{} IS NOT 1", quoted(&mark.name)));
+    }
+    conditions
+}
+
+fn condition(built: &mut Built, table: &Table, filter: &Filter) -> String {
+    // A column that is gone equals nothing.
+    let Some(column) = table.column(filter.column) else { return "0".to_owned() };
+    let name = format!("t.{}", quoted(&column.name));
+    let mut equals = |value: &Value| if value.is_null() { format!("{name} IS NULL") } else { format!("{name} = {}", built.bind(value)) };
+    let mut any = |values: &[Value]| values.iter().map(&mut equals).collect::<Vec<_>>().join(" OR ");
+    match &filter.test {
+        Test::Among(values) => format!("({})", any(values)),
+        Test::NotAmong(values) => format!("({}) IS NOT TRUE", any(values)),
+        Test::Compared(comparison, value) => format!("{} {} {}", ordered(column), comparison.sql(), built.bind(value)),
+    }
+}
+
+/// A column of `t` as it is ordered and compared by.
+fn ordered(column: &Column) -> String {
+    let name = quoted(&column.name);
+    match column.ty {
+        ColumnType::Numeric | ColumnType::Money => format!("t.{name} COLLATE {DECIMAL}"),
+        _ => format!("t.{name}"),
+    }
+}
+
 /// One step of the order, as SQL.
 struct Order {
-    name: String,
+    expression: String,
     descending: bool,
     nullable: bool,
-    /// Stored as decimal text: ordered by value, then by text, so that the order stays total where values agree in a double's digits.
-    numeric: bool,
 }
 
 impl Order {
     fn of(table: &Table, by: SortKey, descending: bool) -> Option<Self> {
-        let stamp = |name: &str| Self { name: format!("t.{}", quoted(name)), descending, nullable: false, numeric: false };
+        let stamp = |name: &str| Self { expression: format!("t.{}", quoted(name)), descending, nullable: false };
         Some(match by {
             SortKey::Version => stamp(&table.stamps.version),
             SortKey::UpdatedAt => stamp(&table.stamps.updated_at),
             SortKey::Column(no) => {
-                let Column { name, ty, not_null, .. } = table.column(no)?;
-                let numeric = *ty == ColumnType::Numeric;
-                Self { name: format!("t.{}", quoted(name)), descending, nullable: !not_null, numeric }
+                let column = table.column(no)?;
+                Self { expression: ordered(column), descending, nullable: !column.not_null }
             }
         })
     }
 
     fn term(&self) -> String {
-        let (name, way) = (&self.name, if self.descending { "DESC" } else { "ASC" });
+        let way = if self.descending { "DESC" } else { "ASC" };
         // SQLite has NULLs first ascending.
         let nulls = match (self.nullable, self.descending) {
             (false, _) => "",
             (true, true) => " NULLS FIRST",
             (true, false) => " NULLS LAST",
         };
-        if self.numeric { format!("CAST({name} AS REAL) {way}{nulls}, {name} {way}{nulls}") } else { format!("{name} {way}{nulls}") }
+        format!("{} {way}{nulls}", self.expression)
     }
 
     /// Rows that stand behind this value.
     fn beyond(&self, built: &mut Built, value: &Value) -> String {
-        let name = &self.name;
+        let expression = &self.expression;
         if value.is_null() {
-            return if self.descending { format!("{name} IS NOT NULL") } else { "0".to_owned() };
+            return if self.descending { format!("{expression} IS NOT NULL") } else { "0".to_owned() };
         }
-        let than = if self.descending { "<" } else { ">" };
-        let value = built.bind(value);
-        let beyond = if self.numeric {
-            format!("(CAST({name} AS REAL), {name}) {than} (CAST({value} AS REAL), {value})")
-        } else {
-            format!("{name} {than} {value}")
-        };
-        if self.nullable && !self.descending { format!("({beyond} OR {name} IS NULL)") } else { beyond }
+        let beyond = format!("{expression} {} {}", if self.descending { "<" } else { ">" }, built.bind(value));
+        if self.nullable && !self.descending { format!("({beyond} OR {expression} IS NULL)") } else { beyond }
     }
 
     fn same(&self, built: &mut Built, value: &Value) -> String {
-        if value.is_null() { format!("{} IS NULL", self.name) } else { format!("{} = {}", self.name, built.bind(value)) }
+        let expression = &self.expression;
+        if value.is_null() { format!("{expression} IS NULL") } else { format!("{expression} = {}", built.bind(value)) }
     }
 }
 

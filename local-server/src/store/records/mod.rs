@@ -48,6 +48,17 @@ pub fn list(connection: &Connection, catalog: &Catalog, query: &ListQuery) -> Re
     Ok(records)
 }
 
+/// How many records there are of this query.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub fn count(connection: &Connection, catalog: &Catalog, query: &ListQuery) -> Result<u64> {
+    let built = list::count(user_table(catalog, query.table)?, query);
+    let mut statement = connection.prepare_cached(&built.sql).map_err(StoreError::from)?;
+    let count: i64 = statement.query_row(params_from_iter(built.params.iter().map(Bound)), |row| row.get(0)).map_err(StoreError::from)?;
+    Ok(count.unsigned_abs())
+}
+
 /// One record; a soft-deleted one too, a ghost not.
 ///
 /// # Errors
