@@ -41,6 +41,7 @@ use toml::Spanned;
 
 pub use moved::Moved;
 pub use notify::{Cause, NotifySettings, SecretText, SigningKey, Webhook};
+pub(crate) use tables::split_filter;
 pub use tables::{DeclaredDelete, DeclaredReference, StampNames, TableSettings};
 
 /// A name in `rejoin.toml` that knows where it stands.

@@ -214,7 +214,7 @@ impl Problem {
     /// as it is now.
     #[must_use]
     pub fn of_record(error: BackendError, catalog: &Catalog, table: &Table, draft: Option<&Draft>) -> Self {
-        let name = |column: &str| catalog.api.case.apply(column);
+        let name = |column: &str| catalog.field_named(table, column);
         match error {
             BackendError::Duplicate { columns, .. } => {
                 let names: Vec<_> = columns.iter().map(|column| name(column)).collect();

@@ -11,7 +11,7 @@ mod order;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::api::{ApiStyle, JsonCase, ListForm};
+pub use self::api::{ApiStyle, JsonCase, ListForm, TableApi};
 
 use crate::id::{CatalogVersion, ColumnNo, Key, ScopeId, TableNo, split_record_id};
 use crate::limits::{LEASE_DEFAULT, LEASE_MAX};
@@ -85,6 +85,9 @@ pub struct Table {
     /// How many numbers of a leased key a site is given at a time; `None`: [`LEASE_DEFAULT`].
     #[serde(default)]
     pub lease: Option<u32>,
+    /// What its API calls otherwise than it is called.
+    #[serde(default, skip_serializing_if = "TableApi::is_empty")]
+    pub api: TableApi,
 }
 
 /// Which way a table's rows travel.
@@ -390,6 +393,17 @@ impl Table {
             ScopeRule::Global | ScopeRule::Root | ScopeRule::Site => &[],
         };
         ways.iter().filter_map(|at| self.references.get(*at))
+    }
+
+    /// The column that a reference is called by: its first one that no reference of another kind has, as tenants' tables carry their tenant in
+    /// every reference.
+    #[must_use]
+    pub fn naming_column(&self, reference: &Reference) -> Option<&Column> {
+        let kind = |of: &Reference| of.when.as_ref().map(|(column, _)| *column);
+        let alike = |other: &Reference| other.columns == reference.columns || kind(other).is_some() && kind(other) == kind(reference);
+        let others = || self.references.iter().filter(|other| !alike(other));
+        let own = reference.columns.iter().find(|no| !others().any(|other| other.columns.contains(no)));
+        own.or(reference.columns.first()).and_then(|no| self.column(*no))
     }
 
     /// The columns that a row's scope hangs from besides its key, each once, in the order of the ways.

@@ -33,8 +33,7 @@ pub fn read_draft(catalog: &Catalog, table: &Table, body: &serde_json::Map<Strin
     let case = catalog.api.case;
     let stamps = table.stamps.names();
     for (field, json) in body {
-        let named = |name: &str| name == field || case.apply(name) == *field;
-        match table.columns.iter().find(|column| named(&column.name)) {
+        match catalog.column_called(table, field) {
             Some(column) => match column.ty.from_json(json) {
                 Ok(value) => match too_long(column, &value) {
                     None => drop(draft.insert(column.no, value)),
@@ -42,10 +41,9 @@ pub fn read_draft(catalog: &Catalog, table: &Table, body: &serde_json::Map<Strin
                 },
                 Err(error) => errors.push(FieldError { field: field.clone(), code: "type", detail: error.to_string() }),
             },
-            None if stamps.iter().any(|name| named(name)) => {}
+            None if stamps.iter().any(|name| name == field || case.apply(name) == *field) => {}
             None => {
-                let names: Vec<_> = table.columns.iter().map(|column| case.apply(&column.name)).collect();
-                let detail = format!("{} has no field {field}; it has {}", table.path, names.join(", "));
+                let detail = format!("{} has no field {field}; it has {}", table.path, catalog.fields(table).join(", "));
                 errors.push(FieldError { field: field.clone(), code: "unknown", detail });
             }
         }
@@ -93,7 +91,7 @@ pub fn insert_row(
         };
         let later = column.default.as_ref().is_some_and(DefaultValue::is_made_later) && !draft.contains_key(&column.no);
         if value.is_null() && column.not_null && !later {
-            errors.push(required(catalog, column));
+            errors.push(required(catalog, table, column));
         }
         row.push(value);
     }
@@ -110,9 +108,9 @@ pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &D
     for (at, column) in table.columns.iter().enumerate() {
         if let Some(value) = draft.get(&column.no) {
             if value.is_null() && column.not_null {
-                errors.push(required(catalog, column));
+                errors.push(required(catalog, table, column));
             } else if column.fixed && !row[at].is_null() && row[at] != *value {
-                let field = catalog.api.case.apply(&column.name);
+                let field = catalog.field(table, column);
                 errors.push(FieldError {
                     detail: format!("{field} is made by PostgreSQL alone and stays as it is: leave it out"),
                     field,
@@ -125,8 +123,8 @@ pub fn update_row(catalog: &Catalog, table: &Table, current: &[Value], draft: &D
     if errors.is_empty() { Ok(row) } else { Err(errors) }
 }
 
-fn required(catalog: &Catalog, column: &Column) -> FieldError {
-    let field = catalog.api.case.apply(&column.name);
+fn required(catalog: &Catalog, table: &Table, column: &Column) -> FieldError {
+    let field = catalog.field(table, column);
     FieldError { detail: format!("required: {}", column.ty.describe()), field, code: "required" }
 }
 

@@ -56,6 +56,12 @@ async fn a_site_holds_its_organization_and_nothing_refers_to_another() {
         }
         assert_eq!(get(api, &format!("{}/comments", order(n))).await["data"][0]["body"], "Done");
         assert_eq!(get(api, &format!("{}/entity_tags", order(n))).await["data"][0]["tag_id"], json!(id(6, n)));
+        // Every reference carries the tenant; each is called by what it has besides.
+        let included = get(api, &format!("{}?include=assigned_to,organization,entity_tags.tag", order(n))).await["included"].clone();
+        assert_eq!((&included["assigned_to"]["name"], &included["organization"]["id"]), (&json!("Ann"), &json!(id(1, n))));
+        assert_eq!(included["entity_tags"]["data"][0]["included"]["tag"]["name"], "urgent");
+        let tagged = get(api, "/api/entity_tags?include=entity").await;
+        assert_eq!(tagged["data"][0]["included"]["entity"]["title"], "Oil the pump");
         assert_eq!(api.patch(&format!("/api/users/{}", id(2, n)), json!({"role": "admin"})).await.status, 501, "managed at the cloud");
     }
     // By the site that knows the row not at all, and by the cloud that has it.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::tables::split_filter;
 use super::{DeclaredReference, Named, OneOrMany, Settings, TableSettings, line_at};
 
 /// What the names of former times stand for; `None`: it is gone. Names that are there (again) are not among them.
@@ -190,6 +191,12 @@ impl Following<'_> {
                 own.policies.insert(name, policy);
             }
         }
+        for (mut name, json) in std::mem::take(&mut own.names) {
+            if self.column(table, "names", &mut name) {
+                own.names.insert(name, json);
+            }
+        }
+        own.filters.retain(|_, filter| self.filter(table, filter));
         own.groups.retain_mut(|group| {
             let said = group.get_ref().len();
             group.get_mut().retain_mut(|name| self.column(table, "groups", name));
@@ -199,6 +206,22 @@ impl Following<'_> {
             self.ways(table, through);
         }
         own.references.retain_mut(|reference| self.reference(table, reference.get_mut()));
+    }
+
+    /// Lets the column of a filter follow, `created_at[gte]`; whether it is there.
+    fn filter(&mut self, table: &str, filter: &mut Named) -> bool {
+        let (name, operator) = split_filter(filter.get_ref());
+        let (name, operator) = (name.to_owned(), operator.map_or_else(String::new, |operator| format!("[{operator}]")));
+        let Some(now) = self.column_meant(table, "filters", &name) else { return true };
+        let span = filter.span();
+        let whole = now.as_ref().map(|now| format!("{now}{operator}"));
+        let write = whole.as_ref().map(|whole| self.settings.text.with(&span, |old| spelled(old, whole)));
+        self.note(&format!("tables.{table}.filters"), span.start, &name, now.as_ref(), write);
+        let there = whole.is_some();
+        if let Some(whole) = whole {
+            *filter.get_mut() = whole;
+        }
+        there
     }
 
     fn ways(&mut self, table: &str, through: &mut Spanned<OneOrMany>) {
@@ -320,6 +343,22 @@ mod tests {
             assert!(told.contains(&line.to_owned()), "{line} is not in {told:#?}");
         }
         assert!(!format!("{settings:?}").contains("where all begins"));
+    }
+
+    #[test]
+    fn names_and_filters_of_the_api_follow_their_columns() {
+        let text = "[tables.item]\nnames = { kind = 'Kind', lost = 'x' }\nfilters = { from = 'made_at[gte]', of = 'lost' }\n";
+        let settings = Settings::parse(text).unwrap();
+        let columns = [("public.item", "kind", Some("sort")), ("public.item", "made_at", Some("made")), ("public.item", "lost", None)];
+        let Followed { settings: followed, moved, .. } = settings.follow(&names(&[], &columns));
+        let item = followed.table("public", "item").unwrap();
+        let pairs = |map: &BTreeMap<Named, Named>| {
+            map.iter().map(|(name, value)| format!("{}={}", name.get_ref(), value.get_ref())).collect::<Vec<_>>()
+        };
+        assert_eq!((pairs(&item.names), pairs(&item.filters)), (vec!["sort=Kind".to_owned()], vec!["from=made[gte]".to_owned()]));
+        let told: Vec<String> = moved.iter().map(|moved| format!("{moved}: {}", moved.remedy())).collect();
+        let line = "rejoin.toml, line 3: tables.item.filters: made_at is called made now: write filters = { from = 'made[gte]', of = 'lost' }";
+        assert!(told.iter().any(|told| told.replace('"', "'") == line), "{told:#?}");
     }
 
     #[test]

@@ -16,6 +16,14 @@ use super::{Named, OneOrMany, Settings, SettingsError, age, is_reserved_path};
 pub struct TableSettings {
     /// Its name in API paths.
     pub path: Option<Named>,
+    /// What a named list calls its records; the path, in the system's case, where nothing is said.
+    pub list: Option<Named>,
+    /// Columns with a JSON name that the system's case does not make.
+    #[serde(default)]
+    pub names: BTreeMap<Named, Named>,
+    /// Names of filters besides the columns' own: a column, or one with an operator (`created_at[gte]`).
+    #[serde(default)]
+    pub filters: BTreeMap<Named, Named>,
     /// Its versioning columns; a name left out is looked up among the general ones.
     #[serde(default)]
     pub stamps: StampNames,
@@ -118,6 +126,14 @@ impl TableSettings {
     pub fn keep_hours(&self) -> Option<u32> {
         let keep = self.keep.as_ref().and_then(|keep| age(keep.get_ref()))?;
         u32::try_from(keep.as_secs() / 3_600).ok()
+    }
+}
+
+/// A filter's column, and its operator where it has one: `created_at[gte]`.
+pub(crate) fn split_filter(text: &str) -> (&str, Option<&str>) {
+    match text.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
+        Some((column, operator)) => (column, Some(operator)),
+        None => (text, None),
     }
 }
 

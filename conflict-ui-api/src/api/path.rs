@@ -91,7 +91,7 @@ impl FromRequestParts<ApiState> for AtRecord {
         match key {
             Some(key) => Ok(Self { of, key }),
             None => {
-                let parts: Vec<_> = of.table().key_columns().map(|column| of.catalog.api.case.apply(&column.name)).collect();
+                let parts: Vec<_> = of.table().key_columns().map(|column| of.catalog.field(of.table(), column)).collect();
                 let detail = format!("{} {record_id}: its id is {}", of.table().path, parts.join(","));
                 Err(Problem::not_found(detail))
             }

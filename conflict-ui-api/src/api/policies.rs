@@ -10,7 +10,6 @@ use sync_core::limits::TRIAL_POLICIES_MAX;
 use sync_core::policy::Policy;
 
 use super::body::Body;
-use super::conflicts::filter::column_named;
 use super::params::moment;
 use crate::backend::PolicyTrial;
 use crate::problem::{Answer, Fault, Problem};
@@ -81,7 +80,7 @@ fn column_at<'a>(catalog: &'a Catalog, place: &str) -> Result<(&'a Table, &'a Co
     let mut known = None;
     for (table, column) in place.match_indices('.').map(|(at, _)| (&place[..at], &place[at + 1..])) {
         let Some(table) = catalog.by_name(table) else { continue };
-        if let Some(column) = column_named(catalog, table, column) {
+        if let Some(column) = catalog.column_called(table, column) {
             return Ok((table, column));
         }
         known = Some(table);

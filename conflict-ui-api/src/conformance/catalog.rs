@@ -1,7 +1,8 @@
 //! The two systems of the suite: their SQL for the cloud, and the catalogs that introspection makes of it, for a site.
 
 use sync_core::catalog::{
-    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique,
+    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi,
+    Travel, Unique,
 };
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
@@ -184,6 +185,9 @@ fn every_type() -> Catalog {
         .references(&["to_region", "to_code"], &places.table, OnDelete::SetNull);
     let mut crates = bare_table(4, "crates").integer("id", true, None).text("label", true);
     crates.table.key = vec![ColumnNo(1)];
+    crates.table.api.names.insert(ColumnNo(2), "caption".to_owned());
+    crates.table.api.filters.insert("called".to_owned(), (ColumnNo(2), "eq".to_owned()));
+    crates.table.api.filters.insert("from".to_owned(), (ColumnNo(1), "gte".to_owned()));
     let remarks = bare_table(5, "remarks")
         .uuid_key()
         .text("kind", true)
@@ -235,6 +239,7 @@ fn bare_table(no: u32, name: &str) -> Draft {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        api: TableApi::default(),
         lease: None,
     };
     Draft { table }

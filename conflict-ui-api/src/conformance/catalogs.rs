@@ -47,7 +47,7 @@ fn describe(catalog: &Catalog, table: &Table) -> String {
     let uniques = sorted(table.uniques.iter().map(|unique| names(&unique.columns)).collect());
     let indexes = sorted(table.indexes.iter().map(|index| names(&index.columns)).collect());
     format!(
-        "{}.{} at {}\n  columns {:#?}\n  key {}\n  uniques {uniques}\n  indexes {indexes}\n  references {references}\n  scope {scope}\n  {:?} {:?}",
+        "{}.{} at {}\n  columns {:#?}\n  key {}\n  uniques {uniques}\n  indexes {indexes}\n  references {references}\n  scope {scope}\n  {:?} {:?}\n  {:?}",
         table.schema,
         table.name,
         table.path,
@@ -55,5 +55,6 @@ fn describe(catalog: &Catalog, table: &Table) -> String {
         names(&table.key),
         table.stamps,
         table.soft_delete.map(|no| names(&[no])),
+        table.api,
     )
 }

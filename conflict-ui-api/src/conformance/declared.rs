@@ -61,7 +61,7 @@ pub async fn what_a_record_refers_to_and_what_refers_to_it_is_included(fixture: 
 
     let one = client.get(&format!("/api/remarks/{on_sample}?include=entity,cause.entity")).await.expect(200);
     assert_eq!(one["included"]["entity"]["a_text"], "s");
-    assert_eq!(one["included"]["cause"]["included"]["entity"]["label"], "c");
+    assert_eq!(one["included"]["cause"]["included"]["entity"]["caption"], "c");
     let none = client.get(&format!("/api/remarks/{on_crate}?include=cause,remarks")).await.expect(200);
     assert_eq!(none["included"]["cause"], Json::Null);
     assert_eq!(none["included"]["remarks"]["data"][0]["id"], json!(on_sample));

@@ -141,6 +141,33 @@ pub async fn only_the_fields_that_are_named_are_shown(fixture: &dyn Fixture) {
     assert_eq!(client.get("/api/sources?fields=name,wheels").await.problem(400, "bad_query"), ["fields"]);
 }
 
+pub async fn columns_and_filters_are_called_as_the_system_says(fixture: &dyn Fixture) {
+    let client = Client::open(fixture, System::EveryType).await;
+    for (id, body) in [(1, json!({ "caption": "a" })), (2, json!({ "label": "b" })), (3, json!({ "caption": "b" }))] {
+        let mut body = body;
+        body["id"] = id.into();
+        let made = client.post("/api/crates", body).await.expect(201);
+        assert!(made["caption"].is_string() && made.get("label").is_none(), "{made}");
+    }
+    for (query, expected) in [
+        ("caption=b", "23"),
+        ("label=b", "23"),
+        ("called=b", "23"),
+        ("called[ne]=b", "1"),
+        ("from=2", "23"),
+        ("from=2&called=b&id[lt]=3", "2"),
+        ("sort=-caption,id", "231"),
+    ] {
+        let query = if query.starts_with("sort") { query.to_owned() } else { format!("sort=id&{query}") };
+        let list = client.get(&format!("/api/crates?{query}")).await.expect(200);
+        let ids: String = list["data"].as_array().unwrap().iter().map(|row| row["id"].to_string()).collect();
+        assert_eq!(ids, expected, "{query}");
+    }
+    assert_eq!(client.get("/api/crates?from[lt]=2").await.problem(400, "bad_query"), ["from[lt]"], "it has its operator");
+    assert_eq!(client.patch("/api/crates/1", json!({ "caption": null })).await.problem(422, "invalid_fields"), ["/caption"]);
+    assert_eq!(client.patch("/api/crates/1", json!({ "caption": "z" })).await.expect(200)["caption"], "z");
+}
+
 pub async fn a_total_counts_what_the_filters_leave(fixture: &dyn Fixture) {
     let client = Client::open(fixture, System::VideoProduction).await;
     sources(&client, &[("a", "X", Some(9)), ("b", "X", Some(10)), ("c", "Y", None)]).await;

@@ -24,6 +24,7 @@ macro_rules! conformance_suite {
             filters::every_ordered_type_is_compared_alike,
             filters::what_has_no_order_is_not_compared_by_it,
             filters::only_the_fields_that_are_named_are_shown,
+            filters::columns_and_filters_are_called_as_the_system_says,
             filters::a_total_counts_what_the_filters_leave,
             lists::orders_put_nulls_last_and_break_ties_by_key,
             lists::lists_are_ordered_by_version_and_time_of_change,

@@ -48,9 +48,9 @@ pub(super) fn reference(table: &Table, part: Part) -> Json {
 /// The schemas of a table.
 pub(super) fn schemas(catalog: &Catalog, table: &Table) -> [(String, Json); 3] {
     let case = catalog.api.case;
-    let columns: Map<String, Json> = table.columns.iter().map(|column| (case.apply(&column.name), of_column(column))).collect();
+    let columns: Map<String, Json> = table.columns.iter().map(|column| (catalog.field(table, column), of_column(column))).collect();
     let needed = |column: &&Column| column.not_null && column.default.is_none();
-    let required: Vec<_> = table.columns.iter().filter(needed).map(|column| case.apply(&column.name)).collect();
+    let required: Vec<_> = table.columns.iter().filter(needed).map(|column| catalog.field(table, column)).collect();
     let stamps = &table.stamps;
     let stamps = [
         (&stamps.version, json!({ "type": "integer", "readOnly": true })),
@@ -123,7 +123,7 @@ pub(super) fn list(catalog: &Catalog, table: &Table) -> Json {
     match catalog.api.list {
         ListForm::Bare => rows,
         ListForm::Named => {
-            let name = catalog.api.case.apply(&table.path);
+            let name = catalog.list_name(table);
             json!({ "type": "object", "properties": { name.clone(): rows }, "required": [name] })
         }
         ListForm::Page => json!({

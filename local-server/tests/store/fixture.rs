@@ -3,7 +3,7 @@
 use local_server::store::install::install;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use sync_core::catalog::{ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique};
+use sync_core::catalog::{ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi, Travel, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
 
@@ -65,6 +65,7 @@ pub(crate) fn table(no: u32, name: &str, columns: Vec<Column>) -> Table {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        api: TableApi::default(),
         lease: None,
     }
 }

@@ -9,7 +9,7 @@ use local_server::store::plan::Plan;
 use local_server::store::{Database, DbError, StoreError};
 use local_server::store::{hidden, install};
 use rusqlite::Connection;
-use sync_core::catalog::{ApiStyle, Catalog, Column, OnDelete, Reference, ScopeRule, Stamps, Table, Travel, Unique};
+use sync_core::catalog::{ApiStyle, Catalog, Column, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi, Travel, Unique};
 use sync_core::change::{At, Confirmed, Op, Row, RowAnswer, RowChange, Verdict};
 use sync_core::id::{
     CatalogVersion, ChangeId, CloudEpoch, ColumnNo, ConflictId, Key, PushNo, ReplicaEpoch, ReplicaId, ScopeId, TableNo, Tick,
@@ -68,6 +68,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        api: TableApi::default(),
         lease: None,
     };
     let refers = |name: &str, column: u32, to: TableNo, on_delete: OnDelete| {

@@ -1,6 +1,6 @@
 //! Tables as small as a conflict can be.
 
-use sync_core::catalog::{Column, ScopeRule, Stamps, Table, Travel};
+use sync_core::catalog::{Column, ScopeRule, Stamps, Table, TableApi, Travel};
 use sync_core::id::{ColumnNo, TableNo};
 use sync_core::policy::Policy;
 use sync_core::value::ColumnType;
@@ -60,6 +60,7 @@ pub(crate) fn table_of<const N: usize>(columns: [(&str, ColumnType, Policy); N])
         keep_hours: None,
         generation: 0,
         scope_name: String::new(),
+        api: TableApi::default(),
         lease: None,
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, Unique};
+use sync_core::catalog::{Catalog, Column, Index, Reference, ScopeRule, Stamps, Table, TableApi, Unique};
 use sync_core::id::{CatalogVersion, ColumnNo};
 
-use super::choose::{Chosen, FoundScope};
+use super::choose::{Chosen, FoundScope, Names};
 use super::numbers::{Numbers, TableNumbers};
 use super::{FoundTable, Schema};
 use crate::settings::Settings;
@@ -65,8 +65,22 @@ fn table(schema: &Schema, choice: &Chosen, numbers: &Numbers, settings: &Setting
         generation: 0,
         scope_name: own.scope_name.clone(),
         lease: settings.table(&found.schema, &found.name).and_then(|table| table.lease.as_ref()).map(|lease| *lease.get_ref()),
+        api: api(choice, &columns),
         columns,
     })
+}
+
+fn api(choice: &Chosen, columns: &[Column]) -> TableApi {
+    let no = |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.no);
+    let Names { list, names, filters } = &choice.names;
+    TableApi {
+        list: list.clone(),
+        names: names.iter().filter_map(|(column, json)| Some((no(column)?, json.clone()))).collect(),
+        filters: filters
+            .iter()
+            .filter_map(|(name, (column, operator))| Some((name.clone(), (no(column)?, operator.clone()))))
+            .collect(),
+    }
 }
 
 /// The references to synced tables, foreign keys first; and where each of the found ones stands among them.

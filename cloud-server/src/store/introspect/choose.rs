@@ -1,6 +1,7 @@
 //! Which tables are synced, how their rows find their scope, which way they travel, and where their versioning stands. Pure; says why
 //! for every table.
 
+mod api;
 mod kinds;
 mod names;
 mod plan;
@@ -18,6 +19,7 @@ use super::policies::{Policies, policies};
 use super::{FoundTable, Schema};
 use crate::settings::{self, Named, Settings, SettingsError, TableSettings, is_reserved_path};
 
+pub(crate) use self::api::Names;
 pub use self::kinds::Kinds;
 pub(crate) use self::kinds::stands_for;
 pub use self::plan::{LeftOutColumn, Nowhere, Plan, PlanEntry, Travels};
@@ -36,6 +38,7 @@ pub(crate) struct Chosen {
     pub(crate) soft_delete: Option<String>,
     pub(crate) path: String,
     pub(crate) policies: Policies,
+    pub(crate) names: Names,
     pub(crate) travel: Travel,
     pub(crate) keep_hours: Option<u32>,
 }
@@ -84,6 +87,7 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
         let stamps = stamps::stamps(table, settings, own, notes)?;
         let soft_delete = stamps::soft_delete(table, settings, own, notes)?;
         let policies = policies(table, settings, own, &stamps, notes)?;
+        let names = api::names(table, settings, own, &stamps)?;
         let path =
             own.and_then(|own| own.path.as_ref()).map_or_else(|| default_path(table, settings, &paths), |path| path.get_ref().clone());
         paths.insert(path.clone());
@@ -92,7 +96,7 @@ pub(crate) fn choose(schema: &mut Schema, settings: &Settings) -> Result<(Vec<Ch
             plan.tables.push(entry);
         }
         let keep_hours = own.and_then(TableSettings::keep_hours);
-        chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies, travel, keep_hours });
+        chosen.push(Chosen { at, scope, stamps, soft_delete, path, policies, names, travel, keep_hours });
     }
     if plan.tables.iter().all(|entry| !entry.synced) {
         plan.warnings.push("no table travels: name the root in rejoin.toml, root = \"TABLE\"".to_owned());

@@ -170,6 +170,34 @@ fn tables_of_one_name_and_paths_of_the_engine_get_paths_of_their_own() {
     assert_eq!(paths, ["a", "crm.a", "public.sync"]);
 }
 
+#[test]
+fn what_the_api_calls_otherwise_must_be_there_and_mean_one_thing() {
+    let schema = schema(vec![table(1, "a", &["id:uuid", "kind:text", "made_at:timestamptz", "version:integer"])]);
+    let head = "root = 'a'\n[api]\ncase = 'camel'\n[stamps]\nversion = 'version'\n[tables.a]\n";
+    let said = "list = 'as'\nnames = { kind = 'Kind' }\nfilters = { sort_of = 'kind', from = 'made_at[gte]' }";
+    let (chosen, _) = choose(&mut schema.clone(), &Settings::parse(&format!("{head}{said}")).unwrap()).unwrap();
+    let Names { list, names, filters } = chosen[0].names.clone();
+    assert_eq!((list.as_deref(), names["kind"].as_str()), (Some("as"), "Kind"));
+    assert_eq!(filters["from"], ("made_at".to_owned(), "gte".to_owned()));
+    assert_eq!(filters["sort_of"], ("kind".to_owned(), "eq".to_owned()));
+    for (said, why) in [
+        ("names = { lost = 'x' }", "tables.a.names: there is no synced column lost"),
+        ("names = { version = 'x' }", "tables.a.names: there is no synced column version"),
+        ("names = { kind = 'madeAt' }", "tables.a.names: \"madeAt\" is what the column made_at is called"),
+        ("names = { kind = 'made_at' }", "is what the column made_at is called"),
+        ("names = { kind = 'version' }", "is the name of a versioning column"),
+        ("names = { kind = 'a.b' }", "is no name"),
+        ("filters = { from = 'lost[gte]' }", "tables.a.filters: there is no synced column lost"),
+        ("filters = { from = 'made_at[since]' }", "tables.a.filters: there is no operator since"),
+        ("filters = { sort = 'kind' }", "\"sort\" is a parameter of every list"),
+        ("filters = { madeAt = 'kind' }", "\"madeAt\" is what the column made_at is called"),
+        ("list = ''", "tables.a.list: names nothing"),
+    ] {
+        let error = refused(&schema, &format!("{head}{said}"));
+        assert!(error.starts_with("rejoin.toml, line 7: ") && error.contains(why), "{said}: {error}");
+    }
+}
+
 /// Reports hang from venues, halls and people by ways that may be NULL, and from one another.
 fn reports() -> Schema {
     let mut tables = shop().tables;

@@ -37,7 +37,7 @@ fn refusal(catalog: &Catalog, table: &Table, tried: Tried, said: &DbError) -> Op
         }
         &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION => Some(bad_reference(catalog, at, said)),
         &SqlState::NOT_NULL_VIOLATION => {
-            let field = catalog.api.case.apply(said.column().unwrap_or_default());
+            let field = catalog.field_named(at, said.column().unwrap_or_default());
             let detail = format!("{field} is required");
             Some(BackendError::Invalid(vec![FieldError { field, code: "required", detail }]))
         }

@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
         if !self.table.key.contains(&no) && self.table.soft_delete != Some(no) {
             return Ok(());
         }
-        let field = self.catalog.api.case.apply(&column.name);
+        let field = self.catalog.field(self.table, column);
         let detail = format!("{field} cannot be changed by an update");
         Err(BackendError::Invalid(vec![FieldError { field, code: "read_only", detail }]))
     }

@@ -126,7 +126,7 @@ fn field(catalog: &Catalog, table: &Table, column: &Column, sides: Three<&Json>,
     let large = [sides.cloud, sides.local].into_iter().flatten().any(is_too_large);
     Field {
         name: column.name.clone(),
-        field: catalog.api.case.apply(&column.name),
+        field: catalog.field(table, column),
         ty: Some(type_name(&column.ty)),
         options: if let ColumnType::Enum(labels) = &column.ty { Some(labels.clone()) } else { None },
         not_null: column.not_null,

@@ -37,7 +37,7 @@ pub(crate) fn in_the_stores_names(filter: ConflictFilter, catalog: &Catalog) -> 
     let table = filter.table.as_deref().and_then(|name| catalog.by_name(name));
     let column = filter.column.map(|name| {
         let tables = catalog.tables.iter().filter(|other| table.is_none_or(|table| table.no == other.no));
-        let named = |other: &Table| column_named(catalog, other, &name).map(|column| column.name.clone());
+        let named = |other: &Table| catalog.column_called(other, &name).map(|column| column.name.clone());
         tables.filter(|table| !table.engine).find_map(named).unwrap_or(name)
     });
     ConflictFilter { table: table.map(|table| table.name.clone()).or(filter.table), column, ..filter }
@@ -63,8 +63,3 @@ pub(in crate::api) async fn unknown(state: &ApiState, filter: &ConflictFilter) -
     Ok(unknown)
 }
 
-/// The column of this name, or with this name in the API.
-pub(crate) fn column_named<'a>(catalog: &Catalog, table: &'a Table, name: &str) -> Option<&'a sync_core::catalog::Column> {
-    let case = catalog.api.case;
-    table.column_named(name).or_else(|| table.columns.iter().find(|column| case.apply(&column.name) == name))
-}

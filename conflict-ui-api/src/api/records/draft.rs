@@ -56,6 +56,6 @@ fn soft_delete(catalog: &Catalog, table: &Table, draft: &mut Draft) -> Vec<Fault
 }
 
 fn read_only(catalog: &Catalog, table: &Table, no: ColumnNo, why: &str) -> Fault {
-    let field = table.column(no).map(|column| catalog.api.case.apply(&column.name)).unwrap_or_default();
+    let field = table.column(no).map(|column| catalog.field(table, column)).unwrap_or_default();
     Fault::field(&field, "read_only", why)
 }

@@ -4,12 +4,12 @@ use sync_core::catalog::{Catalog, Column, Table};
 use sync_core::limits::FILTER_VALUES_MAX;
 use sync_core::value::{ColumnType, Value};
 
-use super::query::{PARAMETERS, column_of};
+use super::query::PARAMETERS;
 use crate::backend::{Comparison, Filter, Test};
 use crate::problem::Fault;
 
 /// The operators there are.
-pub(crate) const OPERATORS: [&str; 7] = ["eq", "ne", "gt", "gte", "lt", "lte", "null"];
+pub const OPERATORS: [&str; 7] = ["eq", "ne", "gt", "gte", "lt", "lte", "null"];
 
 /// Adds the filter that a parameter says to those that the parameters before it said.
 ///
@@ -20,9 +20,14 @@ pub(super) fn add(catalog: &Catalog, table: &Table, filters: &mut Vec<Filter>, p
         Some((name, operator)) => (name, operator),
         None => (parameter, "eq"),
     };
-    let Some(column) = column_of(catalog, table, name) else {
-        let names: Vec<_> = table.columns.iter().map(|column| catalog.api.case.apply(&column.name)).collect();
-        let detail = format!("{} has no column {name}; it has {}; there are also {}", table.path, names.join(", "), PARAMETERS.join(", "));
+    let (column, operator) = match table.api.filters.get(name) {
+        Some((no, told)) if told == "eq" => (table.column(*no), operator),
+        Some((no, told)) if parameter == name => (table.column(*no), told.as_str()),
+        _ => (catalog.column_called(table, name), operator),
+    };
+    let Some(column) = column else {
+        let names = catalog.fields(table).into_iter().chain(table.api.filters.keys().cloned()).collect::<Vec<_>>().join(", ");
+        let detail = format!("{} has no column {name}; it has {names}; there are also {}", table.path, PARAMETERS.join(", "));
         return Err(Fault::parameter(parameter, "unknown", detail));
     };
     let test = test(column, operator, text).map_err(|(code, detail)| Fault::parameter(parameter, code, format!("{name}: {detail}")))?;

@@ -190,7 +190,7 @@ fn find<'c>(catalog: &'c Catalog, table: &'c Table, name: &str) -> Option<Found<
 }
 
 fn parent_name(table: &Table, reference: &Reference) -> Option<String> {
-    let column = &table.column(*reference.columns.first()?)?.name;
+    let column = &table.naming_column(reference)?.name;
     let stem = column.strip_suffix("_id").or_else(|| column.strip_suffix("Id")).filter(|stem| !stem.is_empty());
     Some(stem.unwrap_or(column).to_owned())
 }

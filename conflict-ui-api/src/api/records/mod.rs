@@ -15,7 +15,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+pub use self::filter::OPERATORS;
 use self::include::{Include, Including};
+pub use self::query::PARAMETERS;
 use self::query::Pairs;
 use self::shape::{Fields, fields_json, record_json};
 use super::body::Object;

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::{OriginalUri, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use sync_core::catalog::{Catalog, JsonCase, Reference, Table};
+use sync_core::catalog::{Catalog, Column, Reference, Table};
 use sync_core::id::ColumnNo;
 use sync_core::value::Value;
 
@@ -98,23 +98,24 @@ fn reference_of<'a>(children: &'a InTable, parent: &Table, via: Option<&str>) ->
     })
 }
 
-/// The reference by which `child` names `parent`; the names of all there are where `via` does not say which. One is named by its first column, and
-/// by its kind where a column refers to the same table by several: `entity_id:asset`.
+/// The reference by which `child` names `parent`; the names of all there are where `via` does not say which. One is named by [its column](Table::naming_column),
+/// and by its kind where a column refers to the same table by several: `entity_id:asset`.
 pub(super) fn chosen<'a>(catalog: &Catalog, child: &'a Table, parent: &Table, via: Option<&str>) -> Result<&'a Reference, Vec<String>> {
-    let case = catalog.api.case;
     let all: Vec<&Reference> = child.references.iter().filter(|reference| reference.table == parent.no).collect();
-    let name = |reference: &Reference, case: JsonCase| {
-        let column = reference.columns.first().and_then(|no| child.column(*no)).map(|column| case.apply(&column.name)).unwrap_or_default();
-        let several = all.iter().filter(|other| other.columns.first() == reference.columns.first()).count() > 1;
+    let name = |reference: &Reference, name_of: &dyn Fn(&Column) -> String| {
+        let naming = child.naming_column(reference);
+        let several = all.iter().filter(|other| child.naming_column(other) == naming).count() > 1;
+        let column = naming.map(name_of).unwrap_or_default();
         match reference.when.as_ref().filter(|_| several) {
             Some((_, kind)) => format!("{column}:{}", kind.to_text()),
             None => column,
         }
     };
+    let (own, field) = (|column: &Column| column.name.clone(), |column: &Column| catalog.field(child, column));
     let found = match (via, all.as_slice()) {
         (None, [only]) => Some(*only),
         (None, _) => None,
-        (Some(via), all) => all.iter().copied().find(|reference| name(reference, JsonCase::AsIs) == via || name(reference, case) == via),
+        (Some(via), all) => all.iter().copied().find(|reference| name(reference, &own) == via || name(reference, &field) == via),
     };
-    found.ok_or_else(|| all.iter().map(|reference| name(reference, case)).collect())
+    found.ok_or_else(|| all.iter().map(|reference| name(reference, &field)).collect())
 }

@@ -49,8 +49,7 @@ fn form(of: &InTable, rows: Vec<Value>, next: Option<&str>, total: Option<u64>) 
     match of.catalog.api.list {
         ListForm::Bare => Value::Array(rows),
         ListForm::Named => {
-            let name = of.catalog.api.case.apply(&of.table().path);
-            Value::Object(Map::from_iter([(name, Value::Array(rows))]))
+            Value::Object(Map::from_iter([(of.catalog.list_name(of.table()), Value::Array(rows))]))
         }
         ListForm::Page => {
             let mut page = json!({ "data": rows, "has_more": next.is_some(), "next_cursor": next });

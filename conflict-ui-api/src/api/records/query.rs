@@ -1,6 +1,6 @@
 //! The query of a list: filters, order, place and size of the page. What is not understood is an error, never ignored.
 
-use sync_core::catalog::{Catalog, Column, ListForm, Table};
+use sync_core::catalog::{Catalog, ListForm, Table};
 use sync_core::limits::{LIST_ROWS_DEFAULT, LIST_ROWS_MAX};
 
 use super::include::Include;
@@ -10,7 +10,7 @@ use crate::backend::{Filter, ListQuery, Sort, SortKey};
 use crate::problem::{Answer, Fault, Problem};
 
 /// The parameters that are not filters. A column of such a name is filtered by `name[eq]`.
-pub(crate) const PARAMETERS: [&str; 9] = ["sort", "limit", "cursor", "deleted", "place", "via", "include", "fields", "total"];
+pub const PARAMETERS: [&str; 9] = ["sort", "limit", "cursor", "deleted", "place", "via", "include", "fields", "total"];
 
 /// The pairs of a query string, decoded.
 pub type Pairs = Vec<(String, String)>;
@@ -126,12 +126,6 @@ fn truth(name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
     value == "true"
 }
 
-/// The column of this JSON or column name.
-#[must_use]
-pub fn column_of<'a>(catalog: &Catalog, table: &'a Table, name: &str) -> Option<&'a Column> {
-    table.columns.iter().find(|column| column.name == name || catalog.api.case.apply(&column.name) == name)
-}
-
 /// `-updatedAt,name` with the key behind it, so that the order is total.
 fn order(catalog: &Catalog, table: &Table, text: &str) -> Result<Vec<Sort>, Fault> {
     let fault = |code, detail| Fault::parameter("sort", code, detail);
@@ -155,7 +149,7 @@ fn order(catalog: &Catalog, table: &Table, text: &str) -> Result<Vec<Sort>, Faul
 
 fn sort_key(catalog: &Catalog, table: &Table, name: &str) -> Result<SortKey, String> {
     let named = |stamp: &str| stamp == name || catalog.api.case.apply(stamp) == name;
-    match column_of(catalog, table, name) {
+    match catalog.column_called(table, name) {
         Some(column) if filter::is_ordered(&column.ty) => Ok(SortKey::Column(column.no)),
         Some(column) => Err(format!("a list cannot be ordered by {name}: it holds {}", column.ty.describe())),
         None if named(&table.stamps.version) => Ok(SortKey::Version),

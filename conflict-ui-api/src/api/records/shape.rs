@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json, json};
 use sync_core::catalog::{Catalog, Table};
 
-use super::query::column_of;
 use crate::backend::Record;
 use crate::problem::{Answer, Fault, Problem};
 
@@ -23,7 +22,7 @@ impl Fields {
         let case = catalog.api.case;
         let stamps = table.stamps.names().map(|name| (name, case.apply(name)));
         let json_name = |name: &str| {
-            let column = column_of(catalog, table, name).map(|column| case.apply(&column.name));
+            let column = catalog.column_called(table, name).map(|column| catalog.field(table, column));
             column.or_else(|| stamps.iter().find(|(stamp, json)| *stamp == name || json == name).map(|(_, json)| json.clone()))
         };
         let (mut named, mut faults) = (BTreeSet::new(), Vec::new());
@@ -51,9 +50,9 @@ pub fn record_json(catalog: &Catalog, table: &Table, record: &Record, place: boo
 #[must_use]
 pub fn fields_json(catalog: &Catalog, table: &Table, record: &Record, fields: &Fields, place: bool) -> Json {
     let case = catalog.api.case;
-    let columns = table.columns.iter().map(|column| case.apply(&column.name));
-    let values = columns.zip(table.columns.iter().zip(&record.row)).filter(|(name, _)| fields.shows(name));
-    let mut json: Map<_, _> = values.map(|(name, (column, value))| (name, column.ty.to_json(value))).collect();
+    let columns = table.columns.iter().zip(&record.row);
+    let members = columns.map(|(column, value)| (catalog.field(table, column), column.ty.to_json(value)));
+    let mut json: Map<_, _> = members.filter(|(name, _)| fields.shows(name)).collect();
     let (names, stamp) = (&table.stamps, &record.stamp);
     let stamps = [
         (&names.version, json!(stamp.version)),

@@ -62,7 +62,7 @@ impl Names {
         let mut names = HashMap::new();
         for table in &catalog.tables {
             for column in &table.columns {
-                names.insert((table.no, column.no), catalog.api.case.apply(&column.name));
+                names.insert((table.no, column.no), catalog.field(table, column));
             }
         }
         let mut statement = connection.prepare_cached("SELECT table_no, column_no, body FROM rejoin_hidden")?;

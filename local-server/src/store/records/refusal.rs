@@ -27,7 +27,7 @@ pub(super) fn explain(catalog: &Catalog, table: &Table, error: rusqlite::Error) 
         }
         ffi::SQLITE_CONSTRAINT_NOTNULL => {
             let column = message.rsplit('.').next().unwrap_or_default();
-            let field = catalog.api.case.apply(column);
+            let field = catalog.field_named(table, column);
             BackendError::Invalid(vec![FieldError { detail: format!("{field} is required"), field, code: "required" }])
         }
         code if code & 0xff == ffi::SQLITE_CONSTRAINT => {

@@ -96,7 +96,7 @@ impl Writer<'_> {
         }
         let read_only = |at: &&usize| table.key.contains(&table.columns[**at].no) || table.soft_delete == Some(table.columns[**at].no);
         if let Some(at) = changed.iter().find(read_only) {
-            let field = self.catalog.api.case.apply(&table.columns[*at].name);
+            let field = self.catalog.field(table, &table.columns[*at]);
             let detail = format!("{field} cannot be changed by an update");
             return Err(BackendError::Invalid(vec![FieldError { field, code: "read_only", detail }]));
         }
@@ -225,7 +225,7 @@ impl Writer<'_> {
         match table.columns.iter().zip(row).find(|(_, value)| size(value) > VALUE_BYTES_MAX) {
             None => Ok(()),
             Some((column, _)) => {
-                let field = self.catalog.api.case.apply(&column.name);
+                let field = self.catalog.field(table, column);
                 let detail = format!("{field} holds at most {VALUE_BYTES_MAX} bytes");
                 Err(BackendError::Invalid(vec![FieldError { field, code: "too_long", detail }]))
             }
