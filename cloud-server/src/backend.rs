@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{
-    Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, PolicyTrial, Principal, Record, Result, SyncControl, SyncStatus, Token,
-    User, Write,
+    Accounts, Action, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
+    ConflictQuery, Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, PolicyTrial, Principal, Record, Result, SyncControl,
+    SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
@@ -96,6 +96,10 @@ impl Backend for Core {
 
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
         fitting!(self, |catalog| records::write(&self.db, &catalog, by, table, write))
+    }
+
+    async fn act(&self, by: &Principal, action: Arc<dyn Action>) -> Result<Vec<Record>> {
+        fitting!(self, |catalog| records::act(&self.db, &catalog, by, action.as_ref()))
     }
 
     async fn import(&self, by: &Principal, rows: &[(TableNo, Draft)]) -> Result<Imported> {

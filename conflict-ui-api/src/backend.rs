@@ -1,6 +1,7 @@
 //! The port between HTTP and a server's store. Each method is one use case and one transaction; every argument and result is a
 //! sync-core or API type; drivers' errors stop behind it. Both servers implement it, one conformance suite runs against both.
 
+mod action;
 mod conflicts;
 mod edits;
 mod events;
@@ -20,6 +21,7 @@ use sync_core::wire::message::{ResolveCommand, Run};
 use sync_core::write::Draft;
 use tokio::sync::broadcast;
 
+pub use action::Action;
 pub use conflicts::{
     Besides, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery, ConflictSort, DecisionState,
     Dependent, HistoryEntry, SiteDecision,
@@ -66,6 +68,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One write by a person or program: load, decide, write, in one transaction.
     async fn write(&self, by: &Principal, table: TableNo, write: &Write) -> Result<Record>;
+
+    /// Several writes by a person or program, all or none, in one transaction: their records, in order.
+    async fn act(&self, by: &Principal, action: Arc<dyn Action>) -> Result<Vec<Record>>;
 
     /// Writes the rows of a data set in one transaction, all or none, in the order given (parents before children). A row whose given
     /// columns have these values already is not written, so that a second import changes nothing.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 use conflict_ui_api::backend::{
-    Accounts, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup, ConflictQuery,
-    Digests, EditCounts, EditQuery, Event, Imported, ListQuery, LocalEdit, LogQuery, Principal, Record, Result, SyncControl, SyncStatus,
-    Token, User, Write,
+    Accounts, Action, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
+    ConflictQuery, Digests, EditCounts, EditQuery, Event, Imported, ListQuery, LocalEdit, LogQuery, Principal, Record, Result, SyncControl,
+    SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
@@ -107,6 +107,16 @@ impl Backend for SiteBackend {
             .write(move |connection| {
                 install::check_current(connection, &catalog)?;
                 records::write(connection, &catalog, &by, table, &write)
+            })
+            .await
+    }
+
+    async fn act(&self, by: &Principal, action: Arc<dyn Action>) -> Result<Vec<Record>> {
+        let (catalog, by) = (self.catalog()?, by.clone());
+        self.db
+            .write(move |connection| {
+                install::check_current(connection, &catalog)?;
+                records::act(connection, &catalog, &by, action.as_ref())
             })
             .await
     }

@@ -28,6 +28,7 @@ mod client;
 mod suite;
 
 pub mod accounts;
+pub mod actions;
 pub mod catalogs;
 pub mod declared;
 pub mod filters;

@@ -42,6 +42,8 @@ macro_rules! conformance_suite {
             types::every_type_goes_in_and_comes_out_canonical,
             types::every_type_can_be_filtered_by_its_own_value,
             types::values_of_another_type_are_refused,
+            actions::what_is_read_for_an_action_decides_it,
+            actions::of_two_actions_at_once_the_second_sees_what_the_first_wrote,
             imports::an_import_writes_what_differs_and_nothing_twice,
             imports::an_import_that_cannot_be_written_changes_nothing,
             accounts::users_sign_in_change_passwords_and_lose_their_rights,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{
-    Accounts, Backend, Besides, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
+    Accounts, Action, Backend, Besides, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
     ConflictQuery, EditCounts, EditQuery, EditState, Event, HistoryEntry, ListQuery, LocalEdit, LogQuery, Place, PolicyTrial, Principal,
     Record, Result, Role, SyncControl, SyncStatus, Token, User, Write,
 };
@@ -265,6 +265,14 @@ impl Backend for Scripted {
     async fn write(&self, _: &Principal, table: TableNo, _: &Write) -> Result<Record> {
         self.script()?;
         Ok(self.record(table, 1))
+    }
+
+    async fn act(&self, by: &Principal, action: Arc<dyn Action>) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (table, write) in action.decide(&[], &[])? {
+            records.push(self.write(by, table, &write).await?);
+        }
+        Ok(records)
     }
 
     async fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<Conflict>> {

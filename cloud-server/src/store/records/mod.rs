@@ -1,5 +1,6 @@
 //! The records behind the API: lists, single records, and writes with their cascades.
 
+mod act;
 mod closure;
 mod import;
 mod list;
@@ -9,7 +10,7 @@ mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{Imported, ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Action, Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Table};
@@ -80,6 +81,27 @@ pub async fn write(db: &Database, catalog: &Catalog, by: &Principal, table: Tabl
         let down = matches!(write, Write::Delete { .. } | Write::Restore { .. });
         guard::hold(&transaction, catalog, &guard::touched(catalog, [table.no], down)).await?;
         let done = write::Writer { catalog, table, by, transaction }.run(write).await;
+        drop(client);
+        if !again(&mut retry, &done).await {
+            return done;
+        }
+    }
+}
+
+/// Several writes, decided over what is read for them, in one transaction.
+///
+/// # Errors
+/// As [`write()`], of the first one that cannot be done; what the action itself refuses. Nothing is written then.
+pub async fn act(db: &Database, catalog: &Catalog, by: &Principal, action: &dyn Action) -> Result<Vec<Record>, BackendError> {
+    for no in action.tables() {
+        user_table(catalog, no)?;
+    }
+    let mut retry = Retry::new();
+    loop {
+        let mut client = db.client().await?;
+        let transaction = WriteTx::begin(&mut client, Author::user(&by.name)).await?;
+        guard::hold(&transaction, catalog, &guard::touched(catalog, action.tables(), true)).await?;
+        let done = act::run(catalog, by, transaction, action).await;
         drop(client);
         if !again(&mut retry, &done).await {
             return done;

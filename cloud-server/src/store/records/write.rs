@@ -18,7 +18,7 @@ use crate::store::scope;
 use crate::store::tx::WriteTx;
 
 /// Row locks. Whoever holds a head waits for no row: the other one may be waiting for the head.
-const FOR_UPDATE: &str = " FOR NO KEY UPDATE OF t NOWAIT";
+pub(super) const FOR_UPDATE: &str = " FOR NO KEY UPDATE OF t NOWAIT";
 const FOR_DELETE: &str = " FOR UPDATE OF t NOWAIT";
 
 /// One write on its way.
@@ -32,19 +32,29 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Does the write and commits.
     pub(super) async fn run(mut self, write: &Write) -> Result<Record, BackendError> {
-        let tried = if matches!(write, Write::Delete { .. }) { Tried::Delete } else { Tried::Write };
-        let record = match write {
-            Write::Create(draft) => self.create(draft).await?,
-            Write::Update { key, draft, if_match } => self.update(key, draft, if_match.as_deref()).await?,
-            Write::Delete { key, if_match } => self.delete(key, if_match.as_deref()).await?,
-            Write::Restore { key } => self.restore(key).await?,
-        };
+        let record = self.apply(write).await?;
+        self.commit(write).await?;
+        Ok(record)
+    }
+
+    /// Does the write.
+    pub(super) async fn apply(&mut self, write: &Write) -> Result<Record, BackendError> {
+        match write {
+            Write::Create(draft) => self.create(draft).await,
+            Write::Update { key, draft, if_match } => self.update(key, draft, if_match.as_deref()).await,
+            Write::Delete { key, if_match } => self.delete(key, if_match.as_deref()).await,
+            Write::Restore { key } => self.restore(key).await,
+        }
+    }
+
+    /// Commits, with `write` as the last one. Deferred constraints speak before, while it is still known what was tried.
+    pub(super) async fn commit(self, write: &Write) -> Result<(), BackendError> {
         let Self { catalog, table, transaction, .. } = self;
-        // Deferred constraints speak now, while it is still known what was tried.
+        let tried = if matches!(write, Write::Delete { .. }) { Tried::Delete } else { Tried::Write };
         let checked = transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
         checked.map_err(|error| explain(catalog, table, tried, error))?;
         transaction.commit().await?;
-        Ok(record)
+        Ok(())
     }
 
     async fn create(&mut self, draft: &Draft) -> Result<Record, BackendError> {

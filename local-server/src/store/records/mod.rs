@@ -8,7 +8,7 @@ mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{Imported, ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Action, Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use sync_core::catalog::{Catalog, Table};
@@ -75,6 +75,19 @@ pub fn get(connection: &Connection, catalog: &Catalog, table: TableNo, key: &Key
 pub fn write(connection: &Connection, catalog: &Catalog, by: &Principal, table: TableNo, write: &Write) -> Result<Record> {
     let table = user_table(catalog, table)?;
     write::Writer { connection, catalog, by, now: timestamp_text(Utc::now()) }.run(table, write)
+}
+
+/// Several writes, decided over what is read for them, inside a transaction of [`Database::write`](crate::store::Database::write), where nobody
+/// else writes.
+///
+/// # Errors
+/// As [`write`](fn@write), of the first one that cannot be done; what the action itself refuses. Nothing is written then.
+pub fn act(connection: &Connection, catalog: &Catalog, by: &Principal, action: &dyn Action) -> Result<Vec<Record>> {
+    let locked = action.locks().iter().map(|(no, key)| get(connection, catalog, *no, key)).collect::<Result<Vec<_>>>()?;
+    let listed = action.lists(&locked).iter().map(|query| list(connection, catalog, query)).collect::<Result<Vec<_>>>()?;
+    let writer = write::Writer { connection, catalog, by, now: timestamp_text(Utc::now()) };
+    let writes = action.decide(&locked, &listed)?;
+    writes.iter().map(|(no, write)| writer.run(user_table(catalog, *no)?, write)).collect()
 }
 
 /// A whole data set, inside a transaction of [`Database::write`](crate::store::Database::write).
