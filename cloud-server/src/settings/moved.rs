@@ -357,7 +357,8 @@ mod tests {
         };
         assert_eq!((pairs(&item.names), pairs(&item.filters)), (vec!["sort=Kind".to_owned()], vec!["from=made[gte]".to_owned()]));
         let told: Vec<String> = moved.iter().map(|moved| format!("{moved}: {}", moved.remedy())).collect();
-        let line = "rejoin.toml, line 3: tables.item.filters: made_at is called made now: write filters = { from = 'made[gte]', of = 'lost' }";
+        let line =
+            "rejoin.toml, line 3: tables.item.filters: made_at is called made now: write filters = { from = 'made[gte]', of = 'lost' }";
         assert!(told.iter().any(|told| told.replace('"', "'") == line), "{told:#?}");
     }
 

@@ -1,8 +1,8 @@
 //! The two systems of the suite: their SQL for the cloud, and the catalogs that introspection makes of it, for a site.
 
 use sync_core::catalog::{
-    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi,
-    Travel, Unique,
+    ApiStyle, Catalog, Column, DefaultValue, Index, JsonCase, ListForm, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi, Travel,
+    Unique,
 };
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};

@@ -3,7 +3,9 @@
 use local_server::store::install::install;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use sync_core::catalog::{ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi, Travel, Unique};
+use sync_core::catalog::{
+    ApiStyle, Catalog, Column, DefaultValue, Index, OnDelete, Reference, ScopeRule, Stamps, Table, TableApi, Travel, Unique,
+};
 use sync_core::id::{CatalogVersion, ColumnNo, TableNo};
 use sync_core::value::{ColumnType, Value};
 

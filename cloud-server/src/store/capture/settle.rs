@@ -32,7 +32,13 @@ pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table
 
 /// Stamps the rows that came while capture was not itself, and leaves what was noted to [`settle`]: no catalog can be published now, and what has to
 /// be fed with one must not keep the table from being served.
-pub(crate) async fn stamp_missed(client: &mut Client, catalog: &Catalog, table: &Table, oid: u32, pace: &Pace<'_>) -> Result<(), CaptureError> {
+pub(crate) async fn stamp_missed(
+    client: &mut Client,
+    catalog: &Catalog,
+    table: &Table,
+    oid: u32,
+    pace: &Pace<'_>,
+) -> Result<(), CaptureError> {
     put_right(client, catalog, table, oid, pace).await.map(drop)
 }
 

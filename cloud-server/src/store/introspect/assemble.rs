@@ -76,10 +76,7 @@ fn api(choice: &Chosen, columns: &[Column]) -> TableApi {
     TableApi {
         list: list.clone(),
         names: names.iter().filter_map(|(column, json)| Some((no(column)?, json.clone()))).collect(),
-        filters: filters
-            .iter()
-            .filter_map(|(name, (column, operator))| Some((name.clone(), (no(column)?, operator.clone()))))
-            .collect(),
+        filters: filters.iter().filter_map(|(name, (column, operator))| Some((name.clone(), (no(column)?, operator.clone())))).collect(),
     }
 }
 

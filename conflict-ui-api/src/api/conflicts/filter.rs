@@ -62,4 +62,3 @@ pub(in crate::api) async fn unknown(state: &ApiState, filter: &ConflictFilter) -
     }
     Ok(unknown)
 }
-

@@ -48,9 +48,7 @@ pub(super) async fn answer(state: &ApiState, of: &InTable, mut listing: Listing,
 fn form(of: &InTable, rows: Vec<Value>, next: Option<&str>, total: Option<u64>) -> Value {
     match of.catalog.api.list {
         ListForm::Bare => Value::Array(rows),
-        ListForm::Named => {
-            Value::Object(Map::from_iter([(of.catalog.list_name(of.table()), Value::Array(rows))]))
-        }
+        ListForm::Named => Value::Object(Map::from_iter([(of.catalog.list_name(of.table()), Value::Array(rows))])),
         ListForm::Page => {
             let mut page = json!({ "data": rows, "has_more": next.is_some(), "next_cursor": next });
             if let Some(total) = total {
