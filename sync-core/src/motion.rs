@@ -1,5 +1,6 @@
 //! How the schema moved from one catalog to the next, with what follows at the cloud and at sites that still have the older one. Pure.
 
+mod labels;
 mod words;
 
 use std::collections::BTreeSet;
@@ -8,7 +9,10 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Column, DefaultValue, Reference, Table};
 use crate::id::{ColumnNo, TableNo};
-use crate::value::{Cast, ColumnType};
+use crate::value::Cast;
+
+pub use labels::Relabelled;
+use labels::labels_of;
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +76,12 @@ pub enum What {
     LabelRemoved {
         column: String,
         label: String,
+    },
+    /// Values that were there mean other ones now. `fed`: all do, since it is another type under the name.
+    Relabelled {
+        column: String,
+        labels: Vec<String>,
+        fed: bool,
     },
     KeyChanged {
         to: Vec<String>,
@@ -178,20 +188,12 @@ fn columns(then: &Column, now: &Column, rewritten: bool, say: &mut impl FnMut(Wh
     if then.name != now.name {
         say(What::ColumnRenamed { column: column(), to: now.name.clone() });
     }
-    match (&then.ty, &now.ty) {
-        (ColumnType::Enum(was), ColumnType::Enum(is)) if was != is => {
-            for label in is.iter().filter(|label| !was.contains(label)) {
-                say(What::LabelAdded { column: column(), label: label.clone() });
-            }
-            for label in was.iter().filter(|label| !is.contains(label)) {
-                say(What::LabelRemoved { column: column(), label: label.clone() });
-            }
-        }
-        _ if then.sql_type != now.sql_type => {
-            let (from, to, fits) = (then.sql_type.clone(), now.sql_type.clone(), Cast::between(then, now).loses_nothing());
-            say(What::TypeChanged { column: column(), from, to, fits, fed: rewritten || then.ty != now.ty });
-        }
-        _ => {}
+    // Whether a partitioned table was written anew is not known here: it counts as if it was not.
+    if let Some(moved) = Relabelled::between(then, now, rewritten, true) {
+        labels(then, now, moved, say);
+    } else if then.sql_type != now.sql_type {
+        let (from, to, fits) = (then.sql_type.clone(), now.sql_type.clone(), Cast::between(then, now).loses_nothing());
+        say(What::TypeChanged { column: column(), from, to, fits, fed: rewritten || then.ty != now.ty });
     }
     match (then.not_null, now.not_null) {
         (false, true) => say(What::NotNull { column: column() }),
@@ -200,6 +202,24 @@ fn columns(then: &Column, now: &Column, rewritten: bool, say: &mut impl FnMut(Wh
     }
     if then.default != now.default && then.sql_type == now.sql_type {
         say(What::DefaultChanged { column: column() });
+    }
+}
+
+fn labels(then: &Column, now: &Column, moved: Relabelled, say: &mut impl FnMut(What)) {
+    let column = || then.name.clone();
+    let (was, is) = (labels_of(&then.ty).unwrap_or_default(), labels_of(&now.ty).unwrap_or_default());
+    for label in is.iter().filter(|label| !was.contains(label)) {
+        say(What::LabelAdded { column: column(), label: label.clone() });
+    }
+    for label in was.iter().filter(|label| !is.contains(label)) {
+        say(What::LabelRemoved { column: column(), label: label.clone() });
+    }
+    match moved {
+        Relabelled::All => say(What::Relabelled { column: column(), labels: Vec::new(), fed: true }),
+        Relabelled::Some(labels) if labels.iter().any(|label| was.contains(label)) => {
+            say(What::Relabelled { column: column(), labels, fed: false });
+        }
+        Relabelled::Some(_) => {}
     }
 }
 
@@ -234,7 +254,7 @@ impl Change {
     #[must_use]
     pub fn feeds(&self) -> bool {
         match &self.what {
-            What::ColumnAdded { fed, .. } | What::TypeChanged { fed, .. } => *fed,
+            What::ColumnAdded { fed, .. } | What::TypeChanged { fed, .. } | What::Relabelled { fed, .. } => *fed,
             What::TableAdded | What::MadeAnew | What::KeyChanged { .. } | What::ScopeChanged => true,
             _ => false,
         }
@@ -330,5 +350,26 @@ mod tests {
         assert!(changes(&before, &before, &BTreeSet::from([TableNo(1)])).is_empty());
         let unwritten = changes(&before, &after, &BTreeSet::new());
         assert!(!unwritten.iter().any(|change| matches!(&change.what, What::TypeChanged { column, fed: true, .. } if column == "tag")));
+    }
+
+    #[test]
+    fn labels_of_enums_and_of_arrays_of_them_feed_the_rows_that_may_have_had_another() {
+        let column = |ty: serde_json::Value| json!([{"no": 1, "name": "mood", "ty": ty, "sql_type": "mood"}]);
+        let told = |was: serde_json::Value, is: serde_json::Value, rewritten: bool| -> Vec<String> {
+            let (before, after) = (catalog(&json!([table(1, "t", &column(was))])), catalog(&json!([table(1, "t", &column(is))])));
+            let rewritten = rewritten.then_some(TableNo(1)).into_iter().collect();
+            let shown = |change: &Change| format!("{}{}", change.title(), if change.feeds() { " [fed]" } else { "" });
+            changes(&before, &after, &rewritten).iter().map(shown).collect()
+        };
+        let of = |labels: &[&str]| json!({ "enum": labels });
+        let array = |labels: &[&str]| json!({ "array": { "enum": labels } });
+        assert_eq!(told(of(&["a", "b"]), of(&["a", "b"]), true), [] as [&str; 0]);
+        assert_eq!(told(of(&["a", "b"]), of(&["a", "c", "b"]), false), ["new value c of t.mood"]);
+        assert_eq!(told(of(&["a", "b"]), of(&["b", "a"]), false), ["values b, a of t.mood change places"]);
+        assert_eq!(told(array(&["a", "b"]), array(&["b", "a"]), false), ["values b, a of t.mood change places"]);
+        let gone = ["value b of t.mood is gone", "t.mood is of another type under the same name [fed]"];
+        assert_eq!(told(of(&["a", "b"]), of(&["a"]), false), gone);
+        assert_eq!(told(array(&["a", "b"]), array(&["a"]), true), gone);
+        assert_eq!(told(of(&["a", "b"]), of(&["b", "a"]), true), ["t.mood is of another type under the same name [fed]"]);
     }
 }

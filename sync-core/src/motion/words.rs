@@ -21,6 +21,8 @@ impl Change {
             What::DefaultChanged { column } => format!("another default on {table}.{column}"),
             What::LabelAdded { column, label } => format!("new value {label} of {table}.{column}"),
             What::LabelRemoved { column, label } => format!("value {label} of {table}.{column} is gone"),
+            What::Relabelled { column, fed: true, .. } => format!("{table}.{column} is of another type under the same name"),
+            What::Relabelled { column, labels, .. } => format!("values {} of {table}.{column} change places", labels.join(", ")),
             What::KeyChanged { to } => format!("the key of {table} becomes ({})", to.join(", ")),
             What::UniqueAdded { columns } => format!("UNIQUE on {table} ({})", columns.join(", ")),
             What::UniqueDropped { columns } => format!("no UNIQUE on {table} ({}) any more", columns.join(", ")),
@@ -52,6 +54,8 @@ impl Change {
             What::NotNull { .. } => "nothing is sent again",
             What::LabelAdded { .. } => "nothing is sent again: rows that have it are",
             What::LabelRemoved { .. } => "rows that have another one now are sent again; all, where the type is another one",
+            What::Relabelled { fed: true, .. } => "every row is sent again, once",
+            What::Relabelled { .. } => "rows that have one of them are sent again",
             What::KeyChanged { .. } => "every row is sent again under its new key",
             What::ScopeChanged => "rows move to other scopes: sites that do not hold those let them go",
             What::Nullable { .. }

@@ -1,6 +1,7 @@
 //! Which rows a new catalog feeds again: those of which a site cannot know what they hold now. DDL that rewrote nothing feeds nothing.
 
 use sync_core::catalog::{Catalog, Column, ScopeRule, Table, Travel};
+use sync_core::motion::Relabelled;
 use sync_core::value::ColumnType;
 use tokio_postgres::Transaction;
 
@@ -55,12 +56,14 @@ fn rows(motion: &Motion<'_>, table: &Table, others: &[String]) -> Rows {
         return Rows::Later(None);
     }
     let mut labels = Vec::new();
+    // A partitioned table has no file.
+    let filed = motion.found.is_some_and(|found| found.filenode.is_some());
     for column in &table.columns {
-        let Some((before, now)) = old.column(column.no).and_then(|old| labels_of(&old.ty).zip(labels_of(&column.ty))) else { continue };
-        let moved = match relabelled(before, now, motion) {
-            Relabelled::All => return Rows::Later(None),
-            Relabelled::Some(moved) if moved.is_empty() => continue,
-            Relabelled::Some(moved) => moved,
+        let relabelled = old.column(column.no).and_then(|old| Relabelled::between(old, column, motion.rewritten, filed));
+        let moved = match relabelled {
+            Some(Relabelled::All) => return Rows::Later(None),
+            Some(Relabelled::Some(moved)) if !moved.is_empty() => moved,
+            Some(Relabelled::Some(_)) | None => continue,
         };
         let list = moved.iter().map(|label| literal(label)).collect::<Vec<_>>().join(", ");
         let name = quote(&column.name);
@@ -84,42 +87,6 @@ fn shape(ty: &ColumnType) -> ColumnType {
         ColumnType::Enum(_) => ColumnType::Enum(Vec::new()),
         ColumnType::Array(element) => ColumnType::Array(Box::new(shape(element))),
         other => other.clone(),
-    }
-}
-
-fn labels_of(ty: &ColumnType) -> Option<&[String]> {
-    match ty {
-        ColumnType::Enum(labels) => Some(labels),
-        ColumnType::Array(element) => labels_of(element),
-        _ => None,
-    }
-}
-
-/// The labels under which rows may have had another one before.
-#[derive(Debug, PartialEq, Eq)]
-enum Relabelled<'t> {
-    Some(Vec<&'t str>),
-    All,
-}
-
-/// RENAME VALUE leaves a label where it stands, ADD VALUE puts one between the others, and no label of a type ever goes or moves. Anything else is
-/// another type under the name, to which rows came by whatever `USING` said.
-fn relabelled<'t>(before: &[String], now: &'t [String], motion: &Motion<'_>) -> Relabelled<'t> {
-    if before == now {
-        return Relabelled::Some(Vec::new());
-    }
-    let mut rest = now.iter();
-    let only_added = before.iter().all(|label| rest.any(|other| other == label));
-    // A partitioned table has no file.
-    let filed = motion.found.is_some_and(|found| found.filenode.is_some());
-    match (only_added, before.len() == now.len()) {
-        (true, _) if !(motion.rewritten && filed) => {
-            Relabelled::Some(now.iter().filter(|label| !before.contains(label)).map(String::as_str).collect())
-        }
-        (false, true) if !motion.rewritten => {
-            Relabelled::Some(before.iter().zip(now).filter(|(before, now)| before != now).map(|(_, now)| now.as_str()).collect())
-        }
-        _ => Relabelled::All,
     }
 }
 
