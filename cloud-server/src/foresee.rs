@@ -219,12 +219,12 @@ fn left_out(known: &Plan, now: &Plan) -> Vec<String> {
     let line = |entry: &PlanEntry| entry.otherwise.as_ref().map(|line| format!("; {} would include it", line.replace('\n', "  ")));
     let tables = new
         .map(|entry| format!("the new table {} stays at the cloud: it {}{}", entry.table, entry.reason, line(entry).unwrap_or_default()));
-    let columns = |plan: &Plan| -> BTreeSet<String> {
-        plan.tables.iter().flat_map(|entry| entry.left_out.iter().map(|column| column.column.clone())).collect()
+    let columns = |plan: &Plan| -> BTreeSet<(String, String)> {
+        plan.tables.iter().flat_map(|entry| entry.left_out.iter().map(|column| (entry.table.clone(), column.column.clone()))).collect()
     };
     let before = columns(known);
     let kept = now.tables.iter().flat_map(|entry| entry.left_out.iter().map(move |column| (entry, column)));
-    let columns = kept.filter(|(_, column)| !before.contains(&column.column)).map(|(entry, column)| {
+    let columns = kept.filter(|(entry, column)| !before.contains(&(entry.table.clone(), column.column.clone()))).map(|(entry, column)| {
         let line = column.otherwise.replace('\n', "  ");
         format!("the column {}.{} stays at the cloud: {}; {line} would include it", entry.table, column.column, column.reason)
     });
