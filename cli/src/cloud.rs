@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use cloud_server::app::FIRST_ADMIN;
 use cloud_server::config::TlsFiles;
-use cloud_server::store::error::StoreError;
-use cloud_server::store::prepare::PrepareError;
 use cloud_server::systems::{BuiltIn, VIDEO_PRODUCTION};
 use cloud_server::{Cloud, CloudConfig, CloudError};
 use serde_json::json;
@@ -115,9 +113,10 @@ fn announce(cloud: &Cloud, json: bool) -> Result {
 
 fn failure(error: CloudError) -> Failure {
     let exit = match &error {
-        CloudError::Settings(_) | CloudError::Prepare(PrepareError::Settings(_) | PrepareError::Unreached(..)) => Exit::Usage,
+        CloudError::Settings(_) => Exit::Usage,
+        CloudError::Prepare(error) => error.into(),
         CloudError::Url(_) | CloudError::Tls(_) => Exit::Config,
-        CloudError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
+        CloudError::Store(error) => error.into(),
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

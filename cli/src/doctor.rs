@@ -8,7 +8,7 @@ use cloud_server::store::doctor::{self, Finding, Severity};
 use cloud_server::store::pool::Database;
 use serde_json::json;
 
-use crate::attach::{open, store_failure};
+use crate::attach::{open, prepare_failure, store_failure};
 use crate::cloud::DatabaseArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::settings::Settings;
@@ -54,7 +54,7 @@ async fn look(args: &DoctorArgs, settings: &Settings, db: &Database, json: bool)
         error => Failure::new(Exit::Config, error.to_string()),
     })?;
     let held =
-        if args.mend { doctor::mend(db, &settings, system).await.map_err(|error| Failure::failed(error.to_string()))? } else { None };
+        if args.mend { doctor::mend(db, &settings, system).await.map_err(prepare_failure)? } else { None };
     let mut findings = doctor::examine(db, &settings).await.map_err(store_failure)?;
     if let Some(error) = held.filter(|_| findings.iter().all(|finding| finding.severity < Severity::Error)) {
         let what = format!("no new catalog can be made: {error}");

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use cloud_server::store::error::StoreError;
+use cloud_server::store::prepare::PrepareError;
+
 /// The exit codes, as `rejoin --help` and docs/ERRORS.md list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -25,6 +28,21 @@ pub(crate) enum Exit {
 /// The end of `--help`.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 wrong settings, 4 cannot reach the server, \
     5 conflict or outdated precondition, 6 a check found stored data wrong, 130 stopped by Ctrl-C";
+
+impl From<&StoreError> for Exit {
+    fn from(error: &StoreError) -> Self {
+        if matches!(error, StoreError::Unavailable(_)) { Self::Unreachable } else { Self::Failed }
+    }
+}
+
+impl From<&PrepareError> for Exit {
+    fn from(error: &PrepareError) -> Self {
+        match error {
+            PrepareError::Settings(_) | PrepareError::Unreached(..) => Self::Usage,
+            error => error.store().map_or(Self::Failed, Self::from),
+        }
+    }
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

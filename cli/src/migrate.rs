@@ -114,7 +114,7 @@ fn steps(steps: &[Step], json: bool) -> Result {
 
 fn failure(error: MigrateError) -> Failure {
     let exit = match &error {
-        MigrateError::Store(cloud_server::store::error::StoreError::Unavailable(_)) => Exit::Unreachable,
+        MigrateError::Store(error) => error.into(),
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

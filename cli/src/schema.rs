@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, Subcommand};
 use cloud_server::foresee::{ForeseeError, Foresight, Under, foresee};
 use cloud_server::settings::Settings as SchemaSettings;
-use cloud_server::store::error::StoreError;
-use cloud_server::store::prepare::PrepareError;
 
 use crate::cloud::{self, DatabaseArgs};
 use crate::exit::{Exit, Failure, Result};
@@ -88,8 +86,8 @@ fn print(foreseen: &Foresight) -> Result {
 fn failure(error: ForeseeError) -> Failure {
     let exit = match &error {
         ForeseeError::Url(_) => Exit::Config,
-        ForeseeError::Before(PrepareError::Settings(_) | PrepareError::Unreached(..)) => Exit::Usage,
-        ForeseeError::Store(StoreError::Unavailable(_)) => Exit::Unreachable,
+        ForeseeError::Before(error) => error.into(),
+        ForeseeError::Store(error) => error.into(),
         _ => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -78,7 +78,7 @@ async fn attach(args: &AttachArgs, db: &Database, file: &Path, told: &str, json:
     let plan = prepare::plan(db, &settings).await.map_err(|error| match error {
         // There is no file yet, and so no line of it.
         PrepareError::Settings(error) if new.is_some() => Failure::usage(format!("--root: {}", error.message.trim_start_matches("root: "))),
-        error => failure(error),
+        error => prepare_failure(error),
     })?;
     if !json {
         output::line(&plan::text(&plan, &db.place(), !std::io::stdout().is_terminal()))?;
@@ -99,7 +99,7 @@ async fn attach(args: &AttachArgs, db: &Database, file: &Path, told: &str, json:
     let pace = Pace { patience: ATTACH_PATIENCE, watch: &watch };
     let prepared = prepare::prepare_at(db, &settings, None, &pace).await;
     bars.end();
-    let catalog = prepared.map_err(failure)?;
+    let catalog = prepared.map_err(prepare_failure)?;
     if json {
         return report(&plan, file, true);
     }
@@ -176,16 +176,11 @@ fn load_failure(error: LoadError) -> Failure {
 }
 
 pub(crate) fn store_failure(error: StoreError) -> Failure {
-    let exit = if matches!(error, StoreError::Unavailable(_)) { Exit::Unreachable } else { Exit::Failed };
-    Failure::new(exit, error.to_string())
+    Failure::new(Exit::from(&error), error.to_string())
 }
 
-fn failure(error: PrepareError) -> Failure {
-    match error {
-        PrepareError::Store(error) => store_failure(error),
-        PrepareError::Settings(_) | PrepareError::Unreached(..) => Failure::usage(error.to_string()),
-        error => Failure::failed(error.to_string()),
-    }
+pub(crate) fn prepare_failure(error: PrepareError) -> Failure {
+    Failure::new(Exit::from(&error), error.to_string())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(super) async fn refresh(Extension(core): Extension<Arc<Core>>) -> Answer<Jso
         }
         Ok(catalog) => Ok(Json(json!({ "version": catalog.version, "tables": catalog.tables.len() }))),
         Err(PrepareError::Store(error)) => Err(BackendError::from(error).into()),
+        Err(error) if error.is_transient() => Err(BackendError::Unavailable(error.to_string()).into()),
         Err(error) => Err(Problem::new(Code::CheckFailed, format!("The catalog stays as it is: {error}."))),
     }
 }

@@ -76,7 +76,16 @@ pub enum PrepareError {
 impl PrepareError {
     /// Whether the store failed, so that the same may succeed without a change.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Capture(CaptureError::Store { .. }) | Self::Migrate(MigrateError::Store(_)))
+        self.store().is_some()
+    }
+
+    /// The store's failure, if that is why.
+    #[must_use]
+    pub fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) | Self::Capture(CaptureError::Store { error, .. }) | Self::Migrate(MigrateError::Store(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 
