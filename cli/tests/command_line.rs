@@ -132,7 +132,7 @@ fn a_rejoin_toml_that_is_wrong_is_bad_input_for_every_command_and_one_line() {
     for command in [&["attach"] as &[_], &["doctor"], &["schema", "plan", "next.sql"]] {
         let (code, stdout, stderr) = run(rejoin(folder.path()).args(command).args(nobody));
         assert_eq!((code, stderr.lines().count(), stdout.as_str()), (2, 1, ""), "{command:?}: {stderr}");
-        assert!(stderr.contains("rejoin.toml, line 3: unknown field `verzion`"), "{command:?}: {stderr}");
+        assert!(stderr.contains("wrong.toml, line 3: unknown field `verzion`"), "{command:?}: {stderr}");
     }
 }
 

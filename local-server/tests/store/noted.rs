@@ -7,7 +7,7 @@ use local_server::store::plan::Plan;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use sync_core::catalog::Catalog;
-use sync_core::id::{Key, TableNo};
+use sync_core::id::{ColumnNo, Key, TableNo};
 use sync_core::policy::{Policy, add};
 use sync_core::value::{ColumnType, Value};
 
@@ -183,6 +183,22 @@ fn a_policy_that_is_new_makes_unsent_edits_operations_and_one_that_is_gone_makes
     assert_eq!(times, 1, "the other policy stays");
 }
 
+#[test]
+fn of_a_row_that_was_removed_and_made_again_the_difference_is_one_addition() {
+    let site = Site::of(&stock(), CONFIRMED);
+    let shell = Shell { program: Program::Linked, recursive_triggers: false, foreign_keys: true };
+    for sql in [
+        "UPDATE OR REPLACE s SET id = 'k3' WHERE id = 'k1'",
+        "UPDATE s SET id = 'k4' WHERE id = 'k3'",
+        "INSERT INTO s (id, n) VALUES ('k3', 3)",
+    ] {
+        shell.run(&site.file, sql).unwrap();
+    }
+    let entry = load(&site.open(), "k3");
+    let added: Vec<&Value> = entry.row.additions.iter().filter(|one| one.addition.column == ColumnNo(2)).map(|one| &one.addition.amount).collect();
+    assert_eq!(added, [&Value::Int(3 - 30)]);
+}
+
 fn statement() -> impl Strategy<Value = String> {
     let clause = || prop::sample::select(CLAUSES.to_vec());
     let key = || prop::sample::select(vec!["'k1'", "'k2'", "'k3'", "'k4'"]);
@@ -216,10 +232,12 @@ fn step() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The triggers alone explain every number of a row that was not removed meanwhile.
+/// The triggers alone explain every number of a row that was not removed meanwhile. (A row that REPLACE removed, and that was inserted again, is
+/// another one under the same key: [`local_server::store::noted`] makes one addition of the difference when it is loaded.)
 fn hold(shell: Shell, steps: &[String]) -> Result<(), TestCaseError> {
     let site = Site::of(&stock(), CONFIRMED);
     let connection = site.open();
+    let last: i64 = connection.query_row("SELECT max(rejoin_row) FROM s", [], |row| row.get(0)).unwrap();
     for step in steps {
         drop(shell.run(&site.file, step));
     }
@@ -231,9 +249,9 @@ fn hold(shell: Shell, steps: &[String]) -> Result<(), TestCaseError> {
         amounts.entry((row.get(0).unwrap(), row.get(1).unwrap())).or_default().push((row.get(2).unwrap(), row.get(3).unwrap()));
     }
     let sql =
-        "SELECT l.rejoin_row, l.n, b.n, l.p, b.p, l.f, b.f FROM s l JOIN rejoin_base_1 b USING (rejoin_row) WHERE b.rejoin_kind = 'change'";
+        "SELECT l.rejoin_row, l.n, b.n, l.p, b.p, l.f, b.f FROM s l JOIN rejoin_base_1 b USING (rejoin_row) WHERE b.rejoin_kind = 'change' AND l.rejoin_row <= ?1";
     let mut statement = connection.prepare(sql).unwrap();
-    let mut rows = statement.query([]).unwrap();
+    let mut rows = statement.query([last]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         for (column, at) in [(2, 1), (3, 3), (4, 5)] {
             let (live, base): (rusqlite::types::Value, rusqlite::types::Value) = (row.get(at).unwrap(), row.get(at + 1).unwrap());
