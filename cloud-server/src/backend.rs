@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use conflict_ui_api::backend::{
     Accounts, Action, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
-    ConflictQuery, Digests, Event, HistoryEntry, Imported, ListQuery, LogQuery, PolicyTrial, Principal, Record, Result, SyncControl,
-    SyncStatus, Token, User, Write,
+    ConflictQuery, Digests, Event, Group, GroupQuery, HistoryEntry, Imported, ListQuery, LogQuery, PolicyTrial, Principal, Record, Result,
+    SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::Client;
@@ -88,6 +88,10 @@ impl Backend for Core {
 
     async fn count(&self, query: &ListQuery) -> Result<u64> {
         fitting!(self, |catalog| records::count(&self.db, &catalog, query))
+    }
+
+    async fn groups(&self, query: &GroupQuery) -> Result<Vec<Group>> {
+        fitting!(self, |catalog| records::groups(&self.db, &catalog, query))
     }
 
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>> {

@@ -5,6 +5,7 @@ mod action;
 mod conflicts;
 mod edits;
 mod events;
+mod groups;
 mod many;
 mod people;
 mod records;
@@ -28,6 +29,7 @@ pub use conflicts::{
 };
 pub use edits::{EditCounts, EditQuery, EditState, LocalEdit};
 pub use events::Event;
+pub use groups::{Figure, Figured, Group, GroupBy, GroupQuery};
 pub use many::{BulkDecision, BulkOutcome, BulkReason, PolicyExample, PolicyTrial};
 pub use people::{Principal, Role, Token, User};
 pub use records::{Comparison, Digests, Filter, Imported, ListQuery, Place, Record, Sort, SortKey, TableDigest, Test, Write};
@@ -62,6 +64,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How many records there are of this query, wherever its page begins and ends.
     async fn count(&self, query: &ListQuery) -> Result<u64>;
+
+    /// The groups of records, with figures over each, in the order of their columns.
+    async fn groups(&self, query: &GroupQuery) -> Result<Vec<Group>> {
+        let _ = query;
+        unsupported("groups of records")
+    }
 
     /// One record; soft-deleted ones too.
     async fn get(&self, table: TableNo, key: &Key) -> Result<Option<Record>>;

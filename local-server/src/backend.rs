@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::Utc;
 use conflict_ui_api::backend::{
     Accounts, Action, Backend, BulkDecision, BulkOutcome, Conflict, ConflictCounts, ConflictDetail, ConflictFilter, ConflictGroup,
-    ConflictQuery, Digests, EditCounts, EditQuery, Event, Imported, ListQuery, LocalEdit, LogQuery, Principal, Record, Result, SyncControl,
-    SyncStatus, Token, User, Write,
+    ConflictQuery, Digests, EditCounts, EditQuery, Event, Group, GroupQuery, Imported, ListQuery, LocalEdit, LogQuery, Principal, Record,
+    Result, SyncControl, SyncStatus, Token, User, Write,
 };
 use conflict_ui_api::error::BackendError;
 use sync_core::catalog::Catalog;
@@ -88,6 +88,15 @@ impl Backend for SiteBackend {
         self.read(move |connection| {
             install::check_current(connection, &catalog)?;
             records::count(connection, &catalog, &query)
+        })
+        .await
+    }
+
+    async fn groups(&self, query: &GroupQuery) -> Result<Vec<Group>> {
+        let (catalog, query) = (self.catalog()?, query.clone());
+        self.read(move |connection| {
+            install::check_current(connection, &catalog)?;
+            records::groups(connection, &catalog, &query)
         })
         .await
     }

@@ -9,6 +9,7 @@
 //! - [`site`]: `step(row, event) -> row`, the site's half;
 //! - [`conflict`]: kinds, resolutions, and what a resolution writes; [`dependents`]: what hangs from a conflict, as a tree; [`verdict`]: what
 //!   both sides did to each column;
+//! - [`figures`]: sums and averages that are the same on both databases;
 //! - [`write`](mod@write): an API draft made into a row;
 //! - [`wire`]: messages and the bounded codec; [`sync_log`], [`backoff`], [`limits`].
 
@@ -17,6 +18,7 @@ pub mod catalog;
 pub mod change;
 pub mod conflict;
 pub mod dependents;
+pub mod figures;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -69,6 +69,12 @@ pub const CONFLICT_PAGE_BYTES: usize = 8 << 20;
 pub const CONFLICT_PAGE_ROWS: usize = 25;
 /// Values with which a list's filter compares one column.
 pub const FILTER_VALUES_MAX: usize = 100;
+/// Groups of one answer.
+pub const GROUPS_MAX: usize = 1_000;
+/// Columns by which one answer groups.
+pub const GROUPED_COLUMNS_MAX: usize = 8;
+/// Figures that one answer shows of each group.
+pub const FIGURES_MAX: usize = 20;
 /// Names in one `include=`.
 pub const INCLUDE_NAMES_MAX: usize = 8;
 /// Levels of one `include=`: `comments.author` has two.

@@ -4,6 +4,7 @@
 //! `1.50` and `1.5`, `Z` and `+00`, or another order of JSON keys never look like an edit. SQL's `=` is never asked.
 
 mod array;
+mod bucket;
 mod cast;
 mod column_type;
 mod decimal;
@@ -17,6 +18,7 @@ use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 
+pub use self::bucket::Every;
 pub use self::cast::Cast;
 pub use self::column_type::{ColumnType, ValueError};
 pub(crate) use self::decimal::canonical as canonical_decimal;

@@ -32,6 +32,7 @@ pub mod actions;
 pub mod catalogs;
 pub mod declared;
 pub mod filters;
+pub mod groups;
 pub mod imports;
 pub mod lists;
 pub mod nested;

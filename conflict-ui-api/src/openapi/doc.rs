@@ -137,6 +137,9 @@ pub const LISTED: &[Parameter] = &[
     parameter("include", "string", "what stands beside each record, as rack,comments.author: what it refers to, what refers to it"),
     parameter("fields", "string", "what is shown of each record: id,name"),
     parameter("total", "bool", "count all of them"),
+    parameter("group", "string", "figures over groups of the records instead of them: by which columns, status,siteId"),
+    parameter("show", "string", "which figures: count,sum(value),avg(value),min(value),max(value)"),
+    parameter("every", "string", "how long the buckets of the one time column of group are: 15min, 1h, 1d, 1w, 1mon, 1y"),
 ];
 
 /// Of one record.

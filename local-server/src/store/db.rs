@@ -285,6 +285,7 @@ fn set_up(connection: &Connection) -> Result<(), DbError> {
     connection.pragma_update(None, "cache_size", -limits::SQLITE_CACHE_KIB)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.create_collation(DECIMAL, sync_core::value::compare_decimals)?;
+    super::figures::register(connection)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits::SQLITE_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_prepared_statement_cache_capacity(128);

@@ -11,6 +11,7 @@ pub mod db;
 pub mod digests;
 pub mod edits;
 pub mod error;
+mod figures;
 pub mod install;
 pub mod leases;
 pub mod records;

@@ -4,7 +4,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-const DAY: i64 = 86_400_000_000;
+/// Microseconds.
+pub(super) const DAY: i64 = 86_400_000_000;
 /// Microseconds.
 pub(super) const SECOND: i64 = 1_000_000;
 
@@ -210,7 +211,7 @@ fn clock(micros: i64) -> String {
 }
 
 /// The date, and what follows it where it is before Christ.
-fn date_text(days: i64) -> (String, &'static str) {
+pub(super) fn date_text(days: i64) -> (String, &'static str) {
     let (year, month, day) = civil(days);
     if year > 0 { (format!("{year:04}-{month:02}-{day:02}"), "") } else { (format!("{:04}-{month:02}-{day:02}", 1 - year), " BC") }
 }
@@ -230,7 +231,7 @@ fn days_of_month(year: i64, month: i64) -> i64 {
 }
 
 /// Days since 1970 of a day of the proleptic Gregorian calendar; the year 0 is 1 BC. Counted in years that begin in March, by eras of 400.
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400);
@@ -238,7 +239,7 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(super) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

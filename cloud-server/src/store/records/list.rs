@@ -30,12 +30,12 @@ pub(super) fn count(table: &Table, list: &ListQuery) -> Query {
     query
 }
 
-fn clause(conditions: &[String]) -> String {
+pub(super) fn clause(conditions: &[String]) -> String {
     if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 /// What holds of every record of a list.
-fn conditions(query: &mut Query, table: &Table, list: &ListQuery) -> Vec<String> {
+pub(super) fn conditions(query: &mut Query, table: &Table, list: &ListQuery) -> Vec<String> {
     let mut conditions: Vec<String> = list.filters.iter().map(|filter| condition(query, table, filter)).collect();
     if !list.deleted
         && let Some(mark) = table.soft_delete.and_then(|no| table.column(no))
@@ -77,8 +77,8 @@ fn equals(query: &mut Query, column: &Column, value: &Value) -> String {
 }
 
 /// One step of the order, as SQL.
-struct Order<'a> {
-    expression: String,
+pub(super) struct Order<'a> {
+    pub(super) expression: String,
     descending: bool,
     nullable: bool,
     /// The type that a value is cast to, and the collation it is compared in.
@@ -87,7 +87,6 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn of(table: &'a Table, by: SortKey, descending: bool) -> Option<Self> {
-        const BYTES: &str = "text COLLATE \"C\"";
         let no = match by {
             SortKey::Column(no) => no,
             SortKey::Version => {
@@ -99,7 +98,12 @@ impl<'a> Order<'a> {
                 return Some(Self { expression, descending, nullable: false, cast: "timestamptz".into() });
             }
         };
-        let column = table.column(no)?;
+        Some(Self { descending, ..Self::of_column(table.column(no)?) })
+    }
+
+    /// A column ascending.
+    pub(super) fn of_column(column: &'a Column) -> Self {
+        const BYTES: &str = "text COLLATE \"C\"";
         let name = format!("t.{}", quote(&column.name));
         let (expression, cast) = match column.ty {
             ColumnType::Text | ColumnType::Char | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
@@ -112,7 +116,7 @@ impl<'a> Order<'a> {
             ColumnType::Time => (name, "time".into()),
             _ => (name, column.sql_type.as_str().into()),
         };
-        Some(Self { expression, descending, nullable: !column.not_null, cast })
+        Self { expression, descending: false, nullable: !column.not_null, cast }
     }
 
     /// Rows that stand behind this value.

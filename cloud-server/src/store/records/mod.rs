@@ -2,6 +2,7 @@
 
 mod act;
 mod closure;
+mod groups;
 mod import;
 mod list;
 mod query;
@@ -10,7 +11,7 @@ mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{Action, Imported, ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Action, Group, GroupQuery, Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use deadpool_postgres::GenericClient;
 use sync_core::catalog::{Catalog, Table};
@@ -53,6 +54,20 @@ pub async fn count(db: &Database, catalog: &Catalog, query: &ListQuery) -> Resul
     let row = transaction.query_one(&sql.sql, &sql.params()).await.map_err(StoreError::from)?;
     guard::check(&transaction, catalog, &[table]).await?;
     Ok(row.get::<_, i64>(0).unsigned_abs())
+}
+
+/// The groups of records, with figures over each.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub async fn groups(db: &Database, catalog: &Catalog, query: &GroupQuery) -> Result<Vec<Group>, BackendError> {
+    let table = user_table(catalog, query.table)?;
+    let sql = groups::build(table, query);
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let rows = transaction.query(&sql.sql, &sql.params()).await.map_err(StoreError::from)?;
+    guard::check(&transaction, catalog, &[table]).await?;
+    Ok(rows.iter().map(|row| groups::read(table, query, row)).collect::<Result<_, _>>()?)
 }
 
 /// One record; a soft-deleted one too.

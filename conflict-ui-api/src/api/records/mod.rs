@@ -4,6 +4,7 @@ pub mod cursor;
 pub mod draft;
 pub mod etag;
 pub(crate) mod filter;
+mod groups;
 pub mod include;
 pub mod nested;
 pub(crate) mod page;
@@ -34,6 +35,9 @@ pub async fn list(
     OriginalUri(uri): OriginalUri,
     Query(pairs): Query<Pairs>,
 ) -> Answer<Response> {
+    if groups::are_asked(&pairs) {
+        return groups::answer(&state, &of, &pairs, Vec::new()).await;
+    }
     let listing = query::read(&of.catalog, of.table(), &pairs, Vec::new())?;
     page::answer(&state, &of, listing, &uri).await
 }

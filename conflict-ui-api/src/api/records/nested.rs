@@ -9,7 +9,7 @@ use sync_core::id::ColumnNo;
 use sync_core::value::Value;
 
 use super::query::{self, Pairs};
-use super::{draft, page, written};
+use super::{draft, groups, page, written};
 use crate::api::body::Object;
 use crate::api::path::{AtRecord, InTable, Named};
 use crate::backend::{Filter, Write};
@@ -29,6 +29,9 @@ pub async fn list(
     let deleted = pairs.iter().any(|(name, value)| name == "deleted" && value == "true");
     let (children, named) = resolve(&state, &parent, &name, via, deleted).await?;
     let filters = named.into_iter().map(|(no, value)| Filter::equals(no, value)).collect();
+    if groups::are_asked(&pairs) {
+        return groups::answer(&state, &children, &pairs, filters).await;
+    }
     let listing = query::read(&children.catalog, children.table(), &pairs, filters)?;
     page::answer(&state, &children, listing, &uri).await
 }

@@ -45,7 +45,7 @@ pub(super) async fn answer(state: &ApiState, of: &InTable, mut listing: Listing,
     Ok(response)
 }
 
-fn form(of: &InTable, rows: Vec<Value>, next: Option<&str>, total: Option<u64>) -> Value {
+pub(super) fn form(of: &InTable, rows: Vec<Value>, next: Option<&str>, total: Option<u64>) -> Value {
     match of.catalog.api.list {
         ListForm::Bare => Value::Array(rows),
         ListForm::Named => Value::Object(Map::from_iter([(of.catalog.list_name(of.table()), Value::Array(rows))])),

@@ -10,7 +10,8 @@ use crate::backend::{Filter, ListQuery, Sort, SortKey};
 use crate::problem::{Answer, Fault, Problem};
 
 /// The parameters that are not filters. A column of such a name is filtered by `name[eq]`.
-pub const PARAMETERS: [&str; 9] = ["sort", "limit", "cursor", "deleted", "place", "via", "include", "fields", "total"];
+pub const PARAMETERS: [&str; 12] =
+    ["sort", "limit", "cursor", "deleted", "place", "via", "include", "fields", "total", "group", "show", "every"];
 
 /// The pairs of a query string, decoded.
 pub type Pairs = Vec<(String, String)>;
@@ -91,10 +92,16 @@ pub struct Flags<'a> {
     pub fields: Option<&'a str>,
     /// Whether all records are counted.
     pub total: bool,
+    /// The columns by which records are grouped.
+    pub group: Option<&'a str>,
+    /// The figures over each group.
+    pub show: Option<&'a str>,
+    /// How long the buckets of a group's time are.
+    pub every: Option<&'a str>,
 }
 
 impl<'a> Flags<'a> {
-    fn read(pairs: &'a Pairs) -> (Self, Vec<Fault>) {
+    pub(super) fn read(pairs: &'a Pairs) -> (Self, Vec<Fault>) {
         let mut flags = Self::default();
         let mut faults = Vec::new();
         for (at, (name, value)) in pairs.iter().enumerate() {
@@ -109,6 +116,9 @@ impl<'a> Flags<'a> {
                 "via" => flags.via = Some(value),
                 "include" => flags.include = Some(value),
                 "fields" => flags.fields = Some(value),
+                "group" => flags.group = Some(value),
+                "show" => flags.show = Some(value),
+                "every" => flags.every = Some(value),
                 "total" => flags.total = truth(name, value, &mut faults),
                 "deleted" => flags.deleted = truth(name, value, &mut faults),
                 "place" => flags.place = truth(name, value, &mut faults),

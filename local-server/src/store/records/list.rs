@@ -46,7 +46,7 @@ pub(super) fn count(table: &Table, list: &ListQuery) -> Built {
 }
 
 /// What holds of every record of a list.
-fn conditions(built: &mut Built, table: &Table, list: &ListQuery) -> Vec<String> {
+pub(super) fn conditions(built: &mut Built, table: &Table, list: &ListQuery) -> Vec<String> {
     let mut conditions = vec![format!("t.rejoin_held <> {}", HeldState::Ghost as i64)];
     conditions.extend(list.filters.iter().map(|filter| condition(built, table, filter)));
     if !list.deleted
@@ -71,7 +71,7 @@ fn condition(built: &mut Built, table: &Table, filter: &Filter) -> String {
 }
 
 /// A column of `t` as it is ordered and compared by.
-fn ordered(column: &Column) -> String {
+pub(super) fn ordered(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.ty {
         ColumnType::Numeric | ColumnType::Money => format!("t.{name} COLLATE {DECIMAL}"),

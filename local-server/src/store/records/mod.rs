@@ -2,13 +2,14 @@
 //! sets the row's stamps in the same statement, so that they have nothing left to do.
 
 mod closure;
+mod groups;
 mod import;
 mod list;
 mod refusal;
 mod write;
 
 use chrono::Utc;
-use conflict_ui_api::backend::{Action, Imported, ListQuery, Place, Principal, Record, Write};
+use conflict_ui_api::backend::{Action, Group, GroupQuery, Imported, ListQuery, Place, Principal, Record, Write};
 use conflict_ui_api::error::BackendError;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use sync_core::catalog::{Catalog, Table};
@@ -57,6 +58,22 @@ pub fn count(connection: &Connection, catalog: &Catalog, query: &ListQuery) -> R
     let mut statement = connection.prepare_cached(&built.sql).map_err(StoreError::from)?;
     let count: i64 = statement.query_row(params_from_iter(built.params.iter().map(Bound)), |row| row.get(0)).map_err(StoreError::from)?;
     Ok(count.unsigned_abs())
+}
+
+/// The groups of records, with figures over each.
+///
+/// # Errors
+/// There is no such table; the store failed.
+pub fn groups(connection: &Connection, catalog: &Catalog, query: &GroupQuery) -> Result<Vec<Group>> {
+    let table = user_table(catalog, query.table)?;
+    let built = groups::build(table, query);
+    let mut statement = connection.prepare_cached(&built.sql).map_err(StoreError::from)?;
+    let mut rows = statement.query(params_from_iter(built.params.iter().map(Bound))).map_err(StoreError::from)?;
+    let mut groups = Vec::new();
+    while let Some(row) = rows.next().map_err(StoreError::from)? {
+        groups.push(groups::read(table, query, row)?);
+    }
+    Ok(groups)
 }
 
 /// One record; a soft-deleted one too, a ghost not.
