@@ -53,8 +53,7 @@ async fn look(args: &DoctorArgs, settings: &Settings, db: &Database, json: bool)
         CloudError::Settings(_) => Failure::usage(error.to_string()),
         error => Failure::new(Exit::Config, error.to_string()),
     })?;
-    let held =
-        if args.mend { doctor::mend(db, &settings, system).await.map_err(prepare_failure)? } else { None };
+    let held = if args.mend { doctor::mend(db, &settings, system).await.map_err(prepare_failure)? } else { None };
     let mut findings = doctor::examine(db, &settings).await.map_err(store_failure)?;
     if let Some(error) = held.filter(|_| findings.iter().all(|finding| finding.severity < Severity::Error)) {
         let what = format!("no new catalog can be made: {error}");

@@ -83,7 +83,9 @@ impl PrepareError {
     #[must_use]
     pub fn store(&self) -> Option<&StoreError> {
         match self {
-            Self::Store(error) | Self::Capture(CaptureError::Store { error, .. }) | Self::Migrate(MigrateError::Store(error)) => Some(error),
+            Self::Store(error) | Self::Capture(CaptureError::Store { error, .. }) | Self::Migrate(MigrateError::Store(error)) => {
+                Some(error)
+            }
             _ => None,
         }
     }

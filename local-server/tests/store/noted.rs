@@ -195,7 +195,8 @@ fn of_a_row_that_was_removed_and_made_again_the_difference_is_one_addition() {
         shell.run(&site.file, sql).unwrap();
     }
     let entry = load(&site.open(), "k3");
-    let added: Vec<&Value> = entry.row.additions.iter().filter(|one| one.addition.column == ColumnNo(2)).map(|one| &one.addition.amount).collect();
+    let added: Vec<&Value> =
+        entry.row.additions.iter().filter(|one| one.addition.column == ColumnNo(2)).map(|one| &one.addition.amount).collect();
     assert_eq!(added, [&Value::Int(3 - 30)]);
 }
 
@@ -248,8 +249,7 @@ fn hold(shell: Shell, steps: &[String]) -> Result<(), TestCaseError> {
     while let Some(row) = rows.next().unwrap() {
         amounts.entry((row.get(0).unwrap(), row.get(1).unwrap())).or_default().push((row.get(2).unwrap(), row.get(3).unwrap()));
     }
-    let sql =
-        "SELECT l.rejoin_row, l.n, b.n, l.p, b.p, l.f, b.f FROM s l JOIN rejoin_base_1 b USING (rejoin_row) WHERE b.rejoin_kind = 'change' AND l.rejoin_row <= ?1";
+    let sql = "SELECT l.rejoin_row, l.n, b.n, l.p, b.p, l.f, b.f FROM s l JOIN rejoin_base_1 b USING (rejoin_row) WHERE b.rejoin_kind = 'change' AND l.rejoin_row <= ?1";
     let mut statement = connection.prepare(sql).unwrap();
     let mut rows = statement.query([last]).unwrap();
     while let Some(row) = rows.next().unwrap() {
