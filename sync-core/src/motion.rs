@@ -340,6 +340,7 @@ mod tests {
                 "assets.tag becomes varchar(40), from varchar(4) [fed]",
                 "new value fair of assets.mood",
                 "value bad of assets.mood is gone; parks edits that set assets.mood to bad",
+                "assets.mood is of another type under the same name [fed]",
                 "column assets.gone is dropped; parks edits of column assets.gone",
                 "assets.price becomes numeric(8,2), from numeric(6,2) [fed]",
                 "new column assets.made [fed]",
