@@ -118,7 +118,7 @@ impl Rules {
     }
 
     /// The rules that come with the migration, of tables that were there.
-    fn new<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Rule> {
+    fn added<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Rule> {
         // A changed type makes them anew, as they were.
         let same = move |old: &Rule, rule: &Rule| (old.no, old.oid, &old.domain_of) == (rule.no, rule.oid, &rule.domain_of);
         let known = move |rule: &Rule| before.rules.iter().any(|old| same(old, rule) || (old.no, &old.words) == (rule.no, &rule.words));
@@ -154,7 +154,7 @@ pub(super) async fn demands(
     migration: &str,
 ) -> Result<Demands, StoreError> {
     let mut demands = Demands { changes: Vec::new(), warnings: Vec::new() };
-    for rule in after.new(before) {
+    for rule in after.added(before) {
         let Some(table) = catalog.tables.iter().find(|table| table.no.0.cast_signed() == rule.no && !table.engine) else { continue };
         let label = told.iter().find(|change| change.no == table.no).map_or_else(|| table.name.clone(), |change| change.table.clone());
         let known = |change: &&Change| change.no == table.no && names(&change.what).is_some_and(|names| *names == rule.terms);
