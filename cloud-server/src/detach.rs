@@ -1,6 +1,9 @@
 //! Leaving: every trace of Rejoin taken out of a database, its users' rows and columns left as they are.
 
+use std::time::Instant;
+
 use serde::Serialize;
+use sync_core::limits::LEAVING_WAIT;
 use tokio_postgres::Client;
 
 use crate::store::error::StoreError;
@@ -110,6 +113,18 @@ async fn look(client: &Client) -> Result<Traces, StoreError> {
     Ok(traces)
 }
 
+/// Looks once nobody of ours is connected, or after [`LEAVING_WAIT`]: PostgreSQL knows of a program that has ended a moment later.
+async fn look_alone(client: &Client) -> Result<Traces, StoreError> {
+    let since = Instant::now();
+    loop {
+        let traces = look(client).await?;
+        if traces.connected.is_empty() || since.elapsed() >= LEAVING_WAIT {
+            return Ok(traces);
+        }
+        tokio::time::sleep(LEAVING_WAIT / 20).await;
+    }
+}
+
 /// What hangs from the engine's schema or from its columns in the users' tables, and is not the engine's own: views, foreign keys, policies,
 /// generated columns, column lists of publications, checks, indexes, statistics.
 const DEPENDENTS: &str = "
@@ -176,7 +191,7 @@ async fn tables(client: &Client) -> Result<Vec<Trace>, StoreError> {
 pub async fn detach(db: &Database, pace: &Pace<'_>) -> Result<(), DetachError> {
     let mut client = migrate::locked(db).await?;
     client.batch_execute("SET client_min_messages = warning").await?;
-    let traces = look(&client).await?;
+    let traces = look_alone(&client).await?;
     if !traces.connected.is_empty() {
         return Err(DetachError::Connected(traces.connected));
     }

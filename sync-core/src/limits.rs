@@ -67,6 +67,10 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 pub const CONFLICT_PAGE_BYTES: usize = 8 << 20;
 /// Conflicts that are read at once for such a page.
 pub const CONFLICT_PAGE_ROWS: usize = 25;
+/// How long a detach waits for programs of ours that have ended and are connected a moment longer.
+pub const LEAVING_WAIT: Duration = Duration::from_secs(2);
+/// Filters of one list, besides those of its path: SQLite goes about as many conditions deep as there are filters.
+pub const FILTERS_MAX: usize = 50;
 /// Values with which a list's filter compares one column.
 pub const FILTER_VALUES_MAX: usize = 100;
 /// Groups of one answer.
