@@ -41,7 +41,8 @@ impl Settling<'_> {
         let top = plan.family.top_of(place, stays);
         let root = (top != place).then(|| plan.family.below[top].head.id);
         let told = told.filter(|_| root.is_none());
-        let kind = told.and_then(|told| told.kind);
+        // What waits of an edit is all that was edited: it keeps its columns, and with them its kind, whichever of them does not fit.
+        let kind = told.and_then(|told| told.kind).filter(|kind| dependent.insert || *kind != ConflictKind::Schema);
         let unread = dependent.unread.iter().filter_map(|no| dependent.table.column(*no)).map(|column| column.name.clone());
         let columns = (kind == Some(ConflictKind::Schema)).then(|| unread.collect());
         let local = match put.filter(|_| plan.merged.is_some()) {

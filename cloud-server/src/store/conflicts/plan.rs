@@ -157,7 +157,9 @@ pub(super) fn put_of<'a>(stored: &Stored<'a>, current: Option<StoredRow>, row: R
 
 /// A value that was too large to be kept cannot be written, nor can that of a column which is gone; and no decision is half done.
 pub(super) fn known(stored: &Stored<'_>, resolution: Resolution) -> Result<(), String> {
-    if resolution == Resolution::LocalWins && !stored.dropped.is_empty() && !stored.columns.is_empty() {
+    // Of a delete the columns are those that the cloud changed: it can be carried out without them.
+    let is_delete = stored.deleted || stored.kind == ConflictKind::DeleteUpdate;
+    if resolution == Resolution::LocalWins && !is_delete && !stored.dropped.is_empty() && !stored.columns.is_empty() {
         let name = |no: &ColumnNo| stored.table.column(*no).map(|column| column.name.as_str());
         return Err(format!(
             "{} has no column {} any more: write the site's {} alone with MANUAL, or close the conflict with CLOUD_WINS",
@@ -168,7 +170,7 @@ pub(super) fn known(stored: &Stored<'_>, resolution: Resolution) -> Result<(), S
     }
     let lost = stored.too_large.first().and_then(|no| stored.table.column(*no));
     match lost {
-        Some(column) if resolution == Resolution::LocalWins && stored.kind != ConflictKind::DeleteUpdate => {
+        Some(column) if resolution == Resolution::LocalWins && !is_delete => {
             Err(format!("the value of column {} was too large to be kept with the conflict: give it with MANUAL", column.name))
         }
         _ => Ok(()),
