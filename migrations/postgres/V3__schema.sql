@@ -60,7 +60,9 @@ CREATE TABLE rejoin.drifted (
     rows_gone boolean NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     -- Whether somebody is putting it right: what happens from then on is written down anew.
-    claimed boolean NOT NULL DEFAULT false
+    claimed boolean NOT NULL DEFAULT false,
+    -- Whether the rows have their stamps, while no catalog can be published that would settle the rest.
+    stamped boolean NOT NULL DEFAULT false
 );
 
 -- Writes it down, once.

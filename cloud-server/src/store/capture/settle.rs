@@ -30,8 +30,8 @@ pub(crate) async fn settle(client: &mut Client, catalog: &Catalog, table: &Table
     Ok(())
 }
 
-/// Stamps the rows that came while capture was not itself, and leaves what was noted to [`settle`]: no catalog can be published now, and what has to
-/// be fed with one must not keep the table from being served.
+/// Stamps the rows that came while capture was not itself, once for what was noted, which is left to [`settle`]: no catalog can be published now, and
+/// what has to be fed with one must not keep the table from being served.
 pub(crate) async fn stamp_missed(
     client: &mut Client,
     catalog: &Catalog,
@@ -39,7 +39,17 @@ pub(crate) async fn stamp_missed(
     oid: u32,
     pace: &Pace<'_>,
 ) -> Result<(), CaptureError> {
-    put_right(client, catalog, table, oid, pace).await.map(drop)
+    let failed = |error: StoreError| CaptureError::Store { table: table.name.clone(), error };
+    let no = table.no.0.cast_signed();
+    let open = "SELECT EXISTS (SELECT FROM rejoin.drifted WHERE table_no = $1 AND NOT stamped)";
+    if !client.query_one(open, &[&no]).await.map_err(|error| failed(error.into()))?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let Some(noted) = claim(client, table, pace).await.map_err(failed)? else { return Ok(()) };
+    put_right(client, catalog, table, oid, pace).await?;
+    let stamped = "UPDATE rejoin.drifted SET stamped = true WHERE table_no = $1 AND id <= $2";
+    client.execute(stamped, &[&no, &noted.last]).await.map_err(|error| failed(error.into()))?;
+    Ok(())
 }
 
 /// Goes through the table; how many rows were written.

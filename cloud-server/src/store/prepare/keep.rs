@@ -9,7 +9,7 @@ use super::{PrepareError, published};
 use crate::settings::Settings;
 use crate::store::capture::apply::{self, Installed};
 use crate::store::capture::drift::Places;
-use crate::store::capture::partitions::{self, Lack, Partition, Seen};
+use crate::store::capture::partitions::{self, Partition, Seen};
 use crate::store::capture::{mend, settle, stamp::Stamping};
 use crate::store::introspect::{FoundTable, names, read};
 use crate::store::migrate;
@@ -32,23 +32,38 @@ pub(crate) async fn keep(db: &Database, settings: &Settings) -> Result<bool, Pre
     let tables: Vec<_> = catalog.ways_first().into_iter().filter(|table| fits(table)).filter_map(|it| Some((it, found(it)?))).collect();
     let before = State::read(&client).await?;
     let places = Places::read(&client).await?;
-    for (table, found) in &tables {
-        mend::note_losses(&client, table, found, &before.installed).await?;
-        partitions::note_losses(&client, table, before.parts(found), &before.seen, &before.installed).await?;
-        let parts = before.parts(found).iter().map(|one| one.oid).filter(|oid| before.seen.has(table, *oid));
-        let parts: Vec<u32> = std::iter::once(found.oid).chain(parts).collect();
-        mend::note_left_behind(&client, (&catalog, &places), table, &parts, &before.installed).await?;
-        apply::add_columns(&mut client, table, found, true, &Pace::quiet()).await?;
+    // One that resists keeps no other from being mended.
+    let resists = |error: PrepareError, found: &FoundTable| tracing::warn!(%error, table = %found.label(), "capture cannot be put back");
+    let mut noted = Vec::new();
+    for (table, found) in tables {
+        match note(&mut client, (&catalog, &places), (table, found), &before).await {
+            Ok(()) => noted.push((table, found)),
+            Err(error) => resists(error, found),
+        }
     }
     let places = Places::read(&client).await?;
-    for (table, found) in tables {
-        // One that resists keeps no other from being mended.
+    for (table, found) in noted {
         if let Err(error) = capture(&mut client, (&catalog, &settings, &places), (table, found), &before).await {
-            tracing::warn!(%error, table = %found.label(), "capture cannot be put back");
+            resists(error, found);
         }
     }
     db.forget_statements();
     Ok(true)
+}
+
+/// Notes what may have been missed of one table, and puts its columns back.
+async fn note(
+    client: &mut ClientWrapper,
+    (catalog, places): (&Catalog, &Places),
+    (table, found): (&Table, &FoundTable),
+    before: &State,
+) -> Result<(), PrepareError> {
+    mend::note_losses(client, table, found, &before.installed).await?;
+    partitions::note_losses(client, table, before.parts(found), &before.seen, &before.installed).await?;
+    let parts = before.parts(found).iter().map(|one| one.oid).filter(|oid| before.seen.has(table, *oid));
+    let parts: Vec<u32> = std::iter::once(found.oid).chain(parts).collect();
+    mend::note_left_behind(client, (catalog, places), table, &parts, &before.installed).await?;
+    Ok(apply::add_columns(client, table, found, true, &Pace::quiet()).await?)
 }
 
 /// Triggers and partitions before anything is put back.
@@ -78,9 +93,7 @@ async fn capture(
 ) -> Result<(), PrepareError> {
     let (pace, parts, installed) = (Pace::quiet(), before.parts(found), &before.installed);
     let capture = apply::capture_of(catalog, table, found, settings, places);
-    let mut lost = mend::is_lossy(found, installed);
     if let Some(needs) = &capture.on_partitions {
-        lost |= parts.iter().any(|part| part.lacks(needs, installed).iter().any(|(_, lack)| *lack != Lack::Older));
         partitions::clear(client, parts, needs, installed, &pace).await?;
     }
     apply::install(client, table, &capture, installed.get(&found.oid), &pace).await?;
@@ -88,8 +101,5 @@ async fn capture(
         partitions::install(client, parts, needs, installed, &pace).await?;
     }
     Stamping { catalog, table, found, unheard: false, pace: &pace }.run(client).await?;
-    if lost {
-        settle::stamp_missed(client, catalog, table, found.oid, &pace).await?;
-    }
-    Ok(())
+    Ok(settle::stamp_missed(client, catalog, table, found.oid, &pace).await?)
 }
