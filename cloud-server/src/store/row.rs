@@ -208,6 +208,25 @@ pub(crate) fn compared(column: &Column, element: &str) -> String {
     }
 }
 
+/// The type that a value is cast to, to compare a column with it: not the column's own, since `numeric(6,2)` and `timestamp(0)` would round it,
+/// `bit(3)` cut it, and a domain refuse what its rows cannot hold.
+pub(crate) fn compared_as(column: &Column) -> &str {
+    match column.ty {
+        ColumnType::Bool => "boolean",
+        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => "bigint",
+        ColumnType::Float4 => "real",
+        ColumnType::Float8 => "double precision",
+        ColumnType::Numeric => "numeric",
+        ColumnType::Uuid => "uuid",
+        ColumnType::Timestamptz => "timestamptz",
+        ColumnType::Timestamp => "timestamp",
+        ColumnType::Date => "date",
+        ColumnType::Time => "time",
+        ColumnType::Bits => "bit varying",
+        _ => &column.sql_type,
+    }
+}
+
 /// Binds the values of one column, of one row each, as one array of [`array_type`].
 ///
 /// # Errors

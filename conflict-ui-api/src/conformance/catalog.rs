@@ -167,6 +167,8 @@ fn every_type() -> Catalog {
         ("a_text_array", ColumnType::Array(Box::new(ColumnType::Text)), "text[]"),
         ("an_other", ColumnType::Other, "int4range"),
         ("a_price", ColumnType::Numeric, "numeric(6,2)"),
+        ("a_positive", ColumnType::Int4, "public.positive"),
+        ("a_mask", ColumnType::Bits, "bit(3)"),
     ] {
         samples = nullable(samples, name, ty, sql);
     }

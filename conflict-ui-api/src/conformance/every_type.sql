@@ -1,5 +1,6 @@
 -- A system for tests: a table with a column of every type, a composite key, two references to one table, RESTRICT.
 
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
 CREATE TYPE mood AS ENUM ('CALM', 'LOUD', 'AWAY');
 
 CREATE TABLE samples (
@@ -24,7 +25,9 @@ CREATE TABLE samples (
     an_array integer[],
     a_text_array text[],
     an_other int4range,
-    a_price numeric(6, 2)
+    a_price numeric(6, 2),
+    a_positive positive,
+    a_mask bit(3)
 );
 
 CREATE TABLE places (

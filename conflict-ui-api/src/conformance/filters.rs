@@ -50,6 +50,9 @@ pub async fn several_values_ask_for_any_of_them(fixture: &dyn Fixture) {
     }
     let many: Vec<String> = (0..101).map(|at| format!("hRes={at}")).collect();
     assert_eq!(client.get(&format!("/api/sources?{}", many.join("&"))).await.problem(400, "bad_query"), ["hRes"]);
+    let many: Vec<String> = (0..1_000).map(|at| format!("hRes[gt]={at}")).collect();
+    assert_eq!(client.get(&format!("/api/sources?{}", many[..50].join("&"))).await.ids(), [] as [String; 0]);
+    assert_eq!(client.get(&format!("/api/sources?{}", many.join("&"))).await.problem(400, "bad_query").len(), 950);
     assert_eq!(client.get("/api/sources?limit=1&limit=2").await.problem(400, "bad_query"), ["limit"]);
 }
 
@@ -87,6 +90,18 @@ pub async fn decimals_are_compared_by_value_and_unrounded(fixture: &dyn Fixture)
     assert_eq!(places(&client, "a_price=12.345").await, "", "what a column would round is not in it");
     assert_eq!(places(&client, "a_price[gt]=12.345").await, "1");
     assert_eq!(places(&client, "a_price[lt]=12.345").await, "0");
+}
+
+pub async fn a_value_that_a_column_could_not_hold_is_compared_all_the_same(fixture: &dyn Fixture) {
+    let client = Client::open(fixture, System::EveryType).await;
+    samples(&client, "a_positive", &[json!(1), json!(2)]).await;
+    for (query, expected) in [("a_positive[gt]=0", "01"), ("a_positive[lt]=2", "0"), ("a_positive[ne]=-1&a_positive[gte]=2", "1")] {
+        assert_eq!(places(&client, &format!("sort=a_text&{query}")).await, expected, "{query}");
+    }
+    assert_eq!(places(&client, "a_positive=0").await, "");
+    samples(&client, "a_mask", &[json!("101")]).await;
+    assert_eq!(places(&client, "a_mask=10101").await, "", "nothing is cut");
+    assert_eq!(places(&client, "a_mask=101").await, "0");
 }
 
 pub async fn every_ordered_type_is_compared_alike(fixture: &dyn Fixture) {

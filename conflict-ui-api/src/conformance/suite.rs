@@ -21,6 +21,7 @@ macro_rules! conformance_suite {
             filters::values_are_compared_by_operators,
             filters::several_values_ask_for_any_of_them,
             filters::decimals_are_compared_by_value_and_unrounded,
+            filters::a_value_that_a_column_could_not_hold_is_compared_all_the_same,
             filters::every_ordered_type_is_compared_alike,
             filters::what_has_no_order_is_not_compared_by_it,
             filters::only_the_fields_that_are_named_are_shown,

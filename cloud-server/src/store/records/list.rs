@@ -5,7 +5,7 @@ use sync_core::catalog::{Column, Table};
 use sync_core::value::{ColumnType, Value};
 
 use super::query::Query;
-use crate::store::row::{quote, table_sql};
+use crate::store::row::{compared_as, quote, table_sql};
 
 /// Builds a list. `select` is what to read of each row `t`.
 pub(super) fn build(table: &Table, list: &ListQuery, select: &str) -> Query {
@@ -109,12 +109,7 @@ impl<'a> Order<'a> {
             ColumnType::Text | ColumnType::Char | ColumnType::Enum(_) | ColumnType::Other => (format!("{name}::{BYTES}"), BYTES.into()),
             ColumnType::Json => (format!("{name}::jsonb"), "jsonb".into()),
             ColumnType::Array(_) => (format!("to_jsonb({name})"), "jsonb".into()),
-            // `numeric(6,2)` and `timestamp(0)` would round what a filter compares with.
-            ColumnType::Numeric => (name, "numeric".into()),
-            ColumnType::Timestamp => (name, "timestamp".into()),
-            ColumnType::Timestamptz => (name, "timestamptz".into()),
-            ColumnType::Time => (name, "time".into()),
-            _ => (name, column.sql_type.as_str().into()),
+            _ => (name, compared_as(column).into()),
         };
         Self { expression, descending: false, nullable: !column.not_null, cast }
     }

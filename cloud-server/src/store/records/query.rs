@@ -5,7 +5,7 @@ use sync_core::id::Key;
 use sync_core::value::{ColumnType, Value};
 use tokio_postgres::types::ToSql;
 
-use crate::store::row::{compared, quote, written};
+use crate::store::row::{compared, compared_as, quote, written};
 
 /// A query under construction: every value is bound as text and cast, no value ever stands in the SQL.
 #[derive(Debug, Default)]
@@ -26,12 +26,7 @@ impl Query {
         let text = self.bind_form(&column.ty, value);
         match column.ty {
             ColumnType::Text | ColumnType::Char => compared(column, &text),
-            // `numeric(6,2)` and `timestamp(0)` would round it.
-            ColumnType::Numeric => format!("{text}::numeric"),
-            ColumnType::Timestamp => format!("{text}::timestamp"),
-            ColumnType::Timestamptz => format!("{text}::timestamptz"),
-            ColumnType::Time => format!("{text}::time"),
-            _ => format!("{text}::{}", column.sql_type),
+            _ => format!("{text}::{}", compared_as(column)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The filters of a list: `name=value`, and with an operator in the name `name[gte]=5`. A name that is given several times asks for any of its values.
 
 use sync_core::catalog::{Catalog, Column, Table};
-use sync_core::limits::FILTER_VALUES_MAX;
+use sync_core::limits::{FILTER_VALUES_MAX, FILTERS_MAX};
 use sync_core::value::{ColumnType, Value};
 
 use super::query::PARAMETERS;
@@ -42,6 +42,9 @@ pub(super) fn add(catalog: &Catalog, table: &Table, filters: &mut Vec<Filter>, p
         }
         known.extend(more.iter().cloned());
         return Ok(());
+    }
+    if filters.len() == FILTERS_MAX {
+        return Err(Fault::parameter(parameter, "range", format!("a list has at most {FILTERS_MAX} filters")));
     }
     filters.push(Filter { column: column.no, test });
     Ok(())
