@@ -80,6 +80,24 @@ async fn what_hangs_from_a_decided_row_and_has_no_key_any_more_says_so() {
 }
 
 #[tokio::test]
+async fn a_delete_is_carried_out_though_a_column_that_the_cloud_had_changed_is_gone() {
+    let cloud = Cloud::start().await;
+    let (p, s) = (id('p', 1), id('s', 1));
+    cloud.production(&p, &[&s]).await;
+    let mut site = cloud.site("a", &[&p]).await;
+    site.pull().await;
+    let delete = site.delete("sources", &s);
+    cloud.run("UPDATE sources SET width = 1, height = 1").await;
+    assert_eq!(verdict(&site.push_one(delete).await), "parked");
+    cloud.run("ALTER TABLE sources DROP COLUMN height").await;
+    let cloud = cloud.prepared_again().await;
+    let conflict = open_all(&cloud).await.remove(0);
+    assert_eq!(conflict.kind, ConflictKind::DeleteUpdate);
+    decide(&cloud, conflict.id, conflict.cloud_etag, Resolution::LocalWins, Vec::new()).await.unwrap();
+    assert_eq!(cloud.one::<i64>("SELECT count(*) FROM sources").await, 0);
+}
+
+#[tokio::test]
 async fn a_decision_of_which_a_column_was_dropped_is_refused_and_the_rest_can_be_written() {
     let cloud = Cloud::start().await;
     let (p, s) = (id('p', 1), id('s', 1));

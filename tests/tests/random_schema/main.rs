@@ -111,6 +111,7 @@ impl History {
     }
 
     async fn end(mut self) {
+        self.all_is_fed().await;
         for site in [0, 1, 0, 1] {
             self.sync(site).await;
         }
@@ -137,6 +138,17 @@ impl History {
         assert_eq!(self.world.pending_conflicts().await, Vec::<Value>::new());
         self.nothing_is_pending("in the end").await;
         self.nothing_is_left_over().await;
+    }
+
+    /// The cloud feeds beside everything else, in batches; nobody migrates any more.
+    async fn all_is_fed(&self) {
+        for _ in 0..600 {
+            if self.count_at_cloud("rejoin.feeds").await == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("rows wait to be fed for a minute");
     }
 
     /// Everything that sites wrote is answered, but for what waits for a row that is held.
